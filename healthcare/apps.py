@@ -1,0 +1,6 @@
+from django.apps import AppConfig
+
+
+class HealthcareConfig(AppConfig):
+    name = "healthcare"
+    verbose_name = "Smart Healthcare"

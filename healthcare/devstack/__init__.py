@@ -1,0 +1,1 @@
+"""Real mongod and PostgreSQL from wheels, for development and tests."""

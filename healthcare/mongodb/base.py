@@ -1,0 +1,5 @@
+from django_mongodb_backend import base
+
+
+class DatabaseWrapper(base.DatabaseWrapper):
+    pass

@@ -1,0 +1,39 @@
+"""Which database a model lives in, and why no relation crosses the border between the two."""
+
+from typing import Any
+
+from django.apps import apps
+from django.db import models
+
+DEFAULT = "default"
+CLINICAL = "clinical"
+
+
+def database_of(app_label: str, model: type[models.Model] | None = None) -> str:
+    """The alias that a model names, else the one that its app names, else PostgreSQL's."""
+    app_database = getattr(apps.get_app_config(app_label), "database", DEFAULT)
+    return getattr(model, "database", app_database)
+
+
+class DatabaseRouter:
+    """An app lives in the database that its AppConfig names; a model's own `database` overrides it."""
+
+    def db_for_read(self, model: type[models.Model], **hints: Any) -> str:
+        return database_of(model._meta.app_label, model)
+
+    db_for_write = db_for_read
+
+    def allow_relation(self, one: models.Model, other: models.Model, **hints: Any) -> bool:
+        return self.db_for_read(type(one)) == self.db_for_read(type(other))
+
+    def allow_migrate(self, db: str, app_label: str, model_name: str | None = None, **hints: Any) -> bool:
+        """Say whether a migration operation runs on `db`.
+
+        Operations without a model (RunPython, RunSQL) follow their app, or name their database as a hint:
+        `RunPython(..., hints={"database": "default"})`. Embedded models have no collection of their own:
+        django-mongodb-backend marks them by a manager that refuses every query.
+        """
+        model = apps.all_models[app_label].get(model_name) if model_name else hints.get("model")
+        if model is not None and not hasattr(model._meta.default_manager, "using"):
+            return False
+        return db == hints.get("database", database_of(app_label, model))

@@ -1,0 +1,21 @@
+#!/usr/bin/env python
+"""Operators' entry point: every command of the system, `manage.py help` lists them."""
+
+import os
+import sys
+
+
+def main() -> None:
+    os.environ.setdefault("DJANGO_SETTINGS_MODULE", "healthcare.settings")
+    try:
+        from django.core.management import execute_from_command_line
+    except ImportError as missing:
+        raise SystemExit(
+            f"{missing}. Run `make run` once: it makes .venv and installs the requirements; "
+            "then use .venv/bin/python manage.py."
+        ) from missing
+    execute_from_command_line(sys.argv)
+
+
+if __name__ == "__main__":
+    main()
