@@ -4,3 +4,6 @@ from django.apps import AppConfig
 class HealthcareConfig(AppConfig):
     name = "healthcare"
     verbose_name = "Smart Healthcare"
+
+    def ready(self) -> None:
+        from healthcare import checks  # noqa: F401 - registers the system checks
