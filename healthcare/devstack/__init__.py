@@ -1,1 +1,11 @@
-"""Real mongod and PostgreSQL from wheels, for development and tests."""
+"""Real mongod and PostgreSQL from wheels, for development and tests: one set of servers a folder, on unix sockets.
+
+Settings import this package, so importing it imports neither Django nor a database driver.
+"""
+
+from healthcare.devstack.errors import DevStackError
+from healthcare.devstack.layout import addresses
+from healthcare.devstack.local_secrets import local_secret
+from healthcare.devstack.stack import DevStack, ServerStatus
+
+__all__ = ["DevStack", "DevStackError", "ServerStatus", "addresses", "local_secret"]

@@ -1,0 +1,55 @@
+"""Servers for one test run or demonstration: in a temp folder of their own, gone with the process that asked."""
+
+import secrets
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+
+from healthcare.devstack.stack import DevStack
+
+
+class EphemeralStack(DevStack):
+    """A stack that nobody has to clean up after, `kill -9` included.
+
+    A guard process waits on a pipe from this one. The kernel closes the pipe however this process ends, and the
+    guard then stops the servers and removes the folder.
+    """
+
+    def __init__(self, *, nodes: int | None = None, durable: bool = False) -> None:
+        directory = Path(tempfile.gettempdir()) / f"healthcare-{secrets.token_hex(4)}"
+        super().__init__(directory, nodes=nodes, durable=durable)
+        self._guard: subprocess.Popen[bytes] | None = None
+
+    def up(self, *, mongodb: bool = True, postgresql: bool = True) -> None:
+        if self._guard is None:
+            self._guard = subprocess.Popen(  # noqa: S603 - our own command
+                [sys.executable, "-m", __name__, str(self.directory)],
+                stdin=subprocess.PIPE,
+                start_new_session=True,
+                cwd=Path(__file__).resolve().parents[2],
+            )
+        super().up(mongodb=mongodb, postgresql=postgresql)
+
+    def reset(self) -> None:
+        super().reset()
+        if self._guard is not None and self._guard.stdin is not None:
+            self._guard.stdin.close()
+            self._guard.wait()
+            self._guard = None
+
+    def __enter__(self) -> "EphemeralStack":
+        self.up()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.reset()
+
+
+def guard(directory: Path) -> None:
+    sys.stdin.buffer.read()
+    DevStack(directory).reset()
+
+
+if __name__ == "__main__":
+    guard(Path(sys.argv[1]))
