@@ -42,14 +42,21 @@ class UserManager(BaseUserManager["User"]):
 class User(AbstractBaseUser, PermissionsMixin):
     """An account. Its role is the one truth about its power: staff and superuser flags follow from it."""
 
-    email = models.EmailField(_("e-mail"), max_length=254, unique=True, error_messages={
-        "unique": _("There is an account with this e-mail already."),
-    })
+    email = models.EmailField(
+        _("e-mail"),
+        max_length=254,
+        unique=True,
+        error_messages={
+            "unique": _("There is an account with this e-mail already."),
+        },
+    )
     name = models.CharField(_("name"), max_length=200, blank=True)
     role = models.CharField(_("role"), max_length=16, choices=Role)
-    is_active = models.BooleanField(_("active"), default=True, help_text=_(
-        "Untick instead of deleting: a disabled account cannot log in and its tokens end at once."
-    ))
+    is_active = models.BooleanField(
+        _("active"),
+        default=True,
+        help_text=_("Untick instead of deleting: a disabled account cannot log in and its tokens end at once."),
+    )
     token_version = models.PositiveIntegerField(default=0, editable=False)
     created_at = models.DateTimeField(_("created"), default=timezone.now, editable=False)
 
@@ -88,7 +95,10 @@ class User(AbstractBaseUser, PermissionsMixin):
     def _get_session_auth_hash(self, secret: str | None = None) -> str:
         """Tie browser sessions to the token version too, so that they end when the tokens end."""
         return salted_hmac(
-            "accounts.User.session", f"{self.password}:{self.token_version}", secret=secret, algorithm="sha256"
+            "accounts.User.session",
+            f"{self.password}:{self.token_version}",
+            secret=secret,
+            algorithm="sha256",
         ).hexdigest()
 
 

@@ -17,4 +17,7 @@ class LengthValidator:
             raise ValidationError(self.get_help_text(), code="password_length")
 
     def get_help_text(self) -> str:
-        return _("The password must have from %(min)d to %(max)d characters.") % {"min": MIN_LENGTH, "max": MAX_LENGTH}
+        return _("The password must have from %(min)d to %(max)d characters.") % {
+            "min": MIN_LENGTH,
+            "max": MAX_LENGTH,
+        }

@@ -31,9 +31,7 @@ class Password(Text):
 
     def __init__(self, **kwargs: Any) -> None:
         # Longer than the rule allows, so that the rule answers; bounded, since it is hashed.
-        super().__init__(
-            max_length=MAX_LENGTH * 8, trim_whitespace=False, style={"input_type": "password"}, **kwargs
-        )
+        super().__init__(max_length=MAX_LENGTH * 8, trim_whitespace=False, style={"input_type": "password"}, **kwargs)
 
 
 class LoginIn(StrictSerializer):

@@ -25,7 +25,9 @@ def start_family(user: User) -> dict[str, Any]:
     """The token pair that a login answers."""
     refresh = RefreshToken.for_user(user)
     family = TokenFamily.objects.create(
-        user=user, current_jti=refresh["jti"], expires_at=timezone.now() + settings.SIMPLE_JWT["REFRESH_TOKEN_LIFETIME"]
+        user=user,
+        current_jti=refresh["jti"],
+        expires_at=timezone.now() + settings.SIMPLE_JWT["REFRESH_TOKEN_LIFETIME"],
     )
     return _pair(user, family.pk, refresh)
 

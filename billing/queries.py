@@ -34,7 +34,12 @@ def matching(
     status: str | None = None,
 ) -> QuerySet[Bill]:
     """Visible bills that the filters leave, the newest first."""
-    wanted = {"patient_id": patient_id, "appointment_id": appointment_id, "disease": disease, "status": status}
+    wanted = {
+        "patient_id": patient_id,
+        "appointment_id": appointment_id,
+        "disease": disease,
+        "status": status,
+    }
     found = visible_to(user).filter(**{name: value for name, value in wanted.items() if value is not None})
     return found.order_by("-id")
 

@@ -59,7 +59,10 @@ class Doctor(models.Model):
     accepting_patients = models.BooleanField(_("accepting patients"), default=True)
     time_zone = models.CharField(_("time zone"), max_length=64, default="UTC")
     user_id = models.BigIntegerField(
-        _("account"), null=True, blank=True, help_text=_("The number of the account that belongs to this doctor.")
+        _("account"),
+        null=True,
+        blank=True,
+        help_text=_("The number of the account that belongs to this doctor."),
     )
     created_at = models.DateTimeField(_("created"), auto_now_add=True)
 

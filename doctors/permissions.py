@@ -12,6 +12,4 @@ ALLOWED: RoleTable = {
 }
 
 #: What doctors may change of their own record: all but the account link.
-DOCTOR_MAY_CHANGE = frozenset(
-    {"name", "specialty", "availability", "exceptions", "accepting_patients", "time_zone"}
-)
+DOCTOR_MAY_CHANGE = frozenset({"name", "specialty", "availability", "exceptions", "accepting_patients", "time_zone"})

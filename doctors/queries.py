@@ -55,4 +55,3 @@ def own_doctor_id(user: User) -> str | None:
 def find(doctor_id: str) -> Doctor | None:
     """The doctor whom a write names, whoever asks: who treats is no secret, see `visible_to`."""
     return Doctor.objects.filter(pk=doctor_id).first()
-

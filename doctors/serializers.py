@@ -39,7 +39,9 @@ class ScheduleExceptionIn(StrictSerializer):
     start = WallTime(required=False, allow_null=True, default=None)
     end = WallTime(required=False, allow_null=True, default=None)
     closed = Boolean(
-        required=False, default=True, help_text="True: no visits then (all day without times). False: an extra clinic."
+        required=False,
+        default=True,
+        help_text="True: no visits then (all day without times). False: an extra clinic.",
     )
 
 
@@ -91,5 +93,3 @@ class DoctorOut(OutSerializer):
     time_zone = serializers.CharField()
     user_id = serializers.IntegerField(allow_null=True)
     created_at = serializers.DateTimeField()
-
-

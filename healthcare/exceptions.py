@@ -91,8 +91,13 @@ def is_outage(error: BaseException | None) -> bool:
     while error is not None:
         if isinstance(
             error,
-            ConnectionFailure | ExecutionTimeout | WTimeoutError | WaitQueueTimeoutError | ClinicalWriteFailed
-            | OperationalError | InterfaceError,
+            ConnectionFailure
+            | ExecutionTimeout
+            | WTimeoutError
+            | WaitQueueTimeoutError
+            | ClinicalWriteFailed
+            | OperationalError
+            | InterfaceError,
         ):
             return True
         error = error.__cause__
@@ -144,9 +149,7 @@ def problem_response(error: Exception, context: dict[str, Any]) -> Response:
     headers: dict[str, str] = {}
     if isinstance(error, Refusal):
         status: int = error.status
-        errors = [
-            {"pointer": f"/{error.field}" if error.field else "", "code": error.code, "detail": error.detail}
-        ]
+        errors = [{"pointer": f"/{error.field}" if error.field else "", "code": error.code, "detail": error.detail}]
         body = problem(status, error.detail, errors)
     else:
         known = _as_api_exception(error)

@@ -117,9 +117,7 @@ class KeysetPagination(BasePagination):
             backwards, *values = json.loads(base64.urlsafe_b64decode(cursor + "=" * (-len(cursor) % 4)))
             if not isinstance(backwards, bool) or not all(isinstance(value, str) for value in values):
                 raise ValueError(cursor)
-            edge = {
-                field.name: field.to_python(value) for field, value in zip(fields, values, strict=True)
-            }
+            edge = {field.name: field.to_python(value) for field, value in zip(fields, values, strict=True)}
             if any("\0" in value for value in values):
                 raise ValueError(cursor)
             for field, value in zip(fields, edge.values(), strict=True):

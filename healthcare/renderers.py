@@ -19,9 +19,7 @@ class JSONRenderer(BaseRenderer):
     def render(self, data: Any, accepted_media_type: str | None = None, renderer_context: Any = None) -> bytes:
         if data is None:
             return b""
-        indented = "indent=" in (accepted_media_type or "") or isinstance(
-            (renderer_context or {}).get("indent"), int
-        )
+        indented = "indent=" in (accepted_media_type or "") or isinstance((renderer_context or {}).get("indent"), int)
         return orjson.dumps(data, default=str, option=orjson.OPT_INDENT_2 if indented else 0)
 
 

@@ -136,8 +136,10 @@ class Date(serializers.DateField):
 class WallTime(serializers.Field):
     """A time of day as HH:MM, kept as that text: it sorts as the clock goes."""
 
-    default_error_messages = {"invalid": "Must be a time as HH:MM, from 00:00 to 23:59.",
-                              "step": "Must be a multiple of 5 minutes."}
+    default_error_messages = {
+        "invalid": "Must be a time as HH:MM, from 00:00 to 23:59.",
+        "step": "Must be a multiple of 5 minutes.",
+    }
 
     def to_internal_value(self, data: Any) -> str:
         if not isinstance(data, str) or not _TIME.fullmatch(data):
@@ -309,5 +311,3 @@ class OutSerializer(serializers.Serializer):
     @classmethod
     def many_of(cls, items: Any) -> list[dict[str, Any]]:
         return cls(items, many=True).data  # type: ignore[return-value]
-
-

@@ -80,7 +80,10 @@ class Patient(models.Model):
     national_id = models.CharField(_("national id"), max_length=64, null=True, blank=True)
     notes = models.TextField(_("notes"), max_length=10_000, null=True, blank=True)
     user_id = models.BigIntegerField(
-        _("account"), null=True, blank=True, help_text=_("The number of the account that belongs to this patient.")
+        _("account"),
+        null=True,
+        blank=True,
+        help_text=_("The number of the account that belongs to this patient."),
     )
     appointments = EmbeddedModelArrayField(ChartAppointment, default=list, blank=True, editable=False)
     prescriptions = EmbeddedModelArrayField(ChartPrescription, default=list, blank=True, editable=False)

@@ -68,9 +68,7 @@ def register_patient(*, email: str, password: str, name: str, **fields: Any) -> 
     """
     fields = _with_birth_date(fields, known=None)
     with transaction.atomic(using="default"):
-        user = account_services.create_account(
-            actor=None, email=email, password=password, role=Role.PATIENT, name=name
-        )
+        user = account_services.create_account(actor=None, email=email, password=password, role=Role.PATIENT, name=name)
         create_patient(actor=user, name=name, email=user.email, user_id=user.pk, **fields)
     return user
 

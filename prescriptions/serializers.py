@@ -26,14 +26,20 @@ class _PrescriptionFields(StrictSerializer):
         parse=parse_dosage, max_length=64, help_text="A number and a unit: 500mg, 5 mL, 0.5 mg/kg, 1 tablet."
     )
     frequency = Validated(
-        parse=parse_frequency, max_length=64, help_text="A known term: Daily, Twice daily, Every 8 hours, BID, QHS."
+        parse=parse_frequency,
+        max_length=64,
+        help_text="A known term: Daily, Twice daily, Every 8 hours, BID, QHS.",
     )
     cost = Money(required=False, allow_null=True)
     disease = Text(max_length=120, required=False, allow_null=True)
     appointment_id = Identifier(required=False, allow_null=True)
     start_date = Date(required=False, help_text="Today when absent.")
     duration_days = Integer(
-        required=False, allow_null=True, min_value=1, max_value=MAX_DURATION_DAYS, help_text="Absent: open-ended."
+        required=False,
+        allow_null=True,
+        min_value=1,
+        max_value=MAX_DURATION_DAYS,
+        help_text="Absent: open-ended.",
     )
     instructions = Text(max_length=2_000, lines=True, required=False, allow_null=True)
 

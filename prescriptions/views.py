@@ -3,9 +3,9 @@
 from rest_framework.request import Request
 from rest_framework.response import Response
 
+from healthcare.views import RoomViewSet
 from prescriptions import permissions, queries, services
 from prescriptions.serializers import PrescriptionChanges, PrescriptionIn, PrescriptionOut, PrescriptionQuery
-from healthcare.views import RoomViewSet
 
 
 class PrescriptionViewSet(RoomViewSet):
