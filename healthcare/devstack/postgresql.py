@@ -1,14 +1,13 @@
 """The one PostgreSQL server: how its data folder is made and how it is started."""
 
 import os
-import pwd
 import shutil
 import signal
 import subprocess
 from pathlib import Path
 
 from healthcare.devstack.errors import DevStackError
-from healthcare.devstack.layout import DATABASE, POSTGRESQL_SOCKET, Layout
+from healthcare.devstack.layout import DATABASE, POSTGRESQL_SOCKET, Layout, is_root
 from healthcare.devstack.processes import Program
 
 MAX_CONNECTIONS = 200
@@ -27,8 +26,10 @@ NOT_DURABLE = {"fsync": "off", "full_page_writes": "off", "synchronous_commit": 
 
 def server_identity() -> tuple[int, int] | None:
     """Whom the server runs as: PostgreSQL refuses to run as root; anybody else runs it as themself."""
-    if os.geteuid() != 0:
+    if not is_root():
         return None
+    import pwd
+
     try:
         nobody = pwd.getpwnam("nobody")
     except KeyError as reason:
@@ -59,7 +60,7 @@ def server(layout: Layout, *, programs: Path, durable: bool) -> Program:
 
 
 def make_data_folder(layout: Layout, *, programs: Path, durable: bool) -> None:
-    """Run initdb beside the place and move the result there, so that a killed one leaves nothing half made."""
+    """Run initdb beside the place and move the result in, so that a killed one leaves nothing half made."""
     if layout.postgresql_data.is_dir():
         return
     draft = layout.postgresql_data.with_name("data.new")

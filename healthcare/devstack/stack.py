@@ -4,7 +4,7 @@ import os
 import shutil
 import subprocess
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -28,7 +28,7 @@ class ServerStatus:
 class DevStack:
     """mongod and PostgreSQL of one folder.
 
-    `durable=False` is for tests: what was written may be lost with the machine, and mongod takes test commands.
+    `durable=False` is for tests: what was written may be lost with the machine, and mongod has its fail points.
     """
 
     def __init__(
@@ -41,6 +41,8 @@ class DevStack:
     ) -> None:
         if nodes is not None and not 1 <= nodes <= layout.MAX_NODES:
             raise DevStackError(f"A replica set here has 1 to {layout.MAX_NODES} nodes, not {nodes}.")
+        binaries.require_unix_sockets()
+        binaries.require_psutil()
         self.directory = directory.resolve()
         self.nodes = nodes
         self.durable = durable
@@ -49,11 +51,18 @@ class DevStack:
 
     @property
     def layout(self) -> Layout:
-        return layout.find_layout(self.directory, nodes=self.nodes)
+        places = layout.find_layout(self.directory, nodes=self.nodes)
+        if self.nodes not in {None, places.nodes}:
+            raise DevStackError(
+                f"{self.directory} holds a replica set of {places.nodes}, and {self.nodes} were asked for. "
+                "`manage.py devstack reset` drops it with its data."
+            )
+        return places
 
     @property
     def addresses(self) -> dict[str, str]:
-        return {"MONGODB_URI": self.layout.mongodb_uri, "DATABASE_URL": self.layout.database_url}
+        places = self.layout
+        return {"MONGODB_URI": places.mongodb_uri, "DATABASE_URL": places.database_url}
 
     def up(self, *, mongodb: bool = True, postgresql: bool = True) -> None:
         """Start what does not run and wait until it serves; a second caller waits for the first."""
@@ -62,11 +71,7 @@ class DevStack:
             binaries.find_postgresql()
         with self._alone():
             places = self.layout
-            if self.nodes not in {None, places.nodes}:
-                raise DevStackError(
-                    f"{self.directory} holds a replica set of {places.nodes}, and {self.nodes} nodes were asked for. "
-                    "`manage.py devstack reset` drops it with its data."
-                )
+            layout.require_same_user(self.directory)
             places.record()
             for folder in (places.logs, places.run, places.mongodb_sockets):
                 layout.make_private(folder)
@@ -84,7 +89,7 @@ class DevStack:
             self._stop()
 
     def reset(self) -> None:
-        """Stop what runs and remove data, logs and secrets; the folder too, when nobody else put anything in."""
+        """Stop what runs and remove data, logs and secrets; the folder too, unless somebody put more in it."""
         if not self.directory.is_dir():
             return
         with self._alone():
@@ -97,7 +102,8 @@ class DevStack:
             (self.directory / layout.STATE_FILE).unlink(missing_ok=True)
             (self.directory / "lock").unlink()
         if not any(self.directory.iterdir()):
-            self.directory.rmdir()
+            with suppress(OSError):  # another `up` was faster and is at home there again
+                self.directory.rmdir()
 
     def logs(self) -> dict[str, Path]:
         """The log of each server, by its name."""
@@ -183,7 +189,7 @@ class DevStack:
             try:
                 descriptor = os.open(path, os.O_RDWR | os.O_CREAT, 0o600)
             except PermissionError as reason:
-                raise DevStackError(f"{self.directory} belongs to another user.") from reason
+                raise DevStackError(f"This user may not write in {self.directory}.") from reason
             except FileNotFoundError:
                 continue
             try:
