@@ -46,6 +46,7 @@ def member(
         # CVE-2025-14847 is in the decompression of messages, and 6.0 gets no more fixes.
         *("--networkMessageCompressors", "disabled"),
         "--noscripting",
+        "--quiet",  # four lines for each connection would fill the log
     ]
     for name, value in parameters.items():
         command += ["--setParameter", f"{name}={value}"]

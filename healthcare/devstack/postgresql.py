@@ -5,6 +5,7 @@ import shutil
 import signal
 import subprocess
 from pathlib import Path
+from typing import Any
 
 from healthcare.devstack.errors import DevStackError
 from healthcare.devstack.layout import DATABASE, POSTGRESQL_SOCKET, Layout, is_root
@@ -65,10 +66,11 @@ def make_data_folder(layout: Layout, *, programs: Path, durable: bool) -> None:
         return
     draft = layout.postgresql_data.with_name("data.new")
     shutil.rmtree(draft, ignore_errors=True)
-    identity = server_identity()
     draft.mkdir(mode=0o700)
-    if identity:
+    run_as: dict[str, Any] = {}
+    if identity := server_identity():
         os.chown(draft, *identity)
+        run_as = {"user": identity[0], "group": identity[1], "extra_groups": []}
     made = subprocess.run(  # noqa: S603 - our own command
         [
             programs / "initdb",
@@ -85,7 +87,7 @@ def make_data_folder(layout: Layout, *, programs: Path, durable: bool) -> None:
         capture_output=True,
         text=True,
         check=False,
-        **({"user": identity[0], "group": identity[1], "extra_groups": []} if identity else {}),
+        **run_as,
     )
     if made.returncode != 0:
         raise DevStackError(f"PostgreSQL's initdb failed: {made.stderr.strip()}")
@@ -101,6 +103,10 @@ def find_version(layout: Layout) -> str | None:
             return connection.info.parameter_status("server_version")
     except psycopg.OperationalError:
         return None
+
+
+def accepts_connections(layout: Layout) -> bool:
+    return find_version(layout) is not None
 
 
 def make_database(layout: Layout) -> None:

@@ -6,6 +6,7 @@ import subprocess
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 from healthcare.devstack import binaries, layout, mongodb, postgresql
@@ -28,7 +29,7 @@ class ServerStatus:
 class DevStack:
     """mongod and PostgreSQL of one folder.
 
-    `durable=False` is for tests: what was written may be lost with the machine, and mongod has its fail points.
+    `durable=False` is for tests: what was written may be lost with the machine, and mongod has fail points.
     """
 
     def __init__(
@@ -51,17 +52,11 @@ class DevStack:
 
     @property
     def layout(self) -> Layout:
-        places = layout.find_layout(self.directory, nodes=self.nodes)
-        if self.nodes not in {None, places.nodes}:
-            raise DevStackError(
-                f"{self.directory} holds a replica set of {places.nodes}, and {self.nodes} were asked for. "
-                "`manage.py devstack reset` drops it with its data."
-            )
-        return places
+        return layout.find_layout(self.directory, nodes=self.nodes)
 
     @property
     def addresses(self) -> dict[str, str]:
-        places = self.layout
+        places = self._agreed_layout()
         return {"MONGODB_URI": places.mongodb_uri, "DATABASE_URL": places.database_url}
 
     def up(self, *, mongodb: bool = True, postgresql: bool = True) -> None:
@@ -70,7 +65,7 @@ class DevStack:
         if postgresql:
             binaries.find_postgresql()
         with self._alone():
-            places = self.layout
+            places = self._agreed_layout()
             layout.require_same_user(self.directory)
             places.record()
             for folder in (places.logs, places.run, places.mongodb_sockets):
@@ -89,7 +84,7 @@ class DevStack:
             self._stop()
 
     def reset(self) -> None:
-        """Stop what runs and remove data, logs and secrets; the folder too, unless somebody put more in it."""
+        """Stop what runs and remove data, logs and secrets; the folder too, unless it holds more."""
         if not self.directory.is_dir():
             return
         with self._alone():
@@ -132,6 +127,16 @@ class DevStack:
             statuses.append(ServerStatus(sql.name, state, address, process.pid, version))
         return statuses
 
+    def _agreed_layout(self) -> Layout:
+        """The layout, when it has the number of nodes that was asked for."""
+        places = self.layout
+        if self.nodes not in {None, places.nodes}:
+            raise DevStackError(
+                f"{self.directory} holds a replica set of {places.nodes}, and {self.nodes} were asked for. "
+                "`manage.py devstack reset` drops it with its data."
+            )
+        return places
+
     def _programs(self, places: Layout) -> list[Program]:
         """Every server of this folder, to find and to stop; they are not started from these."""
         unused = Path("/")
@@ -154,11 +159,7 @@ class DevStack:
 
     def _await_mongodb(self, places: Layout, members: list[Program]) -> None:
         for node, program in enumerate(members):
-            wait_until(
-                lambda node=node: mongodb.accepts_connections(places, node),
-                program,
-                what="took no connection",
-            )
+            wait_until(partial(mongodb.accepts_connections, places, node), program, what="took no connection")
         mongodb.form_replica_set(places, members, durable=self.durable)
 
     def _start_postgresql(self, places: Layout) -> None:
@@ -170,7 +171,7 @@ class DevStack:
         if program.find() is None:
             postgresql.make_data_folder(places, programs=programs, durable=self.durable)
             self._children.append(program.start())
-        wait_until(lambda: postgresql.find_version(places) is not None, program, what="took no connection")
+        wait_until(partial(postgresql.accepts_connections, places), program, what="took no connection")
         postgresql.make_database(places)
 
     def _stop(self) -> None:

@@ -22,8 +22,9 @@ class Command(BaseCommand):
             "action",
             choices=("up", "down", "status", "env", "logs", "reset"),
             help=(
-                "up: start what does not run. down: stop it, the data stays. status: what runs. env: the two "
-                "addresses, as lines for a shell. logs: the end of each log. reset: stop it and drop its data."
+                "up: start what does not run. down: stop it, the data stays. status: what runs. "
+                "env: the two addresses, as lines for a shell. logs: the end of each log. "
+                "reset: stop it and drop its data."
             ),
         )
         parser.add_argument(
