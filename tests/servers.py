@@ -1,7 +1,7 @@
-"""A pytest plugin: the run has a mongod and a PostgreSQL of its own, which settings find in the environment.
+"""A pytest plugin: the run has a mongod and a PostgreSQL of its own, and the settings find them.
 
-pyproject.toml names it in `addopts`. The environment is made before Django reads its settings; the servers start
-with the session, and never for `--help` or `--collect-only`.
+pyproject.toml names it in `addopts`. The environment is made before Django reads its settings; the servers
+start with the session, and never for `--help` or `--collect-only`.
 """
 
 import os

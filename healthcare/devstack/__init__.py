@@ -1,4 +1,4 @@
-"""Real mongod and PostgreSQL from wheels, for development and tests: one set of servers a folder, on unix sockets.
+"""Real mongod and PostgreSQL from wheels, for development and tests: one set a folder, on unix sockets.
 
 Settings import this package, so importing it imports neither Django nor a database driver.
 """

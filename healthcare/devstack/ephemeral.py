@@ -1,4 +1,4 @@
-"""Servers for one test run or demonstration: in a temp folder of their own, gone with the process that asked."""
+"""Servers for one test run or demonstration: in a temp folder of their own, gone with whoever asked."""
 
 import secrets
 import subprocess
@@ -12,8 +12,8 @@ from healthcare.devstack.stack import DevStack
 class EphemeralStack(DevStack):
     """A stack that nobody has to clean up after, `kill -9` included.
 
-    A guard process waits on a pipe from this one. The kernel closes the pipe however this process ends, and the
-    guard then stops the servers and removes the folder.
+    A guard process waits on a pipe from this one. The kernel closes the pipe however this process ends, and
+    the guard then stops the servers and removes the folder.
     """
 
     def __init__(self, *, nodes: int | None = None, durable: bool = False) -> None:

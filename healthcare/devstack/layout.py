@@ -1,4 +1,4 @@
-"""Where the servers of one folder keep their data and sockets: a pure function of the folder, fixed by the first `up`.
+"""Where the servers of one folder keep data and sockets: a function of the folder, fixed by the first `up`.
 
     DIR/devstack.json    what `up` decided: the number of nodes, and the places below
     DIR/lock             held while servers are started or stopped
@@ -8,9 +8,9 @@
     DIR/mongodb/N/       data of node N
     DIR/postgresql/      data and socket of PostgreSQL
 
-Two things may have to lie elsewhere, in `healthcare-…` folders in the temp directory. Sockets do when the path is longer
-than the kernel takes, or is spelt in a way that a driver does not. PostgreSQL refuses to run as root and runs as
-`nobody` then, so its folder does when `nobody` cannot reach DIR.
+Two things may have to lie elsewhere, in `healthcare-…` folders in the temp directory. Sockets do when their
+path is longer than the kernel takes, or spelt in a way that a driver does not take. PostgreSQL refuses to run
+as root and runs as `nobody` then, so its folder does when `nobody` cannot reach DIR.
 """
 
 import hashlib
@@ -24,6 +24,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import quote
 
+from healthcare.devstack.binaries import require_unix_sockets
 from healthcare.devstack.errors import DevStackError
 
 REPLICA_SET = "rs0"
@@ -35,10 +36,10 @@ POSTGRESQL_SOCKET = ".s.PGSQL.5432"
 
 # sun_path holds 108 bytes on Linux and 104 on macOS, the last one is NUL.
 MAX_SOCKET_PATH_BYTES = 107 if sys.platform == "linux" else 103
-# pymongo lowers the host names that a replica set answers, paths included (pymongo.common.clean_node), and mongod
-# reads a colon as a port.
+# pymongo lowers the host names that a replica set answers, paths included (pymongo.common.clean_node), and
+# mongod reads a colon as a port.
 MONGODB_SOCKET_PATH = re.compile(r"[a-z0-9/._-]+")
-# libpq separates hosts by commas, and so does PostgreSQL its socket folders, which it also unquotes and trims.
+# libpq separates hosts by commas, and so does PostgreSQL its socket folders, which it unquotes and trims.
 POSTGRESQL_SOCKET_PATH = re.compile(r"""[^\s,"'\\]+""")
 
 
@@ -88,6 +89,7 @@ class Layout:
         """Fix the places, so that a later process with another TMPDIR or user looks where the data is."""
         state = {
             "directory": str(self.directory),
+            "user": os.geteuid(),
             "nodes": self.nodes,
             "mongodb_sockets": str(self.mongodb_sockets),
             "postgresql": str(self.postgresql),
@@ -107,6 +109,7 @@ def addresses(directory: Path) -> dict[str, str]:
 
 def find_layout(directory: Path, *, nodes: int | None = None) -> Layout:
     """What the first `up` recorded, else what it would decide now."""
+    require_unix_sockets()
     directory = directory.resolve()
     state = _read_state(directory)
     if state.get("directory") == str(directory):
@@ -119,9 +122,8 @@ def find_layout(directory: Path, *, nodes: int | None = None) -> Layout:
         )
     # A folder that was copied or moved keeps its number of nodes; its places follow from the new path.
     count = state.get("nodes") or nodes or 1
-    runs_as_nobody = os.geteuid() == 0
     postgresql = directory / "postgresql"
-    if runs_as_nobody and not _is_open_to_others(directory):
+    if is_root() and not _is_open_to_others(directory):
         postgresql = _elsewhere(directory, "postgresql", executable=True)
     mongodb_sockets = directory / "run"
     if not _takes_socket(mongodb_sockets, "mongodb-0.sock", MONGODB_SOCKET_PATH):
@@ -132,18 +134,28 @@ def find_layout(directory: Path, *, nodes: int | None = None) -> Layout:
     return Layout(directory, count, mongodb_sockets, postgresql, postgresql_sockets)
 
 
-def is_recorded(directory: Path) -> bool:
-    return bool(_read_state(directory.resolve()))
+def is_root() -> bool:
+    return os.name == "posix" and os.geteuid() == 0
+
+
+def require_same_user(directory: Path) -> None:
+    """Refuse to start on another user's data: root could, and the files it adds would lock that user out."""
+    owner = _read_state(directory).get("user", os.geteuid())
+    if owner != os.geteuid():
+        raise DevStackError(
+            f"The data in {directory} is of user {owner}, this is user {os.geteuid()}. Start it as that "
+            "user, drop it with `manage.py devstack reset`, or set DEVSTACK_DIR to another folder."
+        )
 
 
 def make_directory(directory: Path) -> Path:
-    """Make the folder when it is absent: for its owner alone, or, as root, such that `nobody` can walk through.
+    """Make the folder when it is absent: for its owner alone; as root, such that `nobody` can walk through.
 
     A folder that somebody else made keeps the mode that they gave it.
     """
     directory = directory.resolve()
     if not directory.is_dir():
-        mode = 0o711 if os.geteuid() == 0 else 0o700
+        mode = 0o711 if is_root() else 0o700
         try:
             directory.parent.mkdir(parents=True, exist_ok=True)
             directory.mkdir(mode=mode, exist_ok=True)
@@ -157,7 +169,7 @@ def make_directory(directory: Path) -> Path:
 
 
 def make_private(folder: Path, *, owner: tuple[int, int] | None = None) -> None:
-    """Make the folder, or make sure that it is ours alone; in the temp directory anybody may have been first."""
+    """Make the folder, or make sure that it is ours; in the temp directory anybody may have been first."""
     uid, gid = owner or (os.geteuid(), os.getegid())
     try:
         folder.mkdir(mode=0o700)
@@ -170,7 +182,7 @@ def make_private(folder: Path, *, owner: tuple[int, int] | None = None) -> None:
             or found.st_mode & 0o022
         ):
             raise DevStackError(
-                f"{folder} is not a folder of this user's own. Remove it, or set DEVSTACK_DIR to another folder."
+                f"{folder} is not this user's own folder. Remove it, or set DEVSTACK_DIR to another place."
             ) from None
         if found.st_uid != uid:
             os.chown(folder, uid, gid)

@@ -12,9 +12,9 @@ from healthcare.devstack.layout import SECRETS_FOLDER, make_directory
 def local_secret(directory: Path, name: str) -> str:
     """The secret of that name, made on first use; every process that asks gets the same one.
 
-    It is written in full under another name and then linked, so that of two processes asking at once one wins and
-    none reads half of it. `DevStack.reset` drops it with the data: a token of the old accounts must not open the
-    new ones, whose numbers begin at 1 again.
+    It is written in full under another name and then linked, so that of two processes asking at once one wins
+    and none reads half of it. `DevStack.reset` drops it with the data: a token of the old accounts must not
+    open the new ones, whose numbers begin at 1 again.
     """
     folder = make_directory(directory) / SECRETS_FOLDER
     path = folder / name

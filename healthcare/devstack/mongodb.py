@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from pymongo import MongoClient
 
 ELECTION_SECONDS = 60
+ALREADY_INITIALIZED = 23
 NOT_YET_INITIALIZED = 94
 
 
@@ -45,6 +46,7 @@ def member(
         # CVE-2025-14847 is in the decompression of messages, and 6.0 gets no more fixes.
         *("--networkMessageCompressors", "disabled"),
         "--noscripting",
+        "--quiet",  # four lines for each connection would fill the log
     ]
     for name, value in parameters.items():
         command += ["--setParameter", f"{name}={value}"]
@@ -81,43 +83,51 @@ def connect(layout: Layout, node: int) -> "MongoClient[dict[str, Any]]":
 
 def describe(layout: Layout, node: int) -> tuple[str, str | None]:
     """What the member is in its set, and its version."""
-    from pymongo.errors import PyMongoError
+    from pymongo.errors import ConnectionFailure
 
     if not accepts_connections(layout, node):
         return "starting", None
     try:
         with connect(layout, node) as client:
-            answer = client.admin.command("hello")
-            version = client.admin.command("buildInfo")["version"]
-    except PyMongoError:
+            return _role(client), client.admin.command("buildInfo")["version"]
+    except ConnectionFailure:
         return "starting", None
-    if answer["isWritablePrimary"]:
-        return "primary", version
-    return "secondary" if answer["secondary"] else "starting", version
 
 
 def form_replica_set(layout: Layout, programs: list[Program], *, durable: bool) -> None:
-    """Initiate the set, or give its members their present sockets, and wait until one of them takes writes.
+    """Initiate the set, or give its members their present sockets, and wait until it takes writes."""
+    deadline = time.monotonic() + ELECTION_SECONDS
+    with connect(layout, 0) as client:
+        while not _is_configured(client, layout, durable=durable):
+            _give_up_after(deadline, programs[0])
+            time.sleep(POLL_SECONDS)
+    _wait_for_members(layout, programs, deadline)
 
-    The members' addresses are in their data; after the folder was moved they find themselves in no set.
-    """
+
+def _is_configured(client: "MongoClient[dict[str, Any]]", layout: Layout, *, durable: bool) -> bool:
+    """Configure the set unless it is; False when the member is still reading its configuration."""
     from pymongo.errors import OperationFailure
 
-    with connect(layout, 0) as client:
+    try:
+        config = client.admin.command("replSetGetConfig")["config"]
+    except OperationFailure as refusal:
+        if refusal.code != NOT_YET_INITIALIZED:
+            raise
         try:
-            config = client.admin.command("replSetGetConfig")["config"]
-        except OperationFailure as refusal:
-            if refusal.code != NOT_YET_INITIALIZED:
-                raise
             client.admin.command("replSetInitiate", _configuration(layout, durable=durable))
-        else:
-            hosts = [str(layout.mongodb_socket(node)) for node in range(layout.nodes)]
-            if [entry["host"] for entry in config["members"]] != hosts:
-                for entry, host in zip(config["members"], hosts, strict=True):
-                    entry["host"] = host
-                config["version"] += 1
-                client.admin.command("replSetReconfig", config, force=True)
-    _wait_for_members(layout, programs)
+        except OperationFailure as second_refusal:
+            if second_refusal.code != ALREADY_INITIALIZED:
+                raise
+            return False
+        return True
+    hosts = [str(layout.mongodb_socket(node)) for node in range(layout.nodes)]
+    if [entry["host"] for entry in config["members"]] != hosts:
+        # The addresses are part of the data: after a move the members find themselves in no set.
+        for entry, host in zip(config["members"], hosts, strict=True):
+            entry["host"] = host
+        config["version"] += 1
+        client.admin.command("replSetReconfig", config, force=True)
+    return True
 
 
 def _configuration(layout: Layout, *, durable: bool) -> dict[str, Any]:
@@ -134,22 +144,36 @@ def _configuration(layout: Layout, *, durable: bool) -> dict[str, Any]:
     }
 
 
-def _wait_for_members(layout: Layout, programs: list[Program]) -> None:
-    """Wait for a primary and for the others to follow it, so that the first majority write finds its majority."""
-    deadline = time.monotonic() + ELECTION_SECONDS
+def _wait_for_members(layout: Layout, programs: list[Program], deadline: float) -> None:
+    """Wait for a primary and for the others to follow it, so that the first majority write has a majority."""
     clients = [connect(layout, node) for node in range(layout.nodes)]
     try:
         while True:
-            answers = [client.admin.command("hello") for client in clients]
-            ready = [answer["isWritablePrimary"] or answer["secondary"] for answer in answers]
-            if all(ready) and any(answer["isWritablePrimary"] for answer in answers):
+            roles = [_role(client) for client in clients]
+            if "primary" in roles and set(roles) <= {"primary", "secondary"}:
                 return
-            if time.monotonic() > deadline:
-                laggard = programs[ready.index(False) if False in ready else 0]
-                raise DevStackError(
-                    f"The replica set elected no primary within {ELECTION_SECONDS} s. {log_tail(laggard.log)}"
-                )
+            laggard = next((node for node, role in enumerate(roles) if role == "starting"), 0)
+            _give_up_after(deadline, programs[laggard])
             time.sleep(POLL_SECONDS)
     finally:
         for client in clients:
             client.close()
+
+
+def _role(client: "MongoClient[dict[str, Any]]") -> str:
+    from pymongo.errors import ConnectionFailure
+
+    try:
+        answer = client.admin.command("hello")
+    except ConnectionFailure:  # a member that finds itself in no set, or in one again, closes its connections
+        return "starting"
+    if answer["isWritablePrimary"]:
+        return "primary"
+    return "secondary" if answer["secondary"] else "starting"
+
+
+def _give_up_after(deadline: float, program: Program) -> None:
+    if time.monotonic() > deadline:
+        raise DevStackError(
+            f"The replica set has no primary after {ELECTION_SECONDS} s. {log_tail(program.log)}"
+        )

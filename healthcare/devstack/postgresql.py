@@ -1,14 +1,14 @@
 """The one PostgreSQL server: how its data folder is made and how it is started."""
 
 import os
-import pwd
 import shutil
 import signal
 import subprocess
 from pathlib import Path
+from typing import Any
 
 from healthcare.devstack.errors import DevStackError
-from healthcare.devstack.layout import DATABASE, POSTGRESQL_SOCKET, Layout
+from healthcare.devstack.layout import DATABASE, POSTGRESQL_SOCKET, Layout, is_root
 from healthcare.devstack.processes import Program
 
 MAX_CONNECTIONS = 200
@@ -27,8 +27,10 @@ NOT_DURABLE = {"fsync": "off", "full_page_writes": "off", "synchronous_commit": 
 
 def server_identity() -> tuple[int, int] | None:
     """Whom the server runs as: PostgreSQL refuses to run as root; anybody else runs it as themself."""
-    if os.geteuid() != 0:
+    if not is_root():
         return None
+    import pwd
+
     try:
         nobody = pwd.getpwnam("nobody")
     except KeyError as reason:
@@ -59,15 +61,16 @@ def server(layout: Layout, *, programs: Path, durable: bool) -> Program:
 
 
 def make_data_folder(layout: Layout, *, programs: Path, durable: bool) -> None:
-    """Run initdb beside the place and move the result there, so that a killed one leaves nothing half made."""
+    """Run initdb beside the place and move the result in, so that a killed one leaves nothing half made."""
     if layout.postgresql_data.is_dir():
         return
     draft = layout.postgresql_data.with_name("data.new")
     shutil.rmtree(draft, ignore_errors=True)
-    identity = server_identity()
     draft.mkdir(mode=0o700)
-    if identity:
+    run_as: dict[str, Any] = {}
+    if identity := server_identity():
         os.chown(draft, *identity)
+        run_as = {"user": identity[0], "group": identity[1], "extra_groups": []}
     made = subprocess.run(  # noqa: S603 - our own command
         [
             programs / "initdb",
@@ -84,7 +87,7 @@ def make_data_folder(layout: Layout, *, programs: Path, durable: bool) -> None:
         capture_output=True,
         text=True,
         check=False,
-        **({"user": identity[0], "group": identity[1], "extra_groups": []} if identity else {}),
+        **run_as,
     )
     if made.returncode != 0:
         raise DevStackError(f"PostgreSQL's initdb failed: {made.stderr.strip()}")
@@ -100,6 +103,10 @@ def find_version(layout: Layout) -> str | None:
             return connection.info.parameter_status("server_version")
     except psycopg.OperationalError:
         return None
+
+
+def accepts_connections(layout: Layout) -> bool:
+    return find_version(layout) is not None
 
 
 def make_database(layout: Layout) -> None:

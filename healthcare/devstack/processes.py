@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 START_SECONDS = 60
 STOP_SECONDS = 30
 POLL_SECONDS = 0.02
-# psutil derives the start time from the boot time, which an adjusted clock moves a little between two readings.
+# psutil derives the start time from the boot time, which an adjusted clock moves between two readings.
 START_TIME_TOLERANCE_SECONDS = 2
 
 
@@ -37,10 +37,9 @@ class Program:
     run_as: tuple[int, int] | None = None
 
     def find(self) -> "psutil.Process | None":
-        """The running process, known by pid and start time; a pid alone may be anybody's by now.
+        """The running process, known by pid, start time and data folder.
 
-        One that was started by an `up` that was killed before it wrote the pid file is known by the pid in the
-        server's own lock file and the data folder on its command line.
+        A pid alone may be anybody's by now, and a pid file may have come here with a copy of the folder.
         """
         return self._recorded() or self._unrecorded()
 
@@ -50,23 +49,27 @@ class Program:
             pid, started_at = int(record["pid"]), float(record["started_at"])
         except (FileNotFoundError, ValueError, KeyError, TypeError):
             return None
-        process = find_process(pid)
+        process = self._own(pid)
         if process is None or abs(process.create_time() - started_at) > START_TIME_TOLERANCE_SECONDS:
             return None
         return process
 
     def _unrecorded(self) -> "psutil.Process | None":
+        """One whose `up` was killed before it wrote the pid file: its own lock file has the pid."""
+        pid = _first_line_pid(self.lock_files[0])
+        process = self._own(pid) if pid else None
+        if process is not None:
+            self._record(process)
+        return process
+
+    def _own(self, pid: int) -> "psutil.Process | None":
         import psutil
 
-        pid = _first_line_pid(self.lock_files[0])
-        process = find_process(pid) if pid else None
-        if process is None:
+        process = find_process(pid)
+        try:
+            return process if process and str(self.data) in process.cmdline() else None
+        except psutil.Error:
             return None
-        with suppress(psutil.Error):
-            if str(self.data) in process.cmdline():
-                self._record(process)
-                return process
-        return None
 
     def _record(self, process: "psutil.Process") -> None:
         draft = self.pid_file.with_suffix(".new")
@@ -99,7 +102,7 @@ class Program:
         return child
 
     def _forget_recycled_lock(self) -> None:
-        """Remove lock files whose pid belongs to a stranger now: PostgreSQL would take it for its own postmaster."""
+        """Remove lock files whose pid is a stranger's now: PostgreSQL would take it for a postmaster."""
         if self.find() is None:
             for lock_file in self.lock_files:
                 if (pid := _first_line_pid(lock_file)) and find_process(pid):
@@ -107,7 +110,7 @@ class Program:
 
 
 def find_process(pid: int) -> "psutil.Process | None":
-    """A process that lives; what has ended and waits for its parent (a container's init may never look) does not."""
+    """A process that lives; one that ended and waits for its parent does not (some inits never look)."""
     import psutil
 
     try:

@@ -4,8 +4,9 @@ import os
 import shutil
 import subprocess
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 from healthcare.devstack import binaries, layout, mongodb, postgresql
@@ -28,7 +29,7 @@ class ServerStatus:
 class DevStack:
     """mongod and PostgreSQL of one folder.
 
-    `durable=False` is for tests: what was written may be lost with the machine, and mongod takes test commands.
+    `durable=False` is for tests: what was written may be lost with the machine, and mongod has fail points.
     """
 
     def __init__(
@@ -41,6 +42,8 @@ class DevStack:
     ) -> None:
         if nodes is not None and not 1 <= nodes <= layout.MAX_NODES:
             raise DevStackError(f"A replica set here has 1 to {layout.MAX_NODES} nodes, not {nodes}.")
+        binaries.require_unix_sockets()
+        binaries.require_psutil()
         self.directory = directory.resolve()
         self.nodes = nodes
         self.durable = durable
@@ -53,7 +56,8 @@ class DevStack:
 
     @property
     def addresses(self) -> dict[str, str]:
-        return {"MONGODB_URI": self.layout.mongodb_uri, "DATABASE_URL": self.layout.database_url}
+        places = self._agreed_layout()
+        return {"MONGODB_URI": places.mongodb_uri, "DATABASE_URL": places.database_url}
 
     def up(self, *, mongodb: bool = True, postgresql: bool = True) -> None:
         """Start what does not run and wait until it serves; a second caller waits for the first."""
@@ -61,12 +65,8 @@ class DevStack:
         if postgresql:
             binaries.find_postgresql()
         with self._alone():
-            places = self.layout
-            if self.nodes not in {None, places.nodes}:
-                raise DevStackError(
-                    f"{self.directory} holds a replica set of {places.nodes}, and {self.nodes} nodes were asked for. "
-                    "`manage.py devstack reset` drops it with its data."
-                )
+            places = self._agreed_layout()
+            layout.require_same_user(self.directory)
             places.record()
             for folder in (places.logs, places.run, places.mongodb_sockets):
                 layout.make_private(folder)
@@ -84,7 +84,7 @@ class DevStack:
             self._stop()
 
     def reset(self) -> None:
-        """Stop what runs and remove data, logs and secrets; the folder too, when nobody else put anything in."""
+        """Stop what runs and remove data, logs and secrets; the folder too, unless it holds more."""
         if not self.directory.is_dir():
             return
         with self._alone():
@@ -97,7 +97,8 @@ class DevStack:
             (self.directory / layout.STATE_FILE).unlink(missing_ok=True)
             (self.directory / "lock").unlink()
         if not any(self.directory.iterdir()):
-            self.directory.rmdir()
+            with suppress(OSError):  # another `up` was faster and is at home there again
+                self.directory.rmdir()
 
     def logs(self) -> dict[str, Path]:
         """The log of each server, by its name."""
@@ -126,6 +127,16 @@ class DevStack:
             statuses.append(ServerStatus(sql.name, state, address, process.pid, version))
         return statuses
 
+    def _agreed_layout(self) -> Layout:
+        """The layout, when it has the number of nodes that was asked for."""
+        places = self.layout
+        if self.nodes not in {None, places.nodes}:
+            raise DevStackError(
+                f"{self.directory} holds a replica set of {places.nodes}, and {self.nodes} were asked for. "
+                "`manage.py devstack reset` drops it with its data."
+            )
+        return places
+
     def _programs(self, places: Layout) -> list[Program]:
         """Every server of this folder, to find and to stop; they are not started from these."""
         unused = Path("/")
@@ -148,11 +159,7 @@ class DevStack:
 
     def _await_mongodb(self, places: Layout, members: list[Program]) -> None:
         for node, program in enumerate(members):
-            wait_until(
-                lambda node=node: mongodb.accepts_connections(places, node),
-                program,
-                what="took no connection",
-            )
+            wait_until(partial(mongodb.accepts_connections, places, node), program, what="took no connection")
         mongodb.form_replica_set(places, members, durable=self.durable)
 
     def _start_postgresql(self, places: Layout) -> None:
@@ -164,7 +171,7 @@ class DevStack:
         if program.find() is None:
             postgresql.make_data_folder(places, programs=programs, durable=self.durable)
             self._children.append(program.start())
-        wait_until(lambda: postgresql.find_version(places) is not None, program, what="took no connection")
+        wait_until(partial(postgresql.accepts_connections, places), program, what="took no connection")
         postgresql.make_database(places)
 
     def _stop(self) -> None:
@@ -183,7 +190,7 @@ class DevStack:
             try:
                 descriptor = os.open(path, os.O_RDWR | os.O_CREAT, 0o600)
             except PermissionError as reason:
-                raise DevStackError(f"{self.directory} belongs to another user.") from reason
+                raise DevStackError(f"This user may not write in {self.directory}.") from reason
             except FileNotFoundError:
                 continue
             try:
