@@ -6,6 +6,8 @@ from django.db import models
 from django.utils.translation import gettext_lazy as _
 from django_mongodb_backend.managers import MongoManager
 
+from healthcare import clock
+
 
 class Status(models.TextChoices):
     """A visit is scheduled until it is completed or cancelled, which is final."""
@@ -28,7 +30,7 @@ class Appointment(models.Model):
     disease = models.CharField(_("disease"), max_length=120, null=True, blank=True)
     #: The instant that `date` and `time` mean; null for an untimed visit.
     starts_at = models.DateTimeField(_("starts at"), null=True, blank=True, editable=False)
-    created_at = models.DateTimeField(_("created"), auto_now_add=True)
+    created_at = models.DateTimeField(_("created"), default=clock.now, editable=False)
 
     objects: ClassVar[MongoManager] = MongoManager()
 

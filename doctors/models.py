@@ -9,6 +9,7 @@ from django_mongodb_backend.fields import EmbeddedModelArrayField
 from django_mongodb_backend.managers import MongoManager
 from django_mongodb_backend.models import EmbeddedModel
 
+from healthcare import clock
 from healthcare.mongodb.indexes import TextIndex
 
 DEFAULT_SLOT_MINUTES = 30
@@ -64,7 +65,7 @@ class Doctor(models.Model):
         blank=True,
         help_text=_("The number of the account that belongs to this doctor."),
     )
-    created_at = models.DateTimeField(_("created"), auto_now_add=True)
+    created_at = models.DateTimeField(_("created"), default=clock.now, editable=False)
 
     objects: ClassVar[MongoManager] = MongoManager()
 

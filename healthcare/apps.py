@@ -7,3 +7,4 @@ class HealthcareConfig(AppConfig):
 
     def ready(self) -> None:
         from healthcare import checks  # noqa: F401 - registers the system checks
+        from healthcare.mongodb import lookups  # noqa: F401 - registers the lookups

@@ -294,7 +294,7 @@ class PeriodQuery(QuerySerializer):
     @classmethod
     def parse_query(cls, request: Request, *, also: frozenset[str] = PAGE_PARAMETERS) -> dict[str, Any]:
         filters = super().parse_query(request, also=also)
-        return {**filters, "since": filters.pop("from"), "until": filters.pop("to")}
+        return {"since": filters.pop("from"), "until": filters.pop("to"), **filters}
 
 
 class NoQuery(QuerySerializer):

@@ -155,7 +155,6 @@ USE_I18N = True
 USE_TZ = True
 
 STATIC_URL = "static/"
-STATIC_ROOT = BASE_DIR / "staticfiles"
 # The admin, Swagger UI and Redoc are served from their packages, so that `collectstatic` is no step to forget.
 WHITENOISE_USE_FINDERS = True
 

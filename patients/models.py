@@ -13,6 +13,7 @@ from django_mongodb_backend.fields import ArrayField, EmbeddedModelArrayField, O
 from django_mongodb_backend.managers import MongoManager
 from django_mongodb_backend.models import EmbeddedModel
 
+from healthcare import clock
 from healthcare.mongodb.indexes import TextIndex
 
 #: Entries of each kind that a chart holds, the newest by date.
@@ -87,7 +88,7 @@ class Patient(models.Model):
     )
     appointments = EmbeddedModelArrayField(ChartAppointment, default=list, blank=True, editable=False)
     prescriptions = EmbeddedModelArrayField(ChartPrescription, default=list, blank=True, editable=False)
-    created_at = models.DateTimeField(_("created"), auto_now_add=True)
+    created_at = models.DateTimeField(_("created"), default=clock.now, editable=False)
     #: Raised by every clinical write about the patient, so that two of them always conflict (design decision 6).
     revision = models.BigIntegerField(default=0, editable=False)
 

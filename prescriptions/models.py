@@ -6,6 +6,8 @@ from django.db import models
 from django.utils.translation import gettext_lazy as _
 from django_mongodb_backend.managers import MongoManager
 
+from healthcare import clock
+
 
 class Prescription(models.Model):
     patient_id = models.CharField(_("patient id"), max_length=64)
@@ -21,7 +23,7 @@ class Prescription(models.Model):
         _("days"), null=True, blank=True, help_text=_("Empty while the end is open.")
     )
     instructions = models.TextField(_("instructions"), max_length=2_000, null=True, blank=True)
-    created_at = models.DateTimeField(_("created"), auto_now_add=True)
+    created_at = models.DateTimeField(_("created"), default=clock.now, editable=False)
 
     objects: ClassVar[MongoManager] = MongoManager()
 
