@@ -3,7 +3,7 @@ from rest_framework.routers import SimpleRouter
 
 from accounts.views import AccountViewSet, AuthViewSet
 
-router = SimpleRouter(trailing_slash=False)
+router = SimpleRouter(trailing_slash=False, use_regex_path=False)
 router.register("accounts", AccountViewSet, basename="accounts")
 urlpatterns = [
     path("auth/login", AuthViewSet.as_view({"post": "login"}), name="auth-login"),

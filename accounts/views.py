@@ -76,8 +76,9 @@ class AuthViewSet(RoomViewSet):
 class AccountViewSet(RoomViewSet):
     """Accounts, for admins: how doctors, staff and other admins get theirs."""
 
+    lookup_url_kwarg = "account_id"
+    lookup_value_converter = "int"
     allowed = permissions.ACCOUNTS
-    lookup_value_regex = "[0-9]{1,18}"
     bodies = {"create": AccountIn, "partial_update": AccountChanges}
     answer = AccountOut
     parameters = {"list": AccountQuery}
@@ -89,11 +90,11 @@ class AccountViewSet(RoomViewSet):
         account = services.create_account(actor=request.user, **AccountIn.parse(request))
         return Response(AccountOut.of(account), status=201)
 
-    def retrieve(self, request: Request, pk: str) -> Response:
-        return Response(AccountOut.of(queries.get_visible(request.user, int(pk))))
+    def retrieve(self, request: Request, account_id: int) -> Response:
+        return Response(AccountOut.of(queries.get_visible(request.user, account_id)))
 
-    def partial_update(self, request: Request, pk: str) -> Response:
-        account = services.change_account(actor=request.user, user_id=int(pk), **AccountChanges.parse(request))
+    def partial_update(self, request: Request, account_id: int) -> Response:
+        account = services.change_account(actor=request.user, user_id=account_id, **AccountChanges.parse(request))
         return Response(AccountOut.of(account))
 
 

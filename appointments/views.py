@@ -11,6 +11,8 @@ from healthcare.views import RoomViewSet
 class AppointmentViewSet(RoomViewSet):
     """Visits, past and to come."""
 
+    lookup_url_kwarg = "appointment_id"
+    lookup_value_converter = "str"
     allowed = permissions.ALLOWED
     bodies = {"create": AppointmentIn, "partial_update": AppointmentChanges}
     answer = AppointmentOut
@@ -23,16 +25,16 @@ class AppointmentViewSet(RoomViewSet):
         visit = services.book_appointment(actor=request.user, **AppointmentIn.parse(request))
         return Response(AppointmentOut.of(visit), status=201)
 
-    def retrieve(self, request: Request, pk: str) -> Response:
-        return Response(AppointmentOut.of(queries.get_visible(request.user, pk)))
+    def retrieve(self, request: Request, appointment_id: str) -> Response:
+        return Response(AppointmentOut.of(queries.get_visible(request.user, appointment_id)))
 
-    def partial_update(self, request: Request, pk: str) -> Response:
-        queries.get_visible(request.user, pk)
+    def partial_update(self, request: Request, appointment_id: str) -> Response:
+        queries.get_visible(request.user, appointment_id)
         changes = AppointmentChanges.parse(request)
         return Response(
-            AppointmentOut.of(services.change_appointment(actor=request.user, appointment_id=pk, **changes))
+            AppointmentOut.of(services.change_appointment(actor=request.user, appointment_id=appointment_id, **changes))
         )
 
-    def destroy(self, request: Request, pk: str) -> Response:
-        services.delete_appointment(actor=request.user, appointment_id=pk)
+    def destroy(self, request: Request, appointment_id: str) -> Response:
+        services.delete_appointment(actor=request.user, appointment_id=appointment_id)
         return Response(status=204)

@@ -11,8 +11,9 @@ from healthcare.views import RoomViewSet
 class BillViewSet(RoomViewSet):
     """Bills: admins keep them, patients read their own."""
 
+    lookup_url_kwarg = "bill_id"
+    lookup_value_converter = "int"
     allowed = permissions.ALLOWED
-    lookup_value_regex = "[0-9]{1,18}"
     bodies = {"create": BillIn, "partial_update": BillChanges}
     answer = BillOut
     parameters = {"list": BillQuery}
@@ -24,14 +25,14 @@ class BillViewSet(RoomViewSet):
         bill = services.create_bill(actor=request.user, **BillIn.parse(request))
         return Response(BillOut.of(bill), status=201)
 
-    def retrieve(self, request: Request, pk: str) -> Response:
-        return Response(BillOut.of(queries.get_visible(request.user, int(pk))))
+    def retrieve(self, request: Request, bill_id: int) -> Response:
+        return Response(BillOut.of(queries.get_visible(request.user, bill_id)))
 
-    def partial_update(self, request: Request, pk: str) -> Response:
-        queries.get_visible(request.user, int(pk))
-        bill = services.change_bill(actor=request.user, bill_id=int(pk), **BillChanges.parse(request))
+    def partial_update(self, request: Request, bill_id: int) -> Response:
+        queries.get_visible(request.user, bill_id)
+        bill = services.change_bill(actor=request.user, bill_id=bill_id, **BillChanges.parse(request))
         return Response(BillOut.of(bill))
 
-    def destroy(self, request: Request, pk: str) -> Response:
-        services.delete_bill(actor=request.user, bill_id=int(pk))
+    def destroy(self, request: Request, bill_id: int) -> Response:
+        services.delete_bill(actor=request.user, bill_id=bill_id)
         return Response(status=204)

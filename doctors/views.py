@@ -11,6 +11,8 @@ from healthcare.views import RoomViewSet
 class DoctorViewSet(RoomViewSet):
     """Doctors and their hours."""
 
+    lookup_url_kwarg = "doctor_id"
+    lookup_value_converter = "str"
     allowed = permissions.ALLOWED
     bodies = {"create": DoctorIn, "partial_update": DoctorChanges}
     answer = DoctorOut
@@ -23,14 +25,14 @@ class DoctorViewSet(RoomViewSet):
         doctor = services.create_doctor(actor=request.user, **DoctorIn.parse(request))
         return Response(DoctorOut.of(doctor), status=201)
 
-    def retrieve(self, request: Request, pk: str) -> Response:
-        return Response(DoctorOut.of(queries.get_visible(request.user, pk)))
+    def retrieve(self, request: Request, doctor_id: str) -> Response:
+        return Response(DoctorOut.of(queries.get_visible(request.user, doctor_id)))
 
-    def partial_update(self, request: Request, pk: str) -> Response:
-        queries.get_changeable(request.user, pk)
-        doctor = services.update_doctor(actor=request.user, doctor_id=pk, **DoctorChanges.parse(request))
+    def partial_update(self, request: Request, doctor_id: str) -> Response:
+        queries.get_changeable(request.user, doctor_id)
+        doctor = services.update_doctor(actor=request.user, doctor_id=doctor_id, **DoctorChanges.parse(request))
         return Response(DoctorOut.of(doctor))
 
-    def destroy(self, request: Request, pk: str) -> Response:
-        services.delete_doctor(actor=request.user, doctor_id=pk)
+    def destroy(self, request: Request, doctor_id: str) -> Response:
+        services.delete_doctor(actor=request.user, doctor_id=doctor_id)
         return Response(status=204)

@@ -2,6 +2,7 @@
 
 from typing import Any
 
+from drf_spectacular.extensions import OpenApiSerializerFieldExtension
 from drf_spectacular.openapi import AutoSchema
 from rest_framework import serializers
 
@@ -25,6 +26,34 @@ class Problem(serializers.Serializer):
     status = serializers.IntegerField()
     detail = serializers.CharField()
     errors = FieldProblem(many=True)
+
+
+class MoneyFieldSchema(OpenApiSerializerFieldExtension):
+    """Money is answered as a string and taken as a string or a number."""
+
+    target_class = "healthcare.serializers.Money"
+
+    def map_serializer_field(self, auto_schema: AutoSchema, direction: str) -> dict[str, Any]:
+        text = {"type": "string", "pattern": r"^\d{1,10}(\.\d{1,2})?$", "example": "12.50"}
+        if direction == "response":
+            return text
+        number = {
+            "type": "number",
+            "minimum": 0,
+            "exclusiveMaximum": True,
+            "maximum": 10_000_000_000,
+            "multipleOf": 0.01,
+        }
+        return {"oneOf": [text, number]}
+
+
+class WallTimeFieldSchema(OpenApiSerializerFieldExtension):
+    """A time of day as HH:MM."""
+
+    target_class = "healthcare.serializers.WallTime"
+
+    def map_serializer_field(self, auto_schema: AutoSchema, direction: str) -> dict[str, Any]:
+        return {"type": "string", "pattern": r"^([01]\d|2[0-3]):[0-5][05]$", "example": "09:30"}
 
 
 class RoomSchema(AutoSchema):

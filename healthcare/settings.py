@@ -215,5 +215,12 @@ SPECTACULAR_SETTINGS = {
     "SWAGGER_UI_FAVICON_HREF": "SIDECAR",
     "REDOC_DIST": "SIDECAR",
     "SCHEMA_PATH_PREFIX": "/api",
-    "COMPONENT_SPLIT_REQUEST": False,
+    "COMPONENT_SPLIT_REQUEST": True,
+    "ENUM_NAME_OVERRIDES": {
+        "Role": "accounts.models.Role",
+        "Sex": "patients.models.Sex",
+        "AppointmentStatus": "appointments.models.Status",
+        "NewAppointmentStatus": [("scheduled", "scheduled")],
+        "BillStatus": "billing.models.Status",
+    },
 }

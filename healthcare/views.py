@@ -3,6 +3,7 @@
 from collections.abc import Mapping
 from typing import Any, ClassVar
 
+from django.core.exceptions import ImproperlyConfigured
 from django.db.models import QuerySet
 from django.http import HttpRequest, HttpResponse
 from rest_framework import serializers, viewsets
@@ -54,7 +55,8 @@ class RoomViewSet(viewsets.GenericViewSet):
     def page(self, found: QuerySet[Any]) -> Response:
         """One page of an ordered queryset, in the shape that all lists have."""
         answer = self.answer_of(self.action)
-        assert answer is not None and self.paginator is not None  # noqa: S101 - a list has both, or is no list
+        if answer is None or self.paginator is None:
+            raise ImproperlyConfigured(f"{type(self).__name__} lists, but declares no answer or no pagination.")
         rows = self.paginator.paginate_queryset(found, self.request, view=self)
         return self.paginator.get_paginated_response(answer.many_of(rows))
 

@@ -13,6 +13,8 @@ from patients.serializers import PatientChanges, PatientIn, PatientOut, PatientQ
 class PatientViewSet(RoomViewSet):
     """Patient records with their charts."""
 
+    lookup_url_kwarg = "patient_id"
+    lookup_value_converter = "str"
     allowed = permissions.ALLOWED
     bodies = {"create": PatientIn, "partial_update": PatientChanges}
     answer = PatientOut
@@ -25,16 +27,16 @@ class PatientViewSet(RoomViewSet):
         patient = services.create_patient(actor=request.user, **PatientIn.parse(request))
         return Response(PatientOut.of(patient), status=201)
 
-    def retrieve(self, request: Request, pk: str) -> Response:
-        return Response(PatientOut.of(queries.get_visible(request.user, pk)))
+    def retrieve(self, request: Request, patient_id: str) -> Response:
+        return Response(PatientOut.of(queries.get_visible(request.user, patient_id)))
 
-    def partial_update(self, request: Request, pk: str) -> Response:
-        queries.get_visible(request.user, pk)
-        patient = services.update_patient(actor=request.user, patient_id=pk, **PatientChanges.parse(request))
+    def partial_update(self, request: Request, patient_id: str) -> Response:
+        queries.get_visible(request.user, patient_id)
+        patient = services.update_patient(actor=request.user, patient_id=patient_id, **PatientChanges.parse(request))
         return Response(PatientOut.of(patient))
 
-    def destroy(self, request: Request, pk: str) -> Response:
-        services.delete_patient(actor=request.user, patient_id=pk)
+    def destroy(self, request: Request, patient_id: str) -> Response:
+        services.delete_patient(actor=request.user, patient_id=patient_id)
         return Response(status=204)
 
 

@@ -68,9 +68,7 @@ UNITS = {
     "%": ("percent",),
 }
 # As UCUM writes them and no other way; see "Capitals" above.
-CASE_SENSITIVE_UNITS = frozenset(
-    {"U", "mU", "kU", "Bq", "kBq", "MBq", "GBq", "Ci", "mCi", "uCi", "mGy", "cGy", "Gy"}
-)
+CASE_SENSITIVE_UNITS = frozenset({"U", "mU", "kU", "Bq", "kBq", "MBq", "GBq", "Ci", "mCi", "uCi", "mGy", "cGy", "Gy"})
 # What is counted. UCUM has no codes for them but annotations: "{tablet}" is known too, and "tablet(s)".
 DOSAGE_FORMS = {
     "actuation": ("actuations",),
@@ -202,9 +200,7 @@ def parse_dosage(text: str) -> str:
         raise ValueError("A dosage is written in plain letters, digits and spaces.")
     plain = re.sub(r" +", " ", plain)
     if plain[0] not in "0123456789":
-        raise ValueError(
-            _BAD_NUMBER if plain[0] in ".,+" else _NOT_POSITIVE if plain[0] == "-" else _NO_NUMBER
-        )
+        raise ValueError(_BAD_NUMBER if plain[0] in ".,+" else _NOT_POSITIVE if plain[0] == "-" else _NO_NUMBER)
     found = _AMOUNT_AND_UNIT.fullmatch(plain)
     if found is None:
         raise ValueError(_BAD_NUMBER)

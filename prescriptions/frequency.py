@@ -128,9 +128,7 @@ _NUMBER_WORDS = {
     )
 }
 _NUMBER = rf"[1-9][0-9]?|{'|'.join(_NUMBER_WORDS)}"
-_INTERVAL = re.compile(
-    rf"(?:(?:once )?every |each |q ?)({_NUMBER})(?:(?: ?- ?| to )({_NUMBER}))? ?([a-z]+)", re.ASCII
-)
+_INTERVAL = re.compile(rf"(?:(?:once )?every |each |q ?)({_NUMBER})(?:(?: ?- ?| to )({_NUMBER}))? ?([a-z]+)", re.ASCII)
 _HOURLY = re.compile(rf"(?:every )?({_NUMBER})[ -]hourly", re.ASCII)
 _TIMES = re.compile(
     rf"(?:(once|twice|thrice)|({_NUMBER})(?: times?| ?x))"
@@ -170,9 +168,7 @@ _AS_NEEDED_TERMS = _folded((_AS_NEEDED,))
 def frequency_terms() -> list[str]:
     """The frequencies worth offering, sorted without regard to case; every one of them is accepted."""
     offered = {row[0] for row in (*_CADENCES, *_MOMENTS, *_SINGLES, _AS_NEEDED)}
-    offered.update(
-        name for row in (*_CADENCES, *_MOMENTS, *_SINGLES, _AS_NEEDED) for name in row if name[:2].isupper()
-    )
+    offered.update(name for row in (*_CADENCES, *_MOMENTS, *_SINGLES, _AS_NEEDED) for name in row if name[:2].isupper())
     offered.update(_COMMON_INTERVALS, _COMMON_COUNTS, _INTERVAL_CODES, _WITH_AS_NEEDED)
     offered.update(f"Every {day}" for day in _WEEKDAYS)
     offered.add("C")
@@ -188,9 +184,7 @@ def parse_frequency(text: str) -> str:
     if not text:
         raise ValueError(_UNKNOWN)
     if len(text) > MAX_LENGTH:
-        raise ValueError(
-            f"A frequency has at most {MAX_LENGTH} characters; more belongs in the instructions."
-        )
+        raise ValueError(f"A frequency has at most {MAX_LENGTH} characters; more belongs in the instructions.")
     plain = text.replace("\u2013", "-")
     if not re.fullmatch(r"[ -~]+", plain):
         raise ValueError("A frequency is written in plain letters, digits and spaces.")

@@ -11,6 +11,8 @@ from prescriptions.serializers import PrescriptionChanges, PrescriptionIn, Presc
 class PrescriptionViewSet(RoomViewSet):
     """Prescriptions of every doctor."""
 
+    lookup_url_kwarg = "prescription_id"
+    lookup_value_converter = "str"
     allowed = permissions.ALLOWED
     bodies = {"create": PrescriptionIn, "partial_update": PrescriptionChanges}
     answer = PrescriptionOut
@@ -23,16 +25,18 @@ class PrescriptionViewSet(RoomViewSet):
         prescription = services.issue_prescription(actor=request.user, **PrescriptionIn.parse(request))
         return Response(PrescriptionOut.of(prescription), status=201)
 
-    def retrieve(self, request: Request, pk: str) -> Response:
-        return Response(PrescriptionOut.of(queries.get_visible(request.user, pk)))
+    def retrieve(self, request: Request, prescription_id: str) -> Response:
+        return Response(PrescriptionOut.of(queries.get_visible(request.user, prescription_id)))
 
-    def partial_update(self, request: Request, pk: str) -> Response:
-        queries.get_changeable(request.user, pk)
+    def partial_update(self, request: Request, prescription_id: str) -> Response:
+        queries.get_changeable(request.user, prescription_id)
         changes = PrescriptionChanges.parse(request)
         return Response(
-            PrescriptionOut.of(services.amend_prescription(actor=request.user, prescription_id=pk, **changes))
+            PrescriptionOut.of(
+                services.amend_prescription(actor=request.user, prescription_id=prescription_id, **changes)
+            )
         )
 
-    def destroy(self, request: Request, pk: str) -> Response:
-        services.delete_prescription(actor=request.user, prescription_id=pk)
+    def destroy(self, request: Request, prescription_id: str) -> Response:
+        services.delete_prescription(actor=request.user, prescription_id=prescription_id)
         return Response(status=204)
