@@ -1,5 +1,6 @@
 """Accounts: who may log in, in which role, and the refresh tokens that are out."""
 
+import secrets
 from typing import Any, ClassVar
 
 from django.contrib.auth.base_user import AbstractBaseUser, BaseUserManager
@@ -81,6 +82,15 @@ class User(AbstractBaseUser, PermissionsMixin):
     def clean(self) -> None:
         super().clean()
         self.email = normalize_email(self.email)
+
+    def set_password(self, raw_password: str | None) -> None:
+        """Set the password and end every token and session; saving is the caller's business, as in Django."""
+        super().set_password(raw_password)
+        self.end_tokens()
+
+    def end_tokens(self) -> None:
+        """Take a new version. It is random, not counted: two changes at once cannot arrive at the same one."""
+        self.token_version = secrets.randbelow(2**31)
 
     # Plain properties in the place of the mixin's columns: two truths about one power will disagree one day.
     @property

@@ -36,3 +36,11 @@ def matching(
 def has_role(account_id: int, role: str) -> bool:
     """Whether there is such an account with this role: what a patient's or doctor's `user_id` must name."""
     return User.objects.filter(pk=account_id, role=role).exists()
+
+
+def is_permitted_staff(user: User, permission: str) -> bool:
+    """Whether this is a staff account whose groups give the permission, such as "patients.view_patient".
+
+    It counts in the admin; the API's role tables admit staff to /auth alone.
+    """
+    return user.role == Role.STAFF and user.has_perm(permission)

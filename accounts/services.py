@@ -6,7 +6,6 @@ from django.contrib.auth.hashers import make_password
 from django.contrib.auth.password_validation import validate_password
 from django.core.exceptions import ValidationError
 from django.db import IntegrityError, transaction
-from django.db.models import F
 
 from accounts import tokens
 from accounts.models import Role, User, normalize_email
@@ -63,9 +62,9 @@ def change_account(*, actor: User, user_id: int, **changes: Any) -> User:
             raise Conflict("You cannot disable your own account or change its role: ask another admin.")
         for name, value in changes.items():
             setattr(user, name, value)
-        user.save(update_fields=[*changes])
         if power:
-            _end_tokens(user)
+            user.end_tokens()
+        user.save(update_fields=[*changes, "token_version"])
     return user
 
 
@@ -105,9 +104,7 @@ def set_password(*, user: User, password: str, field: str = "password") -> None:
     """Raises: InvalidValue for a weak password."""
     check_password_strength(password, user=user, field=field)
     user.set_password(password)
-    with transaction.atomic(using="default"):
-        user.save(update_fields=["password"])
-        _end_tokens(user)
+    user.save(update_fields=["password", "token_version"])
 
 
 def check_password_strength(password: str, *, user: User, field: str) -> None:
@@ -116,8 +113,3 @@ def check_password_strength(password: str, *, user: User, field: str) -> None:
         validate_password(password, user)
     except ValidationError as error:
         raise InvalidValue(" ".join(error.messages), code="weak_password", field=field) from error
-
-
-def _end_tokens(user: User) -> None:
-    User.objects.filter(pk=user.pk).update(token_version=F("token_version") + 1)
-    user.refresh_from_db(fields=["token_version"])

@@ -6,6 +6,7 @@ from typing import Any
 from django.db.models import QuerySet
 
 from accounts.models import Role, User
+from accounts.queries import is_permitted_staff
 from appointments.models import Appointment
 from doctors import queries as doctor_queries
 from healthcare.exceptions import NotVisible
@@ -14,8 +15,8 @@ from patients import queries as patient_queries
 
 
 def visible_to(user: User) -> QuerySet[Appointment]:
-    """All for admins; for patients and doctors those of the record that is tied to their account."""
-    if user.role == Role.ADMIN:
+    """All for admins and staff whose groups say so; for patients and doctors their own."""
+    if user.role == Role.ADMIN or is_permitted_staff(user, "appointments.view_appointment"):
         return Appointment.objects.all()
     own: dict[str, Any] = {}
     if user.role == Role.PATIENT:

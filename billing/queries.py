@@ -3,6 +3,7 @@
 from django.db.models import QuerySet
 
 from accounts.models import Role, User
+from accounts.queries import is_permitted_staff
 from billing.models import Bill
 from healthcare.exceptions import NotVisible
 from healthcare.references import COUNT_LIMIT
@@ -10,8 +11,8 @@ from patients import queries as patient_queries
 
 
 def visible_to(user: User) -> QuerySet[Bill]:
-    """All for admins; for patients those of the record that is tied to their account."""
-    if user.role == Role.ADMIN:
+    """All for admins and staff whose groups say so; for patients their own."""
+    if user.role == Role.ADMIN or is_permitted_staff(user, "billing.view_bill"):
         return Bill.objects.all()
     own = patient_queries.own_patient_id(user) if user.role == Role.PATIENT else None
     return Bill.objects.filter(patient_id=own) if own else Bill.objects.none()

@@ -3,13 +3,14 @@
 from django.db.models import QuerySet
 
 from accounts.models import Role, User
+from accounts.queries import is_permitted_staff
 from doctors.models import Doctor, specialty_key
 from healthcare.exceptions import NotAllowed, NotVisible
 
 
 def visible_to(user: User) -> QuerySet[Doctor]:
-    """Who treats whom is no secret among those who use the API; staff work in the admin."""
-    if user.role in (Role.ADMIN, Role.DOCTOR, Role.PATIENT):
+    """Who treats is no secret among those who use the API; staff see them as their groups say."""
+    if user.role in (Role.ADMIN, Role.DOCTOR, Role.PATIENT) or is_permitted_staff(user, "doctors.view_doctor"):
         return Doctor.objects.all()
     return Doctor.objects.none()
 
@@ -25,7 +26,7 @@ def get_visible(user: User, doctor_id: str) -> Doctor:
 def get_changeable(user: User, doctor_id: str) -> Doctor:
     """Raises: NotVisible; NotAllowed for a doctor whom the account may see but not change."""
     doctor = get_visible(user, doctor_id)
-    if user.role != Role.ADMIN and doctor.user_id != user.pk:
+    if user.role not in (Role.ADMIN, Role.STAFF) and doctor.user_id != user.pk:
         raise NotAllowed("A doctor changes their own record only.")
     return doctor
 

@@ -1,7 +1,7 @@
 """Who may call what: every view has a table of action → roles, and what is not in it is denied.
 
-A room keeps its table in its own `permissions.py`. A system check (`healthcare.checks`) fails for a routed action that has
-no row, so that forgetting one closes the door and stops the start, never opens it.
+A room keeps its table in its own `permissions.py`. A system check (`healthcare.checks`) fails for a routed action that
+has no row, so that forgetting one closes the door and stops the start, never opens it.
 """
 
 from collections.abc import Mapping, Set

@@ -31,7 +31,7 @@ if EMBEDDED_MONGODB or EMBEDDED_POSTGRESQL:
     DATABASE_URL = DATABASE_URL or _addresses["DATABASE_URL"]
 
 _sql: dict[str, Any] = environ.Env.db_url_config(DATABASE_URL)
-if _sql["ENGINE"] not in ("django.db.backends.postgresql", "django.db.backends.sqlite3"):
+if _sql.get("ENGINE") not in ("django.db.backends.postgresql", "django.db.backends.sqlite3"):
     message = "DATABASE_URL must be postgres://… (or sqlite:///path for a trial); other databases are not supported."
     raise ImproperlyConfigured(message)
 if _sql["ENGINE"] == "django.db.backends.sqlite3":
@@ -73,6 +73,8 @@ DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"
 # --- Secrets and the outside ----------------------------------------------------------------------------------------
 
 DEBUG = env.bool("DEBUG", default=False)
+# `make run` and `make serve` set it: secrets that are missing are made once, on this machine, beside the embedded data.
+LOCAL_SECRETS = env.bool("LOCAL_SECRETS", default=False)
 
 
 def _secret(name: str) -> str:
@@ -80,7 +82,7 @@ def _secret(name: str) -> str:
     value = env.str(name, default="")
     if value:
         return value
-    if DEBUG or EMBEDDED_MONGODB or EMBEDDED_POSTGRESQL:
+    if DEBUG or EMBEDDED_MONGODB or EMBEDDED_POSTGRESQL or LOCAL_SECRETS:
         return devstack.local_secret(DEVSTACK_DIR, name)
     raise ImproperlyConfigured(f"{name} is not set. Production needs its own: 50 random characters or more.")
 
@@ -115,7 +117,7 @@ INSTALLED_APPS = [
     "rest_framework",
     "drf_spectacular",
     "drf_spectacular_sidecar",
-    "django.contrib.admin",
+    "healthcare.apps.HospitalAdminConfig",
     "django.contrib.auth",
     "django.contrib.contenttypes",
     "django.contrib.sessions",

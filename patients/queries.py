@@ -3,13 +3,14 @@
 from django.db.models import QuerySet
 
 from accounts.models import Role, User
+from accounts.queries import is_permitted_staff
 from healthcare.exceptions import NotVisible
 from patients.models import Patient
 
 
 def visible_to(user: User) -> QuerySet[Patient]:
-    """The patients that the account may see: all for doctors and admins, their own record for patients."""
-    if user.role in (Role.ADMIN, Role.DOCTOR):
+    """All for doctors, admins and staff whose groups say so; for patients their own record."""
+    if user.role in (Role.ADMIN, Role.DOCTOR) or is_permitted_staff(user, "patients.view_patient"):
         return Patient.objects.all()
     if user.role == Role.PATIENT:
         return Patient.objects.filter(user_id=user.pk)

@@ -4,6 +4,7 @@ from bson import ObjectId
 from django.db.models import QuerySet
 
 from accounts.models import Role, User
+from accounts.queries import is_permitted_staff
 from doctors import queries as doctor_queries
 from healthcare.exceptions import NotAllowed, NotVisible
 from healthcare.references import COUNT_LIMIT
@@ -12,8 +13,8 @@ from prescriptions.models import Prescription
 
 
 def visible_to(user: User) -> QuerySet[Prescription]:
-    """All for doctors and admins; for patients those of the record that is tied to their account."""
-    if user.role in (Role.ADMIN, Role.DOCTOR):
+    """All for doctors, admins and staff whose groups say so; for patients their own."""
+    if user.role in (Role.ADMIN, Role.DOCTOR) or is_permitted_staff(user, "prescriptions.view_prescription"):
         return Prescription.objects.all()
     if user.role == Role.PATIENT:
         own = patient_queries.own_patient_id(user)
@@ -34,7 +35,7 @@ def get_visible(user: User, prescription_id: str) -> Prescription:
 def get_changeable(user: User, prescription_id: str) -> Prescription:
     """Raises: NotVisible; NotAllowed for a prescription that another doctor wrote."""
     found = get_visible(user, prescription_id)
-    if user.role != Role.ADMIN and found.doctor_id != doctor_queries.own_doctor_id(user):
+    if user.role not in (Role.ADMIN, Role.STAFF) and found.doctor_id != doctor_queries.own_doctor_id(user):
         raise NotAllowed("Only the doctor who wrote a prescription or an admin changes it.")
     return found
 

@@ -1,6 +1,6 @@
 """What every test stands on: the real databases, emptied around each test, and people to act with.
 
-A test of the API marks itself `@pytest.mark.django_db`: PostgreSQL is rolled back after it, and MongoDB, which cannot be,
+A test of the API marks itself `@pytest.mark.django_db`: PostgreSQL is rolled back after it; MongoDB, which cannot be,
 is emptied before it.
 """
 
@@ -8,11 +8,18 @@ from collections.abc import Iterator
 
 import pytest
 from django.db import connections
-from django.test.utils import setup_databases, teardown_databases
+from django.test.utils import override_settings, setup_databases, teardown_databases
 from pytest_django import DjangoDbBlocker
 from rest_framework.test import APIClient
 
 from tests.people import People
+
+
+@pytest.fixture(scope="session", autouse=True)
+def fast_passwords() -> Iterator[None]:
+    """Hash passwords cheaply; the test of the real hasher names it (tests.accounts)."""
+    with override_settings(PASSWORD_HASHERS=["django.contrib.auth.hashers.MD5PasswordHasher"]):
+        yield
 
 
 @pytest.fixture(scope="session")
@@ -50,4 +57,3 @@ def people(db: None) -> People:
 @pytest.fixture
 def anonymous() -> APIClient:
     return APIClient()
-
