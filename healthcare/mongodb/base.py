@@ -41,6 +41,7 @@ class DatabaseWrapper(base.DatabaseWrapper):
     # The clients of this process by alias, and the aliases whose servers were seen to be a replica set.
     _connection_pools: dict[str, MongoClient] = {}
     _replicated: set[str] = set()
+    run_on_commit: list[Any]
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)

@@ -48,8 +48,13 @@ def explain(
     if isinstance(query, models.QuerySet):
         return read_plan(json_util.loads(query.explain(verbosity="executionStats")))
     name = query if isinstance(query, str) else query._meta.db_table
-    command = {"aggregate": name, "pipeline": pipeline, "cursor": {}, **({"hint": hint} if hint else {})}
-    database = connections[CLINICAL].get_database()
+    command: dict[str, Any] = {
+        "aggregate": name,
+        "pipeline": pipeline,
+        "cursor": {},
+        **({"hint": hint} if hint else {}),
+    }
+    database = connections[CLINICAL].database  # type: ignore[attr-defined]
     return read_plan(database.command("explain", command, verbosity="executionStats"))
 
 

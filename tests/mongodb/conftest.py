@@ -1,4 +1,5 @@
-"""A clinical database for these tests alone, and beside it the same on the stock engine, to show what ours mends."""
+"""A clinical database for these tests alone, and beside it the same on the stock engine, to show what ours
+mends."""
 
 import secrets
 from collections.abc import Callable, Iterator
@@ -17,7 +18,8 @@ MODELS = (Visit, Tally)
 
 @pytest.fixture(scope="package", autouse=True)
 def databases(django_db_blocker: Any) -> Iterator[None]:
-    """`clinical` in a database of its own, and the alias `stock` on the same server with the library's engine."""
+    """`clinical` in a database of its own, and the alias `stock` on the same server with the library's
+    engine."""
     ours = connections["clinical"]
     usual_name = ours.settings_dict["NAME"]
     name = f"engine_{secrets.token_hex(4)}"

@@ -67,7 +67,8 @@ def test_fifty_inserts_that_share_a_document_all_succeed() -> None:
 
 
 def test_without_the_retry_some_of_the_same_fifty_fail() -> None:
-    """The engine's own `atomic` keeps what it does whole, and leaves the rest of the clients with an error."""
+    """The engine's own `atomic` keeps what it does whole, and leaves the rest of the clients with an
+    error."""
     Tally.objects.create(name="shared")
     outcomes = run_writers(
         processes=5, threads=10, turns=1, is_insert=True, is_retried=False, thinking_seconds=0.001

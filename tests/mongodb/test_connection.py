@@ -27,7 +27,8 @@ Connect = Callable[..., DatabaseWrapper]
 
 @pytest.fixture
 def connect() -> Iterator[Connect]:
-    """Open a connection of another alias to some server, with the options of settings.py but for the waiting."""
+    """Open a connection of another alias to some server, with the options of settings.py but for the
+    waiting."""
     opened = []
 
     def connected(uri: str, **options: Any) -> DatabaseWrapper:
@@ -154,7 +155,8 @@ PREFERENCE = {
 def test_reads_and_transactions_stay_on_the_primary(
     connect: Connect, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A transaction with the URI's own read preference fails: the stock engine cannot work with such a URI."""
+    """A transaction with the URI's own read preference fails: the stock engine cannot work with such a
+    URI."""
     stock = connections["stock"]
     with pymongo.MongoClient(usual_uri(**PREFERENCE)) as client, client.start_session() as session:
         session.start_transaction()

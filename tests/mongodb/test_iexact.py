@@ -18,7 +18,8 @@ def notes(visits: QuerySet[Visit]) -> list[str]:
 
 
 def test_iexact_matches_the_text_and_no_pattern(alias: str) -> None:
-    """On the stock engine the text is a regular expression: ".*" finds everybody, "a+b (c)" not even itself."""
+    """On the stock engine the text is a regular expression: ".*" finds everybody, "a+b (c)" not even
+    itself."""
     visits = Visit.objects.using(alias)
     if alias == "stock":
         assert len(notes(visits.filter(note__iexact=".*"))) == 4

@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterator
 from decimal import Decimal
 from typing import Any
 
+import bson
 import pymongo
 import pytest
 from bson import Decimal128, ObjectId
@@ -246,6 +247,33 @@ def test_values_come_out_as_python_has_them_at_every_depth() -> None:
     assert found["day"].date() == datetime.date(2030, 3, 1)
 
 
+DECIMALS = [
+    *(
+        "0",
+        "0.00",
+        "-0.00",
+        "12.50",
+        "-12.50",
+        "1E+3",
+        "1E-6176",
+        "1E+6111",
+        "NaN",
+        "sNaN",
+        "Infinity",
+        "-Infinity",
+    ),
+    *("9" * 27 + ".9", "9" * 28, "1" + "0" * 28, "9" * 34, "0." + "9" * 34, "-" + "9" * 34 + "E+6111"),
+]
+
+
+@pytest.mark.parametrize("text", DECIMALS)
+def test_decimals_come_out_as_the_driver_has_them(text: str) -> None:
+    document = bson.decode(bson.encode({"cost": Decimal128(text)}), raw.CODEC)
+    assert document["cost"].as_tuple() == Decimal128(text).to_decimal().as_tuple()
+    if text != "sNaN":
+        assert bson.decode(bson.encode(document, codec_options=raw.CODEC))["cost"] == Decimal128(text)
+
+
 def test_values_go_in_as_the_orm_writes_them() -> None:
     visits = raw.collection(Visit)
     shared = {"doctor_id": "D", "note": ""}
@@ -258,16 +286,10 @@ def test_values_go_in_as_the_orm_writes_them() -> None:
         **shared,
     )
     elsewhere = INSTANT.astimezone(datetime.timezone(datetime.timedelta(hours=-5)))
+    day = datetime.date(2030, 3, 1)
+    cost = Decimal("12.50")
     visits.insert_one(
-        {
-            **{
-                "_id": "raw",
-                "date": datetime.date(2030, 3, 1),
-                "seen_at": elsewhere,
-                "cost": Decimal("12.50"),
-            },
-            **{"number": "2", "user_id": None, **shared},
-        }
+        {"_id": "raw", "date": day, "seen_at": elsewhere, "cost": cost, "number": "2", **shared}
     )
     by_orm, by_raw = connections["clinical"].database.visits.find().sort("_id")
     for field in ("date", "seen_at", "cost"):

@@ -115,7 +115,7 @@ def test_duplicate_is_an_integrity_error_at_the_first_try(stored: Stored) -> Non
 
 
 def test_django_atomic_does_nothing_and_the_decorator_works_inside_it(stored: Stored) -> None:
-    """The admin wraps its views in it. The stock engine commits there and then raises, its callbacks not run."""
+    """The admin wraps its views in it. The stock engine commits and then raises, its callbacks not run."""
     ran = []
 
     def failing() -> None:
@@ -182,9 +182,13 @@ def test_error_of_a_joined_service_cannot_be_swallowed(stored: Stored) -> None:
 
 
 def test_service_joins_the_engines_own_atomic(stored: Stored) -> None:
-    with pytest.raises(Undone), engine_transaction.atomic(using="clinical"):
+    @engine_transaction.atomic(using="clinical")
+    def outer() -> None:
         add("A")
         raise Undone
+
+    with pytest.raises(Undone):
+        outer()
     assert names(stored) == []
 
 
@@ -289,6 +293,10 @@ def test_conflict_is_tried_again(stored: Stored, fail_command: Any) -> None:
     assert names(stored) == ["A", "A raw"]
 
 
+def set_to_ten() -> None:
+    connections["clinical"].database.tallies.update_one({"_id": "A"}, {"$set": {"total": 10}})
+
+
 def test_conflict_of_two_transactions_is_met_by_a_retry(stored: Stored) -> None:
     """The other one writes between our read and our write; ours reads again."""
     Tally.objects.create(name="A", total=1)
@@ -299,14 +307,11 @@ def test_conflict_of_two_transactions_is_met_by_a_retry(stored: Stored) -> None:
         tally = Tally.objects.get(name="A")
         tries.append(tally.total)
         if len(tries) == 1:
-            thread = threading.Thread(target=outside)
+            thread = threading.Thread(target=set_to_ten)
             thread.start()
             thread.join()
         tally.total *= 2
         tally.save(update_fields=["total"])
-
-    def outside() -> None:
-        connections["clinical"].database.tallies.update_one({"_id": "A"}, {"$set": {"total": 10}})
 
     double()
     assert tries == [1, 10]
@@ -315,17 +320,18 @@ def test_conflict_of_two_transactions_is_met_by_a_retry(stored: Stored) -> None:
 
 def test_without_a_retry_the_same_conflict_is_an_error(stored: Stored) -> None:
     Tally.objects.create(name="A", total=1)
-    with pytest.raises(DatabaseError), engine_transaction.atomic(using="clinical"):
+
+    @engine_transaction.atomic(using="clinical")
+    def double() -> None:
         tally = Tally.objects.get(name="A")
-        thread = threading.Thread(
-            target=lambda: connections["clinical"].database.tallies.update_one(
-                {"_id": "A"}, {"$set": {"total": 10}}
-            )
-        )
+        thread = threading.Thread(target=set_to_ten)
         thread.start()
         thread.join()
         tally.total *= 2
         tally.save(update_fields=["total"])
+
+    with pytest.raises(DatabaseError):
+        double()
     assert stored(Tally) == [{"_id": "A", "total": 10}]
 
 
@@ -427,13 +433,14 @@ def test_stock_engine_writes_on_into_the_dead_transaction(fail_command: Any, cli
     """The defect: the commit's error passes by, the session stays, and later writes that succeed are lost."""
     stock = connections["stock"]
     ran = []
-    with (
-        fail_command("commitTransaction", times=1, errorCode=20),
-        pytest.raises(PyMongoError),
-        engine_transaction.atomic(using="stock"),
-    ):
+
+    @engine_transaction.atomic(using="stock")
+    def write() -> None:
         stock.on_commit(lambda: ran.append(1))
         Tally(name="A").save(using="stock")
+
+    with fail_command("commitTransaction", times=1, errorCode=20), pytest.raises(PyMongoError):
+        write()
     assert stock.session is not None
     assert len(stock.run_on_commit) == 1
     stock.session.end_session()
@@ -443,13 +450,14 @@ def test_stock_engine_writes_on_into_the_dead_transaction(fail_command: Any, cli
 
 def test_failed_commit_leaves_no_state(stored: Stored, fail_command: Any) -> None:
     ran = []
-    with (
-        fail_command("commitTransaction", times=1, errorCode=20),
-        pytest.raises(DatabaseError) as raised,
-        engine_transaction.atomic(using="clinical"),
-    ):
+
+    @engine_transaction.atomic(using="clinical")
+    def write() -> None:
         connections["clinical"].on_commit(lambda: ran.append(1))
         Tally.objects.create(name="A")
+
+    with fail_command("commitTransaction", times=1, errorCode=20), pytest.raises(DatabaseError) as raised:
+        write()
     assert isinstance(raised.value.__cause__, PyMongoError)
     assert_no_state_left()
     Tally.objects.create(name="B")

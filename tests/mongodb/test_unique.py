@@ -1,4 +1,5 @@
-"""A unique field is looked up by its index, refuses a second document and, where it may be null, admits many nulls."""
+"""A unique field is looked up by its index, refuses a second document and, where it may be null, admits many
+nulls."""
 
 import datetime
 from decimal import Decimal
