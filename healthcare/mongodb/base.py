@@ -18,6 +18,7 @@ from django_mongodb_backend.query import wrap_database_errors
 from pymongo import MongoClient, ReadPreference
 from pymongo.errors import PyMongoError, ServerSelectionTimeoutError
 
+from healthcare.mongodb.introspection import DatabaseIntrospection
 from healthcare.mongodb.operations import DatabaseOperations
 from healthcare.mongodb.schema import DatabaseSchemaEditor
 
@@ -34,11 +35,13 @@ _clients_lock = threading.Lock()
 
 class DatabaseWrapper(base.DatabaseWrapper):
     SchemaEditorClass = DatabaseSchemaEditor
+    introspection_class = DatabaseIntrospection
     ops_class = DatabaseOperations
 
     # The clients of this process by alias, and the aliases whose servers were seen to be a replica set.
     _connection_pools: dict[str, MongoClient] = {}
     _replicated: set[str] = set()
+    run_on_commit: list[Any]
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)

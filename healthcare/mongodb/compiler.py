@@ -20,6 +20,8 @@ __all__ = [
 
 
 class MongoQuery(query.MongoQuery):
+    extra_fields: dict[str, Any] | None
+
     def get_pipeline(self) -> list[dict[str, Any]]:
         """Return the stock pipeline with nothing left between `$match` and `$sort` that hides an index.
 

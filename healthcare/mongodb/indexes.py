@@ -1,5 +1,6 @@
 """Indexes that Django and its MongoDB engine do not have."""
 
+from collections.abc import Sequence
 from typing import Any
 
 from django.db import models
@@ -28,7 +29,7 @@ class TextIndex(models.Index):
         self.default_language = default_language
         super().__init__(fields=fields, name=name)
 
-    def deconstruct(self) -> tuple[str, tuple[Any, ...], dict[str, Any]]:
+    def deconstruct(self) -> tuple[str, Sequence[Any], dict[str, Any]]:
         path, arguments, options = super().deconstruct()
         return path, arguments, {**options, "default_language": self.default_language}
 
@@ -40,9 +41,9 @@ class TextIndex(models.Index):
         unique: bool = False,
         column_prefix: str = "",
     ) -> IndexModel:
-        keys = [(column_prefix + model._meta.get_field(name).column, TEXT) for name, _ in self.fields_orders]
+        fields: list[Any] = [model._meta.get_field(name) for name, _ in self.fields_orders]
         return IndexModel(
-            keys,
+            [(column_prefix + each.column, TEXT) for each in fields],
             name=self.name,
             default_language=self.default_language,
             # By default a document's own field "language" picks its stemmer, and one such as "de-CH" (a FHIR

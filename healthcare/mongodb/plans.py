@@ -48,8 +48,13 @@ def explain(
     if isinstance(query, models.QuerySet):
         return read_plan(json_util.loads(query.explain(verbosity="executionStats")))
     name = query if isinstance(query, str) else query._meta.db_table
-    command = {"aggregate": name, "pipeline": pipeline, "cursor": {}, **({"hint": hint} if hint else {})}
-    database = connections[CLINICAL].get_database()
+    command: dict[str, Any] = {
+        "aggregate": name,
+        "pipeline": pipeline,
+        "cursor": {},
+        **({"hint": hint} if hint else {}),
+    }
+    database = connections[CLINICAL].database  # type: ignore[attr-defined]
     return read_plan(database.command("explain", command, verbosity="executionStats"))
 
 
@@ -65,19 +70,30 @@ def read_plan(answer: Mapping[str, Any]) -> Plan:
     for part in _parts(answer):
         winning = part["queryPlanner"]["winningPlan"]
         for stage in _deepest_first(winning.get("queryPlan", winning)):
+            if stage.get("strategy") in {"HashJoin", "NestedLoopJoin"}:
+                # A $lookup that the planner took over and that reads the other collection whole.
+                stages.append("COLLSCAN")
             stages.append(stage["stage"])
-            if "indexName" in stage:
+            if stage["stage"] == "IDHACK":
+                indexes.append("_id_")
+            elif "indexName" in stage:
                 indexes.append(stage["indexName"])
         documents += part["executionStats"]["totalDocsExamined"]
         keys += part["executionStats"]["totalKeysExamined"]
     for stage in _pipeline_stages(answer):
+        if "$cursor" in stage.get("$unionWith", {}).get("pipeline", [{}])[0]:
+            other = read_plan({"stages": stage["$unionWith"]["pipeline"]})
+            stages += other.stages
+            indexes += other.indexes
+            documents += other.documents_examined
+            keys += other.keys_examined
+        if stage.get("collectionScans", 0):
+            stages.append("COLLSCAN")
         stages.append(next(name for name in stage if name.startswith("$")))
-        # $lookup tells what it read of the other collection beside its own name.
+        # A $lookup that the pipeline runs tells what it read of the other collection beside its own name.
         indexes += stage.get("indexesUsed", [])
         documents += stage.get("totalDocsExamined", 0)
         keys += stage.get("totalKeysExamined", 0)
-        if stage.get("collectionScans", 0):
-            stages.append("COLLSCAN")
     return Plan(tuple(stages), tuple(indexes), int(documents), int(keys))
 
 

@@ -22,8 +22,10 @@ import pymongo
 from bson.codec_options import CodecOptions, TypeCodec, TypeEncoder, TypeRegistry
 from bson.decimal128 import Decimal128
 from django.db import DatabaseError, IntegrityError, connections, models
+from pymongo import _csot
+from pymongo.client_session import ClientSession
 from pymongo.collection import Collection as DriverCollection
-from pymongo.errors import BulkWriteError, DuplicateKeyError, ExecutionTimeout, PyMongoError
+from pymongo.errors import BulkWriteError, DuplicateKeyError, ExecutionTimeout, NetworkTimeout, PyMongoError
 from pymongo.results import BulkWriteResult, UpdateResult
 
 from healthcare.mongodb.base import DatabaseWrapper
@@ -41,6 +43,12 @@ class QueryTimedOut(DatabaseError):
     """An operation that took longer than its `max_time_ms`; the server has ended it."""
 
 
+# IEEE 754-2008, binary integer format: a sign, 14 bits of exponent unless they begin with 11, a coefficient.
+_COEFFICIENT = (1 << 113) - 1
+_EXPONENT_BIAS = 6176
+_EXACT_IN_DEFAULT_CONTEXT = 10**28
+
+
 class _DecimalCodec(TypeCodec):
     python_type = Decimal
     bson_type = Decimal128
@@ -49,6 +57,12 @@ class _DecimalCodec(TypeCodec):
         return Decimal128(value)
 
     def transform_bson(self, value: Decimal128) -> Decimal:
+        """The same as `value.to_decimal()`, which builds a tuple of digits: 3.3 µs against 0.5."""
+        bits = int.from_bytes(value.bid, "little")
+        coefficient = bits & _COEFFICIENT
+        # Negative ones, what is no number and more than 28 digits (scaleb's precision) are left to the driver.
+        if bits >> 125 < 3 and coefficient < _EXACT_IN_DEFAULT_CONTEXT:
+            return Decimal(coefficient).scaleb((bits >> 113) - _EXPONENT_BIAS)
         return value.to_decimal()
 
 
@@ -90,9 +104,13 @@ class Collection:
     def aggregate(
         self, pipeline: Pipeline, *, hint: str | None = None, max_time_ms: int = MAX_TIME_MS
     ) -> list[Document]:
-        options = {"hint": hint} if hint else {}
-        with self._bounded(max_time_ms) as (documents, options["session"]):
-            return list(documents.aggregate(pipeline, allowDiskUse=True, **options))
+        options: dict[str, Any] = {"hint": hint} if hint else {}
+        with self._opened() as (documents, session):
+            return list(
+                documents.aggregate(
+                    pipeline, session=session, maxTimeMS=max_time_ms, allowDiskUse=True, **options
+                )
+            )
 
     def find(
         self,
@@ -104,8 +122,18 @@ class Collection:
         hint: str | None = None,
         max_time_ms: int = MAX_TIME_MS,
     ) -> list[Document]:
-        with self._bounded(max_time_ms) as (documents, session):
-            return list(documents.find(where, projection, sort=sort, limit=limit, hint=hint, session=session))
+        with self._opened() as (documents, session):
+            return list(
+                documents.find(
+                    where,
+                    projection,
+                    sort=sort,
+                    limit=limit,
+                    hint=hint,
+                    session=session,
+                    max_time_ms=max_time_ms,
+                )
+            )
 
     def find_one(
         self,
@@ -115,16 +143,16 @@ class Collection:
         sort: Sequence[tuple[str, int]] | None = None,
         max_time_ms: int = MAX_TIME_MS,
     ) -> Document | None:
-        with self._bounded(max_time_ms) as (documents, session):
-            return documents.find_one(where, projection, sort=sort, session=session)
+        with self._opened() as (documents, session):
+            return documents.find_one(where, projection, sort=sort, session=session, max_time_ms=max_time_ms)
 
     def count(
         self, where: Mapping[str, Any], *, limit: int | None = None, max_time_ms: int = MAX_TIME_MS
     ) -> int:
         """Count what matches, to `limit` at most: a count reads every match."""
         options = {"limit": limit} if limit else {}
-        with self._bounded(max_time_ms) as (documents, session):
-            return documents.count_documents(where, session=session, **options)
+        with self._opened() as (documents, session):
+            return documents.count_documents(where, session=session, maxTimeMS=max_time_ms, **options)
 
     def insert_one(self, document: Document, *, max_time_ms: int = MAX_TIME_MS) -> Any:
         """Insert a document, giving it an `_id` when it has none; return the `_id`."""
@@ -203,21 +231,29 @@ class Collection:
             return documents.bulk_write(writes, ordered=is_ordered, session=session)
 
     @contextmanager
-    def _bounded(self, max_time_ms: int) -> Iterator[tuple[DriverCollection[Document], Any]]:
-        """Yield the driver's collection and session for one operation, and translate its errors.
-
-        The driver's own `timeout` puts maxTimeMS on every command, on writes too, whose methods have no such
-        parameter, and it holds for the retries and the later batches of the same operation together.
-        """
+    def _opened(self) -> Iterator[tuple[DriverCollection[Document], ClientSession | None]]:
+        """Yield the driver's collection and the session for one operation, and translate its errors."""
         connection = cast(DatabaseWrapper, connections[CLINICAL])
         documents = connection.get_collection(self.name, codec_options=CODEC)
         try:
-            with pymongo.timeout(max_time_ms / 1000):
-                yield documents, connection.session
-        except ExecutionTimeout as error:
-            raise QueryTimedOut(f"{self.name}: not done after {max_time_ms} ms") from error
+            yield documents, connection.session
         except PyMongoError as error:
+            if isinstance(error, ExecutionTimeout) or (
+                isinstance(error, NetworkTimeout) and _csot.get_timeout() is not None
+            ):
+                raise QueryTimedOut(f"{self.name}: not done in time") from error
             raise (IntegrityError if _is_duplicate(error) else DatabaseError) from error
+
+    @contextmanager
+    def _bounded(self, max_time_ms: int) -> Iterator[tuple[DriverCollection[Document], ClientSession | None]]:
+        """The same for a write: the driver's methods for writes take no maxTimeMS, its own `timeout` adds it.
+
+        Reads do not use it: it also ends the driver's waiting at that moment, which then races with the
+        server's answer, drops the connection and, in a transaction, looks like a lost network that is worth a
+        retry.
+        """
+        with pymongo.timeout(max_time_ms / 1000), self._opened() as opened:
+            yield opened
 
 
 def _is_duplicate(error: PyMongoError) -> bool:

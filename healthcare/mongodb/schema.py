@@ -42,10 +42,13 @@ class UniqueIndex(models.Index):
         unique: bool = False,
         column_prefix: str = "",
     ) -> IndexModel:
-        index = super().get_pymongo_index_model(
+        # The library adds this method to Django's Index.
+        index = super().get_pymongo_index_model(  # type: ignore[misc]
             model, schema_editor=schema_editor, field=field, unique=unique, column_prefix=column_prefix
         )
-        fields = [field] if field else [model._meta.get_field(name) for name, _ in self.fields_orders]
+        fields: list[Any] = (
+            [field] if field else [model._meta.get_field(name) for name, _ in self.fields_orders]
+        )
         condition = index.document.pop("partialFilterExpression", {})
         for each in fields:
             db_type = each.db_type(schema_editor.connection)
