@@ -1,7 +1,7 @@
 """Who may call what: every view has a table of action → roles, and what is not in it is denied.
 
-A room keeps its table in its own `permissions.py`. A system check (`healthcare.checks`) fails for a routed action that has
-no row, so that forgetting one closes the door and stops the start, never opens it.
+A room keeps its table in its own `permissions.py`. A system check (`healthcare.checks`) fails for a routed action that
+has no row, so that forgetting one closes the door and stops the start, never opens it.
 """
 
 from collections.abc import Mapping, Set
@@ -24,8 +24,9 @@ class RoleTablePermission(BasePermission):
 
     def has_permission(self, request: Request, view: Any) -> bool:
         action = view.action
-        if action is None:
-            # No such method here, for nobody: 405 says more than 401 and gives nothing away.
+        if action is None or (request.method or "").lower() not in view.http_method_names:
+            # No such method here, for nobody: 405 says more than 401 and gives nothing away. (OPTIONS has an action in
+            # DRF, "metadata", also where the view does not take it.)
             raise exceptions.MethodNotAllowed(request.method or "")
         roles = view.allowed[action]
         if roles is ANYONE:

@@ -54,7 +54,8 @@ class RoomViewSet(viewsets.GenericViewSet):
     def page(self, found: QuerySet[Any]) -> Response:
         """One page of an ordered queryset, in the shape that all lists have."""
         answer = self.answer_of(self.action)
-        assert answer is not None and self.paginator is not None  # noqa: S101 - a list has both, or is no list
+        assert answer is not None  # noqa: S101 - a list declares what it answers
+        assert self.paginator is not None  # noqa: S101 - and is paged
         rows = self.paginator.paginate_queryset(found, self.request, view=self)
         return self.paginator.get_paginated_response(answer.many_of(rows))
 
