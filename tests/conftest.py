@@ -1,14 +1,14 @@
 """What every test stands on: the real databases, emptied around each test, and people to act with.
 
-A test of the API marks itself `@pytest.mark.django_db`: PostgreSQL is rolled back after it, and MongoDB, which cannot be,
-is emptied before it.
+A test of the API marks itself `@pytest.mark.django_db`: PostgreSQL is rolled back after it, and MongoDB, which cannot
+be, is emptied before it.
 """
 
 from collections.abc import Iterator
 
 import pytest
 from django.db import connections
-from django.test.utils import setup_databases, teardown_databases
+from django.test.utils import override_settings, setup_databases, teardown_databases
 from pytest_django import DjangoDbBlocker
 from rest_framework.test import APIClient
 
@@ -28,6 +28,13 @@ def django_db_setup(django_test_environment: None, django_db_blocker: DjangoDbBl
     yield
     with django_db_blocker.unblock():
         teardown_databases(made, verbosity=0)
+
+
+@pytest.fixture(scope="session", autouse=True)
+def fast_passwords() -> Iterator[None]:
+    """Hash passwords cheaply: bcrypt takes a quarter of a second each, by design. Its own test asks for it back."""
+    with override_settings(PASSWORD_HASHERS=["django.contrib.auth.hashers.MD5PasswordHasher"]):
+        yield
 
 
 @pytest.fixture(autouse=True)
@@ -50,4 +57,3 @@ def people(db: None) -> People:
 @pytest.fixture
 def anonymous() -> APIClient:
     return APIClient()
-
