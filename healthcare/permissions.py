@@ -24,8 +24,9 @@ class RoleTablePermission(BasePermission):
 
     def has_permission(self, request: Request, view: Any) -> bool:
         action = view.action
-        if action is None:
-            # No such method here, for nobody: 405 says more than 401 and gives nothing away.
+        if action is None or (request.method or "").lower() not in view.http_method_names:
+            # No such method here, for nobody: 405 says more than 401 and gives nothing away. (OPTIONS has an action in
+            # DRF, "metadata", also where the view does not take it.)
             raise exceptions.MethodNotAllowed(request.method or "")
         roles = view.allowed[action]
         if roles is ANYONE:

@@ -21,7 +21,7 @@ class PrescriptionForm(RoomForm):
     start_date = forms.DateField(
         label=_("start date"),
         required=False,
-        widget=admin.widgets.AdminDateWidget,
+        widget=AdminDateWidget,
         help_text=_("Today when left empty."),
     )
 

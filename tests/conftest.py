@@ -37,6 +37,13 @@ def django_db_setup(django_test_environment: None, django_db_blocker: DjangoDbBl
         teardown_databases(made, verbosity=0)
 
 
+@pytest.fixture(scope="session", autouse=True)
+def fast_passwords() -> Iterator[None]:
+    """Hash passwords cheaply: bcrypt takes a quarter of a second each, by design. Its own test asks for it back."""
+    with override_settings(PASSWORD_HASHERS=["django.contrib.auth.hashers.MD5PasswordHasher"]):
+        yield
+
+
 @pytest.fixture(autouse=True)
 def empty_clinical_database(request: pytest.FixtureRequest) -> None:
     """Empty the rooms' collections before a test that uses the databases."""
