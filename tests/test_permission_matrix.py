@@ -6,6 +6,7 @@ and after: a refused request has changed nothing.
 """
 
 import json
+import re
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from typing import Any
@@ -220,19 +221,8 @@ CELLS = [pytest.param(row, actor, id=f"{row} by {actor}") for row in ROWS for ac
 
 
 def plain(route: str) -> str:
-    """A route as people write it: `api/^patients/(?P<pk>[^/]+)$` is `api/patients/{id}`."""
-    path, at = "", 0
-    while at < len(route):
-        if route.startswith("(?P<", at):
-            depth = 0
-            for end in range(at, len(route)):
-                depth += {"(": 1, ")": -1}.get(route[end], 0)
-                if depth == 0:
-                    break
-            path, at = f"{path}{{id}}", end + 1
-        else:
-            path, at = path + ("" if route[at] in "^$" else route[at]), at + 1
-    return path
+    """A route as people write it: `api/patients/<str:patient_id>` is `api/patients/{id}`."""
+    return re.sub(r"<[^>]+>", "{id}", route.replace("^", "").replace("$", ""))
 
 
 def routed_methods() -> Iterator[tuple[str, str]]:

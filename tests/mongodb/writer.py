@@ -4,6 +4,7 @@ It says "ready", waits for a line, runs its threads, and answers `{"done": n, "e
 """
 
 import json
+import os
 import sys
 import threading
 import time
@@ -13,12 +14,9 @@ from typing import Any
 import django
 from django.conf import settings
 
+os.environ["DJANGO_SETTINGS_MODULE"] = "healthcare.settings"
 job: dict[str, Any] = json.loads(sys.argv[1])
-settings.configure(
-    DATABASES={"default": {}, "clinical": job["database"]},
-    INSTALLED_APPS=["patients"],
-    DATABASE_ROUTERS=["healthcare.routers.DatabaseRouter"],
-)
+settings.DATABASES["clinical"] = job["database"]
 django.setup()
 
 from django.db import DatabaseError, connections  # noqa: E402
