@@ -5,3 +5,10 @@ class AppointmentsConfig(AppConfig):
     name = "appointments"
     database = "clinical"
     default_auto_field = "django_mongodb_backend.fields.ObjectIdAutoField"
+
+    def ready(self) -> None:
+        from appointments import queries
+        from healthcare import references
+
+        references.register("patient", "appointments", queries.count_of_patient)
+        references.register("doctor", "appointments", queries.count_of_doctor)

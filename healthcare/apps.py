@@ -1,6 +1,19 @@
 from django.apps import AppConfig
+from django.contrib.admin import apps as admin_apps
 
 
 class HealthcareConfig(AppConfig):
+    default = True
     name = "healthcare"
     verbose_name = "Smart Healthcare"
+
+    def ready(self) -> None:
+        from healthcare import checks  # noqa: F401 - registers the system checks
+        from healthcare.mongodb import lookups  # noqa: F401 - registers the lookups
+
+
+class HospitalAdminConfig(admin_apps.AdminConfig):
+    """Django's admin with our site in the place of its own."""
+
+    default = False
+    default_site = "healthcare.admin.HospitalAdminSite"

@@ -31,7 +31,7 @@ if EMBEDDED_MONGODB or EMBEDDED_POSTGRESQL:
     DATABASE_URL = DATABASE_URL or _addresses["DATABASE_URL"]
 
 _sql: dict[str, Any] = environ.Env.db_url_config(DATABASE_URL)
-if _sql["ENGINE"] not in ("django.db.backends.postgresql", "django.db.backends.sqlite3"):
+if _sql.get("ENGINE") not in ("django.db.backends.postgresql", "django.db.backends.sqlite3"):
     message = "DATABASE_URL must be postgres://… (or sqlite:///path for a trial); other databases are not supported."
     raise ImproperlyConfigured(message)
 if _sql["ENGINE"] == "django.db.backends.sqlite3":
@@ -73,6 +73,8 @@ DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"
 # --- Secrets and the outside ----------------------------------------------------------------------------------------
 
 DEBUG = env.bool("DEBUG", default=False)
+# `make run` and `make serve` set it: secrets that are missing are made once, on this machine, beside the embedded data.
+LOCAL_SECRETS = env.bool("LOCAL_SECRETS", default=False)
 
 
 def _secret(name: str) -> str:
@@ -80,7 +82,7 @@ def _secret(name: str) -> str:
     value = env.str(name, default="")
     if value:
         return value
-    if DEBUG or EMBEDDED_MONGODB or EMBEDDED_POSTGRESQL:
+    if DEBUG or EMBEDDED_MONGODB or EMBEDDED_POSTGRESQL or LOCAL_SECRETS:
         return devstack.local_secret(DEVSTACK_DIR, name)
     raise ImproperlyConfigured(f"{name} is not set. Production needs its own: 50 random characters or more.")
 
@@ -115,7 +117,7 @@ INSTALLED_APPS = [
     "rest_framework",
     "drf_spectacular",
     "drf_spectacular_sidecar",
-    "django.contrib.admin",
+    "healthcare.apps.HospitalAdminConfig",
     "django.contrib.auth",
     "django.contrib.contenttypes",
     "django.contrib.sessions",
@@ -155,7 +157,6 @@ USE_I18N = True
 USE_TZ = True
 
 STATIC_URL = "static/"
-STATIC_ROOT = BASE_DIR / "staticfiles"
 # The admin, Swagger UI and Redoc are served from their packages, so that `collectstatic` is no step to forget.
 WHITENOISE_USE_FINDERS = True
 
@@ -166,12 +167,14 @@ AUTH_USER_MODEL = "accounts.User"
 PASSWORD_HASHERS = ["django.contrib.auth.hashers.BCryptSHA256PasswordHasher"]
 AUTH_PASSWORD_VALIDATORS = [
     {"NAME": "accounts.passwords.LengthValidator"},
-    {"NAME": "django.contrib.auth.password_validation.UserAttributeSimilarityValidator",
-     "OPTIONS": {"user_attributes": ("email", "name")}},
+    {
+        "NAME": "django.contrib.auth.password_validation.UserAttributeSimilarityValidator",
+        "OPTIONS": {"user_attributes": ("email", "name")},
+    },
     {"NAME": "django.contrib.auth.password_validation.CommonPasswordValidator"},
     {"NAME": "django.contrib.auth.password_validation.NumericPasswordValidator"},
 ]
-LOGIN_URL = "session-login"
+LOGIN_URL = "rest_framework:login"
 LOGIN_REDIRECT_URL = "/api"
 LOGOUT_REDIRECT_URL = "/api"
 
@@ -214,5 +217,12 @@ SPECTACULAR_SETTINGS = {
     "SWAGGER_UI_FAVICON_HREF": "SIDECAR",
     "REDOC_DIST": "SIDECAR",
     "SCHEMA_PATH_PREFIX": "/api",
-    "COMPONENT_SPLIT_REQUEST": False,
+    "COMPONENT_SPLIT_REQUEST": True,
+    "ENUM_NAME_OVERRIDES": {
+        "Role": "accounts.models.Role",
+        "Sex": "patients.models.Sex",
+        "AppointmentStatus": "appointments.models.Status",
+        "NewAppointmentStatus": [("scheduled", "scheduled")],
+        "BillStatus": "billing.models.Status",
+    },
 }

@@ -5,3 +5,9 @@ class PatientsConfig(AppConfig):
     name = "patients"
     database = "clinical"
     default_auto_field = "django_mongodb_backend.fields.ObjectIdAutoField"
+
+    def ready(self) -> None:
+        from accounts import records
+        from patients import queries
+
+        records.register_finder("patient_id", queries.own_patient_id)

@@ -1,5 +1,227 @@
+"""The connection: one client for each process, the primary only, and transactions that end cleanly."""
+
+import logging
+import os
+import random
+import threading
+import time
+from collections.abc import Iterator
+from typing import Any
+from urllib.parse import parse_qsl, urlsplit
+
+from django.core.exceptions import ImproperlyConfigured
+from django.db import OperationalError, connections
+from django.db.backends.utils import debug_transaction
+from django.db.transaction import TransactionManagementError
 from django_mongodb_backend import base
+from django_mongodb_backend.query import wrap_database_errors
+from pymongo import MongoClient, ReadPreference
+from pymongo.errors import PyMongoError, ServerSelectionTimeoutError
+
+from healthcare.mongodb.introspection import DatabaseIntrospection
+from healthcare.mongodb.operations import DatabaseOperations
+from healthcare.mongodb.schema import DatabaseSchemaEditor
+
+logger = logging.getLogger("healthcare.mongodb")
+
+COMMIT_RETRY_PAUSE_SECONDS = 0.05
+
+_NEEDS_REPLICA_SET = (
+    "Start it with `mongod --replSet rs0` and run `rs.initiate()` in mongosh once, or unset MONGODB_URI to "
+    "use the embedded servers."
+)
+_clients_lock = threading.Lock()
 
 
 class DatabaseWrapper(base.DatabaseWrapper):
-    pass
+    SchemaEditorClass = DatabaseSchemaEditor
+    introspection_class = DatabaseIntrospection
+    ops_class = DatabaseOperations
+
+    # The clients of this process by alias, and the aliases whose servers were seen to be a replica set.
+    _connection_pools: dict[str, MongoClient] = {}
+    _replicated: set[str] = set()
+    run_on_commit: list[Any]
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        # What a joined call raised in the transaction that is open now (healthcare.mongodb.transactions).
+        self.raised_inside: BaseException | None = None
+
+    # --- Connecting
+
+    def get_connection_params(self) -> dict[str, Any]:
+        params = super().get_connection_params()
+        for w in _write_concerns(params):
+            if w in {"0", "1"}:
+                message = (
+                    f'w={w} in MONGODB_URI (or in OPTIONS of DATABASES["{self.alias}"]) loses acknowledged '
+                    "writes with the primary. Remove it: the writes of clinical data wait for a majority."
+                )
+                raise ImproperlyConfigured(message)
+        # A transaction refuses every other read preference, and a read from a secondary misses what was just
+        # written. As a keyword it also overrides the tags and the staleness that come with one in the URI.
+        params = {name: value for name, value in params.items() if name.lower() != "readpreference"}
+        return {**params, "read_preference": ReadPreference.PRIMARY}
+
+    def get_new_connection(self, conn_params: dict[str, Any]) -> MongoClient:
+        # The stock engine lets two threads that connect at once make two clients and leaves one running
+        # unused.
+        with _clients_lock:
+            client = super().get_new_connection(conn_params)
+        if self.alias not in self._replicated:
+            self._require_replica_set(client)
+            self._replicated.add(self.alias)
+        return client
+
+    def _require_replica_set(self, client: MongoClient) -> None:
+        """Ask the servers once in a process what they are: without a replica set there are no transactions.
+
+        Raises: ImproperlyConfigured, saying what to do; OperationalError when no server answers.
+        """
+        try:
+            # Any member knows, so that a process can start while the set elects a primary.
+            hello = client.admin.command("hello", read_preference=ReadPreference.NEAREST)
+        except ServerSelectionTimeoutError as error:
+            servers = client.topology_description.server_descriptions().values()
+            if any(server.server_type_name == "RSGhost" for server in servers):
+                message = (
+                    f"The MongoDB server is a replica set that was never initiated. {_NEEDS_REPLICA_SET}"
+                )
+                raise ImproperlyConfigured(message) from error
+            if not servers:
+                # The driver forgets servers that answer but are not of the set that the URI names.
+                name = client.topology_description.replica_set_name
+                message = (
+                    f"The MongoDB server is not a member of the replica set {name!r}. {_NEEDS_REPLICA_SET}"
+                )
+                raise ImproperlyConfigured(message) from error
+            raise OperationalError(f"No MongoDB server can be reached: {error}") from error
+        except PyMongoError as error:
+            raise OperationalError(f"The MongoDB server refused the connection: {error}") from error
+        if "setName" not in hello and hello.get("msg") != "isdbgrid":
+            message = f"The MongoDB server is standalone and has no transactions. {_NEEDS_REPLICA_SET}"
+            raise ImproperlyConfigured(message)
+
+    def forget_client(self) -> None:
+        """Drop what a forked child inherited, without closing it: the sockets are the parent's."""
+        self.connection = None
+        self.__dict__.pop("database", None)
+        self.session = None
+        self._leave_block()
+        self.run_on_commit = []
+
+    # --- Transactions
+
+    def begin(self) -> None:
+        """Open a transaction, as the engine's own `atomic` does at its outermost."""
+        self.start_transaction_mongo()
+        self.raised_inside = None
+        self.in_atomic_block_mongo = True
+
+    def rollback_mongo(self) -> None:
+        """Abort the open transaction and leave none of its state, even when the abort itself fails."""
+        session, self.session = self.session, None
+        self.run_on_commit = []
+        self._leave_block()
+        if session:
+            try:
+                with debug_transaction(self, "session.abort_transaction()"):
+                    session.abort_transaction()
+            finally:
+                session.end_session()
+
+    def commit_mongo(self) -> None:
+        self.commit_session()
+        self.run_and_clear_commit_hooks()
+
+    @wrap_database_errors
+    def commit_session(self, *, give_up_at: float = 0.0) -> int:
+        """Commit without running the on-commit callbacks; return how often the commit was sent again.
+
+        While the driver cannot say whether the commit happened it is sent again until `give_up_at`
+        (`time.monotonic()`), which is safe: the server commits a transaction once.
+
+        Raises: DatabaseError, with the driver's error as its cause. The stock engine lets the driver's error
+        through its `except DatabaseError`, and the thread went on writing into the dead transaction; here the
+        session and the callbacks are gone whatever happens.
+        """
+        session, self.session = self.session, None
+        self._leave_block()
+        if session is None:
+            return 0
+        resent = 0
+        try:
+            while True:
+                try:
+                    with debug_transaction(self, "session.commit_transaction()"):
+                        session.commit_transaction()
+                    return resent
+                except PyMongoError as error:
+                    if not is_unknown_commit(error) or time.monotonic() >= give_up_at:
+                        raise
+                resent += 1
+                time.sleep(random.uniform(0, COMMIT_RETRY_PAUSE_SECONDS))  # noqa: S311
+        except BaseException:
+            self.run_on_commit = []
+            raise
+        finally:
+            session.end_session()
+
+    def run_and_clear_commit_hooks(self) -> None:
+        """Run the callbacks, also inside Django's own `atomic`, which does nothing on MongoDB.
+
+        Django's method refuses that, and the admin wraps each of its views in `atomic(using="clinical")`:
+        there a service committed and then failed with TransactionManagementError, its callbacks not run.
+        """
+        if self.in_atomic_block_mongo:
+            raise TransactionManagementError("Callbacks run after the commit, and a transaction is open.")
+        callbacks, self.run_on_commit = self.run_on_commit, []
+        for _, callback, is_robust in callbacks:
+            if not is_robust:
+                callback()
+                continue
+            try:
+                callback()
+            except Exception:
+                logger.exception("%s failed after the commit", callback.__qualname__)
+
+    def _leave_block(self) -> None:
+        self.in_atomic_block_mongo = False
+        self.nested_atomics = 0
+        self.raised_inside = None
+
+
+def is_unknown_commit(error: PyMongoError) -> bool:
+    """Whether the commit may or may not have happened; a commit that ran out of maxTimeMS (50) is not sent
+    again.
+
+    Source: the driver specification "Convenient API for Transactions", which excludes that code as well.
+    """
+    return error.has_error_label("UnknownTransactionCommitResult") and getattr(error, "code", None) != 50
+
+
+def _write_concerns(params: dict[str, Any]) -> Iterator[str]:
+    """Yield each `w` that was asked for, in the URI or beside it; the driver would let the second one win."""
+    for name, value in parse_qsl(urlsplit(params["host"] or "").query):
+        if name.lower() == "w":
+            yield value
+    for name, value in params.items():
+        if name.lower() == "w":
+            yield str(value)
+
+
+def _after_fork_in_child() -> None:
+    """Give a forked child clients of its own; the parent's share its sockets and its cluster time."""
+    global _clients_lock
+    _clients_lock = threading.Lock()
+    _inherited.extend(DatabaseWrapper._connection_pools.values())
+    DatabaseWrapper._connection_pools.clear()
+    for connection in connections.all(initialized_only=True):
+        if isinstance(connection, DatabaseWrapper):
+            connection.forget_client()
+
+
+# Kept so that the garbage collector of the child does not tell the parent's clients to warn or close.
+_inherited: list[MongoClient] = []
+os.register_at_fork(after_in_child=_after_fork_in_child)

@@ -1,0 +1,49 @@
+"""How a request says who it is: a Bearer token, or the session of a browser."""
+
+from typing import Any
+
+from django.db import connection
+from rest_framework import authentication
+from rest_framework.request import Request
+from rest_framework_simplejwt.authentication import JWTAuthentication
+from rest_framework_simplejwt.exceptions import InvalidToken
+from rest_framework_simplejwt.tokens import Token
+
+from accounts.models import User
+from accounts.tokens import FAMILY_CLAIM, VERSION_CLAIM
+
+# One statement a request, past the ORM: 89 µs against 250 µs, most of which is building the query (design 2.12).
+_ACCOUNT_OF_FAMILY = """
+    SELECT u.id, u.email, u.role, u.is_active, u.token_version
+    FROM accounts_tokenfamily f JOIN accounts_user u ON u.id = f.user_id
+    WHERE f.id = %s AND f.ended_at IS NULL
+"""
+_COLUMNS = ("id", "email", "role", "is_active", "token_version")
+
+
+class TokenAuthentication(JWTAuthentication):
+    """Accepts an access token whose family is open and whose account is active and unchanged since it was issued."""
+
+    def get_user(self, validated_token: Token) -> User:  # type: ignore[override]
+        family, version = validated_token.get(FAMILY_CLAIM), validated_token.get(VERSION_CLAIM)
+        if not isinstance(family, int) or not isinstance(version, int):
+            raise InvalidToken
+        with connection.cursor() as cursor:
+            cursor.execute(_ACCOUNT_OF_FAMILY, [family])
+            row = cursor.fetchone()
+        if row is None:
+            raise InvalidToken
+        user = User.from_db("default", _COLUMNS, row)
+        if not user.is_active or user.token_version != version or str(user.pk) != validated_token.get("user_id"):
+            raise InvalidToken
+        return user
+
+
+class SessionAuthentication(authentication.SessionAuthentication):
+    """The browsable API's log-in. Writes need the CSRF token, as everywhere that cookies speak."""
+
+    def authenticate(self, request: Request) -> tuple[Any, None] | None:
+        if "HTTP_AUTHORIZATION" in request.META:
+            # A client that names a credential is judged by it, not by a cookie that happens to be there.
+            return None
+        return super().authenticate(request)

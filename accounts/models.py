@@ -1,0 +1,133 @@
+"""Accounts: who may log in, in which role, and the refresh tokens that are out."""
+
+import secrets
+from typing import Any, ClassVar
+
+from django.contrib.auth.base_user import AbstractBaseUser, BaseUserManager
+from django.contrib.auth.models import PermissionsMixin
+from django.db import models
+from django.utils import timezone
+from django.utils.crypto import salted_hmac
+from django.utils.translation import gettext_lazy as _
+
+
+class Role(models.TextChoices):
+    """What an account may do; brief section 2 has the table."""
+
+    PATIENT = "patient", _("patient")
+    DOCTOR = "doctor", _("doctor")
+    STAFF = "staff", _("staff")
+    ADMIN = "admin", _("admin")
+
+
+def normalize_email(email: str) -> str:
+    """One spelling of an address: people do not remember how they capitalised it when they signed up."""
+    return email.strip().casefold()
+
+
+class UserManager(BaseUserManager["User"]):
+    def create_user(self, email: str, password: str | None = None, **fields: Any) -> "User":
+        user = self.model(email=normalize_email(email), **fields)
+        user.set_password(password)
+        user.save(using=self._db)
+        return user
+
+    def create_superuser(self, email: str, password: str | None = None, **fields: Any) -> "User":
+        """The account that `manage.py createsuperuser` makes."""
+        return self.create_user(email, password, **{**fields, "role": Role.ADMIN})
+
+    def get_by_natural_key(self, username: str | None) -> "User":
+        return self.get(email=normalize_email(username or ""))
+
+
+class User(AbstractBaseUser, PermissionsMixin):
+    """An account. Its role is the one truth about its power: staff and superuser flags follow from it."""
+
+    email = models.EmailField(
+        _("e-mail"),
+        max_length=254,
+        unique=True,
+        error_messages={
+            "unique": _("There is an account with this e-mail already."),
+        },
+    )
+    name = models.CharField(_("name"), max_length=200, blank=True)
+    role = models.CharField(_("role"), max_length=16, choices=Role)
+    is_active = models.BooleanField(
+        _("active"),
+        default=True,
+        help_text=_("Untick instead of deleting: a disabled account cannot log in and its tokens end at once."),
+    )
+    token_version = models.PositiveIntegerField(default=0, editable=False)
+    created_at = models.DateTimeField(_("created"), default=timezone.now, editable=False)
+
+    objects: ClassVar[UserManager] = UserManager()
+
+    USERNAME_FIELD = "email"
+    EMAIL_FIELD = "email"
+    REQUIRED_FIELDS = []
+
+    class Meta:
+        verbose_name = _("account")
+        verbose_name_plural = _("accounts")
+        ordering = ["id"]
+        indexes = [models.Index(fields=["role", "id"], name="account_role")]
+        constraints = [
+            models.CheckConstraint(condition=models.Q(role__in=Role.values), name="account_role_is_known"),
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.role} account {self.pk}"
+
+    def clean(self) -> None:
+        super().clean()
+        self.email = normalize_email(self.email)
+
+    def set_password(self, raw_password: str | None) -> None:
+        """Set the password and end every token and session; saving is the caller's business, as in Django."""
+        super().set_password(raw_password)
+        self.end_tokens()
+
+    def end_tokens(self) -> None:
+        """Take a new version. It is random, not counted: two changes at once cannot arrive at the same one."""
+        self.token_version = secrets.randbelow(2**31)
+
+    # Plain properties in the place of the mixin's columns: two truths about one power will disagree one day.
+    @property
+    def is_staff(self) -> bool:
+        """May enter the admin, where groups and permissions decide what is there to see."""
+        return self.is_active and self.role in (Role.STAFF, Role.DOCTOR, Role.ADMIN)
+
+    @property
+    def is_superuser(self) -> bool:  # type: ignore[override]
+        return self.is_active and self.role == Role.ADMIN
+
+    def _get_session_auth_hash(self, secret: str | None = None) -> str:
+        """Tie browser sessions to the token version too, so that they end when the tokens end."""
+        return salted_hmac(
+            "accounts.User.session",
+            f"{self.password}:{self.token_version}",
+            secret=secret,
+            algorithm="sha256",
+        ).hexdigest()
+
+
+class TokenFamily(models.Model):
+    """The refresh tokens that descend from one login: one of them is good at any time.
+
+    Rotation is a conditional update of `current_jti`; an older token of the family that comes back was stolen, or
+    was used by a thief before: the family ends, and with it its access tokens.
+    """
+
+    user = models.ForeignKey(User, on_delete=models.CASCADE, related_name="token_families")
+    current_jti = models.CharField(max_length=64)
+    created_at = models.DateTimeField(default=timezone.now)
+    expires_at = models.DateTimeField()
+    ended_at = models.DateTimeField(null=True)
+
+    class Meta:
+        default_permissions = ()
+        indexes = [models.Index(fields=["expires_at"], name="token_family_expires")]
+
+    def __str__(self) -> str:
+        return f"token family {self.pk}"

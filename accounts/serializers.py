@@ -1,0 +1,90 @@
+"""What the endpoints about accounts take and answer."""
+
+from typing import Any
+
+from django.core.validators import EmailValidator
+from rest_framework import serializers
+
+from accounts.models import Role
+from accounts.passwords import MAX_LENGTH
+from healthcare.serializers import (
+    Boolean,
+    ChangesSerializer,
+    Choice,
+    OutSerializer,
+    QuerySerializer,
+    StrictSerializer,
+    Text,
+)
+
+
+class Email(Text):
+    """An e-mail address."""
+
+    def __init__(self, **kwargs: Any) -> None:
+        super().__init__(max_length=254, **kwargs)
+        self.validators.append(EmailValidator(message="Must be an e-mail address."))
+
+
+class Password(Text):
+    """A password as it is typed: white space counts. Its strength is judged by the service."""
+
+    def __init__(self, **kwargs: Any) -> None:
+        # Longer than the rule allows, so that the rule answers; bounded, since it is hashed.
+        super().__init__(max_length=MAX_LENGTH * 8, trim_whitespace=False, style={"input_type": "password"}, **kwargs)
+
+
+class LoginIn(StrictSerializer):
+    email = Text(max_length=254)
+    password = Password()
+
+
+class RefreshIn(StrictSerializer):
+    refresh_token = Text(max_length=4096)
+
+
+class PasswordIn(StrictSerializer):
+    current_password = Password()
+    new_password = Password()
+
+
+class TokensOut(OutSerializer):
+    access_token = serializers.CharField()
+    refresh_token = serializers.CharField()
+    token_type = serializers.CharField(help_text="Bearer")
+    expires_in = serializers.IntegerField(help_text="Seconds until the access token expires.")
+
+
+class MeOut(OutSerializer):
+    user_id = serializers.IntegerField(source="pk")
+    email = serializers.EmailField()
+    role = serializers.ChoiceField(choices=Role.choices)
+    patient_id = serializers.CharField(allow_null=True, help_text="The patient record tied to this account.")
+    doctor_id = serializers.CharField(allow_null=True, help_text="The doctor record tied to this account.")
+
+
+class AccountIn(StrictSerializer):
+    email = Email()
+    password = Password()
+    role = Choice(choices=Role.choices)
+    name = Text(required=False, allow_blank=True)
+
+
+class AccountChanges(ChangesSerializer):
+    is_active = Boolean()
+    role = Choice(choices=Role.choices)
+
+
+class AccountQuery(QuerySerializer):
+    role = Choice(choices=Role.choices, required=False)
+    email = Text(max_length=254, required=False)
+    is_active = Boolean(required=False)
+
+
+class AccountOut(OutSerializer):
+    id = serializers.IntegerField()
+    email = serializers.EmailField()
+    name = serializers.CharField()
+    role = serializers.ChoiceField(choices=Role.choices)
+    is_active = serializers.BooleanField()
+    created_at = serializers.DateTimeField()

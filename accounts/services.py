@@ -1,0 +1,115 @@
+"""Everything that changes an account or a token."""
+
+from typing import Any
+
+from django.contrib.auth.hashers import make_password
+from django.contrib.auth.password_validation import validate_password
+from django.core.exceptions import ValidationError
+from django.db import IntegrityError, transaction
+
+from accounts import tokens
+from accounts.models import Role, User, normalize_email
+from healthcare.exceptions import Conflict, InvalidValue, NotVisible
+
+
+class EmailTaken(Conflict):
+    code = "duplicate"
+
+    def __init__(self) -> None:
+        super().__init__("There is an account with this e-mail already.", field="email")
+
+
+class WrongCredentials(Exception):
+    """No account with this e-mail and password may log in; which of the three is wrong is nobody's business."""
+
+
+class WrongPassword(InvalidValue):
+    code = "wrong_password"
+
+    def __init__(self) -> None:
+        super().__init__("This is not your current password.", field="current_password")
+
+
+def create_account(*, actor: User | None, email: str, password: str, role: str, name: str = "") -> User:
+    """Make an account; `actor` is None when a person registers.
+
+    Raises: InvalidValue for a weak password, EmailTaken.
+    """
+    user = User(email=normalize_email(email), role=Role(role), name=name)
+    check_password_strength(password, user=user, field="password")
+    user.set_password(password)
+    try:
+        # A savepoint, so that a duplicate does not end the caller's transaction (registration has one around this).
+        with transaction.atomic(using="default"):
+            user.save(force_insert=True)
+    except IntegrityError as error:
+        raise EmailTaken from error
+    return user
+
+
+def change_account(*, actor: User, user_id: int, **changes: Any) -> User:
+    """Set `role`, `is_active` or `name`; a change of power ends the account's tokens and sessions at once.
+
+    Raises: NotVisible, Conflict when an admin would shut themself out.
+    """
+    with transaction.atomic(using="default"):
+        user = User.objects.select_for_update().filter(pk=user_id).first()
+        if user is None:
+            raise NotVisible
+        power = {name: value for name, value in changes.items() if name in ("role", "is_active")}
+        power = {name: value for name, value in power.items() if getattr(user, name) != value}
+        if power and user.pk == actor.pk:
+            raise Conflict("You cannot disable your own account or change its role: ask another admin.")
+        for name, value in changes.items():
+            setattr(user, name, value)
+        if power:
+            user.end_tokens()
+        user.save(update_fields=[*changes, "token_version"])
+    return user
+
+
+def log_in(*, email: str, password: str) -> dict[str, Any]:
+    """The token pair of the account. Raises: WrongCredentials."""
+    user = User.objects.filter(email=normalize_email(email)).first()
+    if user is None:
+        # The same work as for an account that exists: the time of the answer must not tell.
+        make_password(password)
+        raise WrongCredentials
+    if not user.check_password(password) or not user.is_active:
+        raise WrongCredentials
+    return tokens.start_family(user)
+
+
+def log_out(*, actor: User | None, refresh_token: str) -> None:
+    """End the session that the refresh token belongs to. Raises: tokens.TokenRefused."""
+    token = tokens.read_refresh_token(refresh_token)
+    if actor is not None and token["user_id"] != str(actor.pk):
+        raise tokens.TokenRefused
+    if actor is None and not tokens.is_open(token):
+        raise tokens.TokenRefused
+    tokens.end_family(token[tokens.FAMILY_CLAIM])
+
+
+def change_password(*, actor: User, current_password: str, new_password: str) -> None:
+    """Set a new password and end every token and session. Raises: WrongPassword, InvalidValue."""
+    user = User.objects.get(pk=actor.pk)
+    if not user.check_password(current_password):
+        raise WrongPassword
+    if current_password == new_password:
+        raise InvalidValue("The new password is the current one.", field="new_password")
+    set_password(user=user, password=new_password, field="new_password")
+
+
+def set_password(*, user: User, password: str, field: str = "password") -> None:
+    """Raises: InvalidValue for a weak password."""
+    check_password_strength(password, user=user, field=field)
+    user.set_password(password)
+    user.save(update_fields=["password", "token_version"])
+
+
+def check_password_strength(password: str, *, user: User, field: str) -> None:
+    """Raises: InvalidValue with every reason against the password."""
+    try:
+        validate_password(password, user)
+    except ValidationError as error:
+        raise InvalidValue(" ".join(error.messages), code="weak_password", field=field) from error

@@ -1,0 +1,92 @@
+"""Issuing, rotating and ending tokens. simplejwt signs and checks them; which of them are good stands in PostgreSQL.
+
+An access token names its family and the account's `token_version`: ending the family (logout, replay) or raising the
+version (new password, new role, disabled) ends it at the next request, not when it expires.
+"""
+
+from typing import Any
+
+from django.conf import settings
+from django.utils import timezone
+from rest_framework_simplejwt.exceptions import TokenError
+from rest_framework_simplejwt.tokens import AccessToken, RefreshToken
+
+from accounts.models import TokenFamily, User
+
+FAMILY_CLAIM = "family"
+VERSION_CLAIM = "version"
+
+
+class TokenRefused(Exception):
+    """The token is no good: forged, expired, of the wrong kind, already used, or ended."""
+
+
+def start_family(user: User) -> dict[str, Any]:
+    """The token pair that a login answers."""
+    refresh = RefreshToken.for_user(user)
+    family = TokenFamily.objects.create(
+        user=user,
+        current_jti=refresh["jti"],
+        expires_at=timezone.now() + settings.SIMPLE_JWT["REFRESH_TOKEN_LIFETIME"],
+    )
+    return _pair(user, family.pk, refresh)
+
+
+def rotate(refresh_token: str) -> dict[str, Any]:
+    """Exchange a refresh token for a new pair, once.
+
+    Raises: TokenRefused; a token that was exchanged before ends its family first, since one of its two holders is
+    not whom it was issued to.
+    """
+    token = read_refresh_token(refresh_token)
+    user = User.objects.filter(pk=token["user_id"], is_active=True, token_version=token[VERSION_CLAIM]).first()
+    if user is None:
+        raise TokenRefused
+    fresh = RefreshToken.for_user(user)
+    open_families = TokenFamily.objects.filter(pk=token[FAMILY_CLAIM], user=user, ended_at=None)
+    won = open_families.filter(current_jti=token["jti"]).update(
+        current_jti=fresh["jti"], expires_at=timezone.now() + settings.SIMPLE_JWT["REFRESH_TOKEN_LIFETIME"]
+    )
+    if not won:
+        open_families.update(ended_at=timezone.now())
+        raise TokenRefused
+    return _pair(user, token[FAMILY_CLAIM], fresh)
+
+
+def read_refresh_token(text: str) -> RefreshToken:
+    """The refresh token behind the text, its signature, kind and expiry checked. Raises: TokenRefused."""
+    try:
+        token = RefreshToken(text)  # type: ignore[arg-type]
+    except TokenError as error:
+        raise TokenRefused from error
+    if not isinstance(token.get(FAMILY_CLAIM), int) or not isinstance(token.get(VERSION_CLAIM), int):
+        raise TokenRefused
+    return token
+
+
+def is_open(token: RefreshToken) -> bool:
+    """Whether the token is the one of its family that can still be exchanged."""
+    return TokenFamily.objects.filter(
+        pk=token[FAMILY_CLAIM],
+        current_jti=token["jti"],
+        ended_at=None,
+        user__is_active=True,
+        user__token_version=token[VERSION_CLAIM],
+    ).exists()
+
+
+def end_family(family_id: int) -> None:
+    TokenFamily.objects.filter(pk=family_id, ended_at=None).update(ended_at=timezone.now())
+
+
+def _pair(user: User, family_id: int, refresh: RefreshToken) -> dict[str, Any]:
+    access = AccessToken.for_user(user)
+    for token in (access, refresh):
+        token[FAMILY_CLAIM] = family_id
+        token[VERSION_CLAIM] = user.token_version
+    return {
+        "access_token": str(access),
+        "refresh_token": str(refresh),
+        "token_type": "Bearer",
+        "expires_in": int(settings.SIMPLE_JWT["ACCESS_TOKEN_LIFETIME"].total_seconds()),
+    }

@@ -1,0 +1,15 @@
+from django.urls import path
+from rest_framework.routers import SimpleRouter
+
+from accounts.views import AccountViewSet, AuthViewSet
+
+router = SimpleRouter(trailing_slash=False, use_regex_path=False)
+router.register("accounts", AccountViewSet, basename="accounts")
+urlpatterns = [
+    path("auth/login", AuthViewSet.as_view({"post": "login"}), name="auth-login"),
+    path("auth/refresh", AuthViewSet.as_view({"post": "refresh"}), name="auth-refresh"),
+    path("auth/logout", AuthViewSet.as_view({"post": "logout"}), name="auth-logout"),
+    path("auth/me", AuthViewSet.as_view({"get": "me"}), name="auth-me"),
+    path("auth/password", AuthViewSet.as_view({"post": "password"}), name="auth-password"),
+    *router.urls,
+]

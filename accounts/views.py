@@ -1,0 +1,103 @@
+"""/auth and /accounts."""
+
+from typing import Any, NoReturn
+
+from rest_framework.exceptions import AuthenticationFailed
+from rest_framework.request import Request
+from rest_framework.response import Response
+
+from accounts import permissions, queries, records, services, tokens
+from accounts.serializers import (
+    AccountChanges,
+    AccountIn,
+    AccountOut,
+    AccountQuery,
+    LoginIn,
+    MeOut,
+    PasswordIn,
+    RefreshIn,
+    TokensOut,
+)
+from healthcare.views import RoomViewSet
+
+NO_STORE = {"Cache-Control": "no-store"}
+
+
+class AuthViewSet(RoomViewSet):
+    """Logging in and out. Registration makes a patient, so it stands in the patients' room."""
+
+    allowed = permissions.AUTH
+    pagination_class = None
+    bodies = {"login": LoginIn, "refresh": RefreshIn, "logout": RefreshIn, "password": PasswordIn}
+    answers = {"login": TokensOut, "refresh": TokensOut, "me": MeOut}
+    empty_answers = frozenset({"logout", "password"})
+    more_answers = {"login": ("401",), "refresh": ("401",), "logout": ("401",)}
+
+    def login(self, request: Request) -> Response:
+        """Exchange e-mail and password for tokens."""
+        try:
+            pair = services.log_in(**LoginIn.parse(request))
+        except services.WrongCredentials:
+            self._refuse("There is no active account with this e-mail and password.")
+        return Response(pair, headers=NO_STORE)
+
+    def refresh(self, request: Request) -> Response:
+        """Exchange a refresh token for a new pair; the old one is used up."""
+        try:
+            pair = tokens.rotate(RefreshIn.parse(request)["refresh_token"])
+        except tokens.TokenRefused:
+            self._refuse("The refresh token is no longer good: log in again.")
+        return Response(pair, headers=NO_STORE)
+
+    def logout(self, request: Request) -> Response:
+        """End the session that the refresh token belongs to, its access tokens included."""
+        actor = request.user if request.user.is_authenticated else None
+        try:
+            services.log_out(actor=actor, **RefreshIn.parse(request))
+        except tokens.TokenRefused:
+            self._refuse("The refresh token is no longer good.")
+        return Response(status=204)
+
+    def me(self, request: Request) -> Response:
+        """The account that the token belongs to, and the records tied to it."""
+        return Response(me(request.user))
+
+    def password(self, request: Request) -> Response:
+        """Change the password; every token and session of the account ends."""
+        services.change_password(actor=request.user, **PasswordIn.parse(request))
+        return Response(status=204)
+
+    def _refuse(self, sentence: str) -> NoReturn:
+        refused = AuthenticationFailed(sentence)
+        refused.auth_header = self.get_authenticate_header(self.request)
+        raise refused
+
+
+class AccountViewSet(RoomViewSet):
+    """Accounts, for admins: how doctors, staff and other admins get theirs."""
+
+    lookup_url_kwarg = "account_id"
+    lookup_value_converter = "int"
+    allowed = permissions.ACCOUNTS
+    bodies = {"create": AccountIn, "partial_update": AccountChanges}
+    answer = AccountOut
+    parameters = {"list": AccountQuery}
+
+    def list(self, request: Request) -> Response:
+        return self.page(queries.matching(request.user, **AccountQuery.parse_query(request)))
+
+    def create(self, request: Request) -> Response:
+        account = services.create_account(actor=request.user, **AccountIn.parse(request))
+        return Response(AccountOut.of(account), status=201)
+
+    def retrieve(self, request: Request, account_id: int) -> Response:
+        return Response(AccountOut.of(queries.get_visible(request.user, account_id)))
+
+    def partial_update(self, request: Request, account_id: int) -> Response:
+        account = services.change_account(actor=request.user, user_id=account_id, **AccountChanges.parse(request))
+        return Response(AccountOut.of(account))
+
+
+def me(user: Any) -> dict[str, Any]:
+    """What `me` and `register` answer."""
+    return MeOut.of({"pk": user.pk, "email": user.email, "role": user.role, **records.records_of(user)})

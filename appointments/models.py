@@ -1,0 +1,50 @@
+"""The appointment (FHIR: Appointment, Encounter). Collection `appointments`: `_id` is the appointment_id."""
+
+from typing import ClassVar
+
+from django.db import models
+from django.utils.translation import gettext_lazy as _
+from django_mongodb_backend.managers import MongoManager
+
+from healthcare import clock
+
+
+class Status(models.TextChoices):
+    """A visit is scheduled until it is completed or cancelled, which is final."""
+
+    SCHEDULED = "scheduled", _("scheduled")
+    COMPLETED = "completed", _("completed")
+    CANCELLED = "cancelled", _("cancelled")
+
+
+class Appointment(models.Model):
+    appointment_id = models.CharField(_("appointment id"), primary_key=True, db_column="_id", max_length=64)
+    patient_id = models.CharField(_("patient id"), max_length=64)
+    doctor_id = models.CharField(_("doctor id"), max_length=64)
+    #: The wall date and time that people said, in the doctor's time zone. An untimed visit has the empty string, not
+    #: null: null cannot be compared on index keys, so that every page would read documents to skip them.
+    date = models.DateField(_("date"))
+    time = models.CharField(_("time"), max_length=5, blank=True, default="")
+    duration_minutes = models.PositiveSmallIntegerField(_("minutes"))
+    status = models.CharField(_("status"), max_length=16, choices=Status, default=Status.SCHEDULED)
+    disease = models.CharField(_("disease"), max_length=120, null=True, blank=True)
+    #: The instant that `date` and `time` mean; null for an untimed visit.
+    starts_at = models.DateTimeField(_("starts at"), null=True, blank=True, editable=False)
+    created_at = models.DateTimeField(_("created"), default=clock.now, editable=False)
+
+    objects: ClassVar[MongoManager] = MongoManager()
+
+    class Meta:
+        db_table = "appointments"
+        verbose_name = _("appointment")
+        verbose_name_plural = _("appointments")
+        # The order of the lists, with the status last: a page filtered by status skips keys, not documents.
+        indexes = [
+            models.Index(fields=["doctor_id", "date", "time", "appointment_id", "status"], name="appointment_doctor"),
+            models.Index(fields=["patient_id", "date", "time", "appointment_id", "status"], name="appointment_patient"),
+            models.Index(fields=["date", "time", "appointment_id", "status"], name="appointment_date"),
+            models.Index(fields=["status", "date", "time", "appointment_id"], name="appointment_status"),
+        ]
+
+    def __str__(self) -> str:
+        return str(self.appointment_id)

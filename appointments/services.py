@@ -1,0 +1,149 @@
+"""Everything that changes an appointment."""
+
+from datetime import date
+from typing import Any
+
+from django.db import IntegrityError
+
+from accounts.models import Role, User
+from appointments import queries
+from appointments.models import Appointment, Status
+from appointments.permissions import MAY_COMPLETE
+from doctors import hours
+from doctors import queries as doctor_queries
+from doctors.models import Doctor
+from healthcare import references
+from healthcare.exceptions import Conflict, InvalidValue, NotAllowed
+from healthcare.keys import new_key
+from healthcare.mongodb.duplicates import duplicated_field
+from healthcare.mongodb.transactions import clinical_transaction
+from patients import queries as patient_queries
+
+KEY_PREFIX = "A"
+_MOVING = frozenset({"date", "time", "duration_minutes"})
+
+
+class DuplicateAppointment(Conflict):
+    code = "duplicate"
+
+    def __init__(self) -> None:
+        super().__init__("There is an appointment with this id already.", field="appointment_id")
+
+
+class FinalStatus(Conflict):
+    code = "final"
+
+    def __init__(self, status: str) -> None:
+        super().__init__(f"The appointment is {status}, which is final.", field="status")
+
+
+def book_appointment(
+    *,
+    actor: User,
+    patient_id: str,
+    doctor_id: str,
+    date: date,
+    time: str | None = None,
+    duration_minutes: int | None = None,
+    disease: str | None = None,
+    appointment_id: str | None = None,
+    status: str = Status.SCHEDULED,
+) -> Appointment:
+    """Book a scheduled visit; `time` "HH:MM" in the doctor's zone, None for an untimed one.
+
+    A patient books for themself from today on, a doctor with themself, an admin anybody with anybody.
+
+    Raises: NotAllowed, InvalidValue, DuplicateAppointment.
+    """
+    if actor.role == Role.PATIENT and patient_id != patient_queries.own_patient_id(actor):
+        raise NotAllowed("A patient books for themself only.")
+    if actor.role == Role.DOCTOR and doctor_id != doctor_queries.own_doctor_id(actor):
+        raise NotAllowed("A doctor books visits with themself only.")
+    if status != Status.SCHEDULED:
+        raise InvalidValue("A new appointment is scheduled.", field="status")
+    visit = Appointment(
+        patient_id=patient_id,
+        doctor_id=doctor_id,
+        date=date,
+        time=time or "",
+        duration_minutes=duration_minutes,
+        disease=disease,
+        status=status,
+    )
+    if appointment_id is not None:
+        visit.appointment_id = appointment_id
+        return _insert(actor=actor, visit=visit)
+    while True:
+        visit.appointment_id = new_key(KEY_PREFIX)
+        try:
+            return _insert(actor=actor, visit=visit)
+        except DuplicateAppointment:
+            continue
+
+
+@clinical_transaction
+def change_appointment(*, actor: User, appointment_id: str, **changes: Any) -> Appointment:
+    """Complete, cancel or move a scheduled visit, or correct its disease.
+
+    Raises: NotVisible, NotAllowed, InvalidValue, FinalStatus.
+    """
+    visit = queries.get_visible(actor, appointment_id)
+    target = changes.get("status", visit.status)
+    if target == Status.COMPLETED and actor.role not in MAY_COMPLETE:
+        raise NotAllowed("Only the doctor of a visit or an admin says that it took place.")
+    if visit.status != Status.SCHEDULED:
+        raise FinalStatus(visit.status)
+    is_moved = bool(_MOVING & set(changes))
+    if is_moved and target != Status.SCHEDULED:
+        raise InvalidValue("A visit is moved or it ends, not both at once.", field="status")
+    if "time" in changes:
+        changes["time"] = changes["time"] or ""
+    for name, value in changes.items():
+        setattr(visit, name, value)
+    if is_moved:
+        _settle_time(actor, visit)
+        changes |= {"starts_at": visit.starts_at, "duration_minutes": visit.duration_minutes}
+    visit.clean_fields()
+    # Conditional on the status, so that the write itself decides who ends a visit first.
+    if not Appointment.objects.filter(pk=appointment_id, status=Status.SCHEDULED).update(**changes):
+        raise FinalStatus(queries.get_visible(actor, appointment_id).status)
+    return visit
+
+
+@clinical_transaction
+def delete_appointment(*, actor: User, appointment_id: str) -> None:
+    """Raises: NotVisible, FinalStatus for a completed visit, StillReferenced."""
+    visit = queries.get_visible(actor, appointment_id)
+    if visit.status == Status.COMPLETED:
+        raise FinalStatus(visit.status)
+    references.refuse_if_named("appointment", appointment_id)
+    Appointment.objects.filter(pk=appointment_id).exclude(status=Status.COMPLETED).delete()
+
+
+@clinical_transaction
+def _insert(*, actor: User, visit: Appointment) -> Appointment:
+    _settle_time(actor, visit)
+    if not patient_queries.exists(visit.patient_id):
+        raise InvalidValue("There is no such patient.", code="unknown", field="patient_id")
+    visit.clean_fields()
+    try:
+        visit.save(force_insert=True)
+    except IntegrityError as error:
+        raise (DuplicateAppointment() if duplicated_field(error) == "_id" else error) from error
+    return visit
+
+
+def _settle_time(actor: User, visit: Appointment) -> Doctor:
+    """Fill in duration and instant, and refuse a day or time that cannot be. Raises: InvalidValue."""
+    doctor = doctor_queries.find(visit.doctor_id)
+    if doctor is None:
+        raise InvalidValue("There is no such doctor.", code="unknown", field="doctor_id")
+    if actor.role == Role.PATIENT and visit.date < hours.today_of(doctor):
+        raise InvalidValue("A patient books from today on.", field="date")
+    if visit.duration_minutes is None:
+        visit.duration_minutes = hours.slot_minutes(doctor, visit.date, visit.time)
+    try:
+        visit.starts_at = hours.instant(visit.date, visit.time, doctor.time_zone) if visit.time else None
+    except hours.SkippedTime as error:
+        raise InvalidValue(str(error), code="skipped", field="time") from error
+    return doctor

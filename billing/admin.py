@@ -1,0 +1,50 @@
+"""Bills in the staff's admin."""
+
+from typing import Any
+
+from django.contrib import admin
+from django.db.models import Q, QuerySet
+from django.http import HttpRequest
+from django.utils.translation import gettext_lazy as _
+
+from billing import queries, services
+from billing.models import Bill
+from billing.serializers import BillChanges, BillIn
+from healthcare.admin import RoomAdmin, RoomForm
+
+
+class BillForm(RoomForm):
+    new, changes = BillIn, BillChanges
+
+
+@admin.register(Bill)
+class BillAdmin(RoomAdmin):
+    form = BillForm
+    list_display = ("id", "patient_id", "appointment_id", "disease", "total_cost", "status", "created_at")
+    list_filter = ("status",)
+    search_fields = ("id", "patient_id", "appointment_id")
+    search_help_text = _("The number of the bill, the id of the patient or of the appointment.")
+    ordering = ("-id",)
+    fixed_fields = ("patient_id",)
+    computed_fields = ("created_at",)
+
+    def visible_to(self, user: Any) -> QuerySet[Bill]:
+        return queries.visible_to(user)
+
+    def create(self, actor: Any, **values: Any) -> Bill:
+        return services.create_bill(actor=actor, **values)
+
+    def change(self, actor: Any, key: Any, **values: Any) -> Bill:
+        return services.change_bill(actor=actor, bill_id=key, **values)
+
+    def remove(self, actor: Any, key: Any) -> None:
+        services.delete_bill(actor=actor, bill_id=key)
+
+    def get_search_results(
+        self, request: HttpRequest, queryset: QuerySet[Bill], search_term: str
+    ) -> tuple[QuerySet[Bill], bool]:
+        key = search_term.strip()
+        wanted = Q(patient_id=key) | Q(appointment_id=key)
+        if key.isascii() and key.isdigit():
+            wanted |= Q(id=int(key))
+        return (queryset.filter(wanted) if key else queryset), False

@@ -1,0 +1,55 @@
+"""Reading bills. Everything starts from `visible_to`."""
+
+from django.db.models import QuerySet
+
+from accounts.models import Role, User
+from accounts.queries import is_permitted_staff
+from billing.models import Bill
+from healthcare.exceptions import NotVisible
+from healthcare.references import COUNT_LIMIT
+from patients import queries as patient_queries
+
+
+def visible_to(user: User) -> QuerySet[Bill]:
+    """All for admins and staff whose groups say so; for patients their own."""
+    if user.role == Role.ADMIN or is_permitted_staff(user, "billing.view_bill"):
+        return Bill.objects.all()
+    own = patient_queries.own_patient_id(user) if user.role == Role.PATIENT else None
+    return Bill.objects.filter(patient_id=own) if own else Bill.objects.none()
+
+
+def get_visible(user: User, bill_id: int) -> Bill:
+    """Raises: NotVisible."""
+    found = visible_to(user).filter(pk=bill_id).first()
+    if found is None:
+        raise NotVisible
+    return found
+
+
+def matching(
+    user: User,
+    *,
+    patient_id: str | None = None,
+    appointment_id: str | None = None,
+    disease: str | None = None,
+    status: str | None = None,
+) -> QuerySet[Bill]:
+    """Visible bills that the filters leave, the newest first."""
+    wanted = {
+        "patient_id": patient_id,
+        "appointment_id": appointment_id,
+        "disease": disease,
+        "status": status,
+    }
+    found = visible_to(user).filter(**{name: value for name, value in wanted.items() if value is not None})
+    return found.order_by("-id")
+
+
+def count_of_patient(patient_id: str) -> int:
+    """How many name the patient, up to the limit of `healthcare.references`."""
+    return Bill.objects.filter(patient_id=patient_id)[:COUNT_LIMIT].count()
+
+
+def count_of_appointment(appointment_id: str) -> int:
+    """How many name the appointment, up to the limit of `healthcare.references`."""
+    return Bill.objects.filter(appointment_id=appointment_id)[:COUNT_LIMIT].count()

@@ -1,0 +1,47 @@
+"""What the endpoints about bills take and answer."""
+
+from rest_framework import serializers
+
+from billing.models import Status
+from healthcare.serializers import (
+    ChangesSerializer,
+    Choice,
+    Identifier,
+    Money,
+    OutSerializer,
+    QuerySerializer,
+    StrictSerializer,
+    Text,
+)
+
+
+class _BillFields(StrictSerializer):
+    total_cost = Money()
+    appointment_id = Identifier(required=False, allow_null=True)
+    disease = Text(max_length=120, required=False, allow_null=True)
+    status = Choice(choices=Status.choices, required=False)
+
+
+class BillIn(_BillFields):
+    patient_id = Identifier()
+
+
+class BillChanges(ChangesSerializer, _BillFields):
+    pass
+
+
+class BillQuery(QuerySerializer):
+    patient_id = Text(required=False)
+    appointment_id = Text(required=False)
+    disease = Text(max_length=120, required=False)
+    status = Choice(choices=Status.choices, required=False)
+
+
+class BillOut(OutSerializer):
+    id = serializers.IntegerField()
+    patient_id = serializers.CharField()
+    appointment_id = serializers.CharField(allow_null=True)
+    disease = serializers.CharField(allow_null=True)
+    total_cost = Money()
+    status = serializers.ChoiceField(choices=Status.choices)
+    created_at = serializers.DateTimeField()

@@ -1,0 +1,38 @@
+"""/billing."""
+
+from rest_framework.request import Request
+from rest_framework.response import Response
+
+from billing import permissions, queries, services
+from billing.serializers import BillChanges, BillIn, BillOut, BillQuery
+from healthcare.views import RoomViewSet
+
+
+class BillViewSet(RoomViewSet):
+    """Bills: admins keep them, patients read their own."""
+
+    lookup_url_kwarg = "bill_id"
+    lookup_value_converter = "int"
+    allowed = permissions.ALLOWED
+    bodies = {"create": BillIn, "partial_update": BillChanges}
+    answer = BillOut
+    parameters = {"list": BillQuery}
+
+    def list(self, request: Request) -> Response:
+        return self.page(queries.matching(request.user, **BillQuery.parse_query(request)))
+
+    def create(self, request: Request) -> Response:
+        bill = services.create_bill(actor=request.user, **BillIn.parse(request))
+        return Response(BillOut.of(bill), status=201)
+
+    def retrieve(self, request: Request, bill_id: int) -> Response:
+        return Response(BillOut.of(queries.get_visible(request.user, bill_id)))
+
+    def partial_update(self, request: Request, bill_id: int) -> Response:
+        queries.get_visible(request.user, bill_id)
+        bill = services.change_bill(actor=request.user, bill_id=bill_id, **BillChanges.parse(request))
+        return Response(BillOut.of(bill))
+
+    def destroy(self, request: Request, bill_id: int) -> Response:
+        services.delete_bill(actor=request.user, bill_id=bill_id)
+        return Response(status=204)

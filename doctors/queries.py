@@ -1,0 +1,58 @@
+"""Reading doctors."""
+
+from django.db.models import QuerySet
+
+from accounts.models import Role, User
+from accounts.queries import is_permitted_staff
+from doctors.models import Doctor, specialty_key
+from healthcare.exceptions import NotAllowed, NotVisible
+
+
+def visible_to(user: User) -> QuerySet[Doctor]:
+    """Who treats is no secret among those who use the API; staff see them as their groups say."""
+    if user.role in (Role.ADMIN, Role.DOCTOR, Role.PATIENT) or is_permitted_staff(user, "doctors.view_doctor"):
+        return Doctor.objects.all()
+    return Doctor.objects.none()
+
+
+def get_visible(user: User, doctor_id: str) -> Doctor:
+    """Raises: NotVisible."""
+    found = visible_to(user).filter(pk=doctor_id).first()
+    if found is None:
+        raise NotVisible
+    return found
+
+
+def get_changeable(user: User, doctor_id: str) -> Doctor:
+    """Raises: NotVisible; NotAllowed for a doctor whom the account may see but not change."""
+    doctor = get_visible(user, doctor_id)
+    if user.role not in (Role.ADMIN, Role.STAFF) and doctor.user_id != user.pk:
+        raise NotAllowed("A doctor changes their own record only.")
+    return doctor
+
+
+def matching(
+    user: User, *, specialty: str | None = None, available: bool | None = None, search: str | None = None
+) -> QuerySet[Doctor]:
+    """Visible doctors that the filters leave, by name. `available`: whether they accept patients."""
+    found = visible_to(user)
+    if specialty is not None:
+        found = found.filter(specialty_key=specialty_key(specialty))
+    if available is not None:
+        found = found.filter(accepting_patients=available)
+    if search is not None:
+        found = found.filter(name__search=search)
+    return found.order_by("name", "doctor_id")
+
+
+def own_doctor_id(user: User) -> str | None:
+    """The id of the doctor record tied to the account; read once for each request's user."""
+    if "own_doctor_id" not in user.__dict__:
+        found = Doctor.objects.filter(user_id=user.pk).values_list("doctor_id", flat=True).first()
+        user.__dict__["own_doctor_id"] = found
+    return user.__dict__["own_doctor_id"]
+
+
+def find(doctor_id: str) -> Doctor | None:
+    """The doctor whom a write names, whoever asks: who treats is no secret, see `visible_to`."""
+    return Doctor.objects.filter(pk=doctor_id).first()

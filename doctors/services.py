@@ -1,0 +1,128 @@
+"""Everything that changes a doctor."""
+
+from collections.abc import Iterable, Mapping
+from itertools import pairwise
+from typing import Any
+from zoneinfo import available_timezones
+
+from django.db import IntegrityError
+
+from accounts import queries as account_queries
+from accounts.models import Role, User
+from doctors import queries
+from doctors.models import Doctor, ScheduleException, WeeklyHours, specialty_key
+from healthcare import references
+from healthcare.exceptions import Conflict, InvalidValue
+from healthcare.keys import new_key
+from healthcare.mongodb.duplicates import duplicated_field
+from healthcare.mongodb.transactions import clinical_transaction
+
+KEY_PREFIX = "D"
+
+
+class DuplicateDoctor(Conflict):
+    code = "duplicate"
+
+    def __init__(self, field: str) -> None:
+        super().__init__(f"There is a doctor with this {field} already.", field=field)
+
+
+def create_doctor(*, actor: User, doctor_id: str | None = None, **fields: Any) -> Doctor:
+    """Make a doctor record, under `doctor_id` or a key of the system's making.
+
+    `availability` and `exceptions` are lists of dicts with the fields of WeeklyHours and ScheduleException.
+    Raises: InvalidValue, DuplicateDoctor.
+    """
+    values = _checked(fields)
+    if doctor_id is not None:
+        return _insert(Doctor(doctor_id=doctor_id, **values))
+    while True:
+        try:
+            return _insert(Doctor(doctor_id=new_key(KEY_PREFIX), **values))
+        except DuplicateDoctor as duplicate:
+            if duplicate.field != "doctor_id":
+                raise
+
+
+def update_doctor(*, actor: User, doctor_id: str, **changes: Any) -> Doctor:
+    """Raises: NotVisible, NotAllowed, InvalidValue, DuplicateDoctor."""
+    return _apply(actor=actor, doctor_id=doctor_id, changes=_checked(changes))
+
+
+@clinical_transaction
+def delete_doctor(*, actor: User, doctor_id: str) -> None:
+    """Raises: NotVisible, StillReferenced."""
+    queries.get_changeable(actor, doctor_id)
+    references.refuse_if_named("doctor", doctor_id)
+    Doctor.objects.filter(pk=doctor_id).delete()
+
+
+@clinical_transaction
+def _apply(*, actor: User, doctor_id: str, changes: dict[str, Any]) -> Doctor:
+    doctor = queries.get_changeable(actor, doctor_id)
+    for name, value in changes.items():
+        setattr(doctor, name, value)
+    doctor.clean_fields()
+    try:
+        doctor.save(update_fields=[*changes])
+    except IntegrityError as error:
+        raise _duplicate(error) from error
+    return doctor
+
+
+@clinical_transaction
+def _insert(doctor: Doctor) -> Doctor:
+    doctor.clean_fields()
+    try:
+        doctor.save(force_insert=True)
+    except IntegrityError as error:
+        raise _duplicate(error) from error
+    return doctor
+
+
+def _duplicate(error: IntegrityError) -> Exception:
+    field = duplicated_field(error)
+    return DuplicateDoctor("doctor_id" if field == "_id" else field) if field else error
+
+
+def _checked(fields: Mapping[str, Any]) -> dict[str, Any]:
+    """The fields as the model takes them. Raises: InvalidValue."""
+    values = dict(fields)
+    if "specialty" in values:
+        values["specialty_key"] = specialty_key(values["specialty"])
+    if "time_zone" in values and values["time_zone"] not in available_timezones():
+        raise InvalidValue("Must be a time zone of the IANA database, such as Europe/Zurich.", field="time_zone")
+    if "availability" in values:
+        values["availability"] = _weekly_hours(values["availability"])
+    if "exceptions" in values:
+        values["exceptions"] = _schedule_exceptions(values["exceptions"])
+    account = values.get("user_id")
+    if account is not None and not account_queries.has_role(account, Role.DOCTOR):
+        raise InvalidValue("There is no doctor account with this number.", code="unknown", field="user_id")
+    return values
+
+
+def _weekly_hours(rows: Iterable[Mapping[str, Any]]) -> list[WeeklyHours]:
+    hours = sorted((WeeklyHours(**row) for row in rows), key=lambda row: (row.weekday, row.start))
+    for row in hours:
+        if row.start >= row.end:
+            raise InvalidValue("Hours must end after they start, on the same day.", field="availability")
+    for earlier, later in pairwise(hours):
+        if earlier.weekday == later.weekday and later.start < earlier.end:
+            raise InvalidValue(
+                f"Hours of one weekday overlap: {earlier.start}–{earlier.end} and {later.start}–{later.end}.",
+                field="availability",
+            )
+    return hours
+
+
+def _schedule_exceptions(rows: Iterable[Mapping[str, Any]]) -> list[ScheduleException]:
+    exceptions = sorted((ScheduleException(**row) for row in rows), key=lambda row: (row.date, row.start or ""))
+    for row in exceptions:
+        if (row.start is None) != (row.end is None):
+            raise InvalidValue("An exception has a start and an end, or neither.", field="exceptions")
+        if row.start is None and not row.closed:
+            raise InvalidValue("An extra clinic needs a start and an end.", field="exceptions")
+        if row.start is not None and row.end is not None and row.start >= row.end:
+            raise InvalidValue("An exception must end after it starts.", field="exceptions")
+    return exceptions

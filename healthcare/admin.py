@@ -1,0 +1,200 @@
+"""The one admin site, and what every room's admin is made of.
+
+A form here goes the way that a request of the API goes: the room's serializer judges the values, the room's service
+writes them, and what the service refuses is a sentence on the form. Django's own saving and deleting is never used.
+"""
+
+from collections.abc import Mapping
+from datetime import date, datetime
+from decimal import Decimal
+from typing import Any, ClassVar
+
+from django import forms
+from django.contrib import admin, messages
+from django.core.paginator import Paginator
+from django.db import models, transaction
+from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
+from django.urls import reverse
+from django.utils.functional import cached_property
+from django.utils.translation import gettext_lazy as _
+
+from healthcare.exceptions import Refusal, pointers
+from healthcare.serializers import ChangesSerializer, StrictSerializer
+
+COUNT_LIMIT = 1_000
+
+
+class HospitalAdminSite(admin.AdminSite):
+    """The staff's entrance: accounts with the role staff, doctor or admin."""
+
+    site_header = _("Smart Healthcare")
+    site_title = _("Smart Healthcare")
+    index_title = _("Records")
+    empty_value_display = "–"
+
+    def __init__(self, name: str = "admin") -> None:
+        super().__init__(name)
+        # It logs deletions before it tries them, and knows nothing of services; records are deleted one by one.
+        self.disable_action("delete_selected")
+
+
+class CappedPaginator(Paginator):
+    """Counts up to a limit: counting a million documents takes longer than showing fifty of them."""
+
+    @cached_property
+    def count(self) -> int:
+        return self.object_list[: COUNT_LIMIT + 1].count()  # type: ignore[union-attr]
+
+
+class LinesField(forms.CharField):
+    """A list of texts, one a line."""
+
+    def __init__(self, **kwargs: Any) -> None:
+        super().__init__(strip=False, **{"widget": forms.Textarea(attrs={"rows": 5}), **kwargs})
+
+    def prepare_value(self, value: Any) -> Any:
+        return "\n".join(value) if isinstance(value, list) else value
+
+    def to_python(self, value: Any) -> Any:
+        return [line.strip() for line in (value or "").splitlines() if line.strip()]
+
+    def has_changed(self, initial: Any, data: Any) -> bool:
+        return self.to_python(self.prepare_value(initial)) != self.to_python(data)
+
+
+class RoomForm(forms.ModelForm):
+    """A model form whose values the room's serializer judges, as it judges the API's.
+
+    `judged` holds what the service is called with: everything given for a new object, what changed for an old one.
+    """
+
+    new: ClassVar[type[StrictSerializer]]
+    changes: ClassVar[type[ChangesSerializer]]
+    #: What the service refused in this request; `RoomAdmin` shows the form again with it.
+    refusal: ClassVar[Refusal | None] = None
+
+    def clean(self) -> dict[str, Any]:
+        values = super().clean() or {}
+        self.judged: dict[str, Any] = {}
+        is_new = self.instance._state.adding
+        known = self.new().fields if is_new else self.changes().fields
+        given = {name: value for name, value in values.items() if name in known}
+        if is_new:
+            given = {name: value for name, value in given.items() if value not in (None, "", [])}
+        else:
+            given = {name: _blank_as_null(value) for name, value in given.items() if name in self.changed_data}
+        if given and not self.errors:
+            kind = self.new if is_new else self.changes
+            judge = kind(data={name: _as_json(value) for name, value in given.items()}, partial=not is_new)
+            if judge.is_valid():
+                self.judged = dict(judge.validated_data)
+            for pointer, error in pointers(judge.errors):
+                self._add(pointer.split("/")[1] if pointer else None, str(error))
+        if self.refusal is not None:
+            self._add(self.refusal.field, self.refusal.detail)
+        return values
+
+    def _add(self, field: str | None, sentence: str) -> None:
+        self.add_error(field if field in self.fields else None, sentence)
+
+    def _post_clean(self) -> None:
+        """Leave the model's own validation out: it would ask MongoDB for uniqueness, which the write itself decides."""
+
+
+class RoomAdmin(admin.ModelAdmin):
+    """An admin of a room's model, whose writes are the room's services.
+
+    A room says which serializers judge the form (`form`), what its services are (`create`, `change`, `remove`), and
+    which rows the account may see (`visible_to`).
+    """
+
+    form: ClassVar[type[RoomForm]]
+    paginator = CappedPaginator
+    show_full_result_count = False
+    show_facets = admin.ShowFacets.NEVER
+    list_per_page = 50
+    list_select_related = ()
+    #: Fields that are given once, when the object is made.
+    fixed_fields: ClassVar[tuple[str, ...]] = ()
+    computed_fields: ClassVar[tuple[str, ...]] = ()
+
+    def create(self, actor: Any, **values: Any) -> models.Model:
+        raise NotImplementedError
+
+    def change(self, actor: Any, key: Any, **values: Any) -> models.Model:
+        raise NotImplementedError
+
+    def remove(self, actor: Any, key: Any) -> None:
+        raise NotImplementedError
+
+    def visible_to(self, user: Any) -> models.QuerySet[Any]:
+        raise NotImplementedError
+
+    def get_queryset(self, request: HttpRequest) -> models.QuerySet[Any]:
+        found = self.visible_to(request.user)
+        return found.order_by(*self.get_ordering(request))
+
+    def get_readonly_fields(self, request: HttpRequest, obj: Any = None) -> tuple[str, ...]:
+        return (*self.computed_fields, *(self.fixed_fields if obj else ()))
+
+    def get_fields(self, request: HttpRequest, obj: Any = None) -> Any:
+        names = super().get_fields(request, obj)
+        # What the system fills in has no place on the form of something new.
+        return names if obj else [name for name in names if name not in self.computed_fields]
+
+    def get_form(self, request: HttpRequest, obj: Any = None, change: bool = False, **kwargs: Any) -> Any:
+        form = super().get_form(request, obj, change=change, **kwargs)
+        return type(form.__name__, (form,), {"refusal": getattr(request, "refusal", None)})
+
+    def save_model(self, request: HttpRequest, obj: Any, form: Any, change: bool) -> None:
+        if change and not form.judged:
+            return
+        saved = self.change(request.user, obj.pk, **form.judged) if change else self.create(request.user, **form.judged)
+        obj.__dict__.update(saved.__dict__)
+
+    def delete_model(self, request: HttpRequest, obj: Any) -> None:
+        self.remove(request.user, obj.pk)
+
+    def changeform_view(
+        self,
+        request: HttpRequest,
+        object_id: str | None = None,
+        form_url: str = "",
+        extra_context: dict[str, Any] | None = None,
+    ) -> HttpResponse:
+        try:
+            return super().changeform_view(request, object_id, form_url, extra_context)
+        except Refusal as refusal:
+            request.refusal = refusal  # type: ignore[attr-defined]
+        # Once more, with the reason on the form and everything that was typed still there.
+        return super().changeform_view(request, object_id, form_url, extra_context)
+
+    def delete_view(
+        self, request: HttpRequest, object_id: str, extra_context: dict[str, Any] | None = None
+    ) -> HttpResponse:
+        try:
+            # Django notes the deletion in its log before it deletes: the note goes when the service refuses.
+            with transaction.atomic(using="default"):
+                return super().delete_view(request, object_id, extra_context)
+        except Refusal as refusal:
+            self.message_user(request, refusal.detail, messages.ERROR)
+        names = (self.model._meta.app_label, self.model._meta.model_name)
+        return HttpResponseRedirect(reverse("admin:{}_{}_change".format(*names), args=[object_id]))
+
+
+def _as_json(value: Any) -> Any:
+    """The value as a client of the API would send it."""
+    match value:
+        case datetime() | date():
+            return value.isoformat()
+        case Decimal():
+            return str(value)
+        case Mapping():
+            return {name: _as_json(item) for name, item in value.items()}
+        case list():
+            return [_as_json(item) for item in value]
+    return value
+
+
+def _blank_as_null(value: Any) -> Any:
+    return None if value == "" else value

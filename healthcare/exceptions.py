@@ -1,0 +1,186 @@
+"""What the rooms may refuse, as facts, and the one place that turns them into HTTP (RFC 9457 problem details).
+
+Services and queries raise the facts; they know nothing of status codes. The admin shows the same facts as sentences on
+the form (`healthcare.admin`).
+"""
+
+import logging
+import traceback
+from collections.abc import Iterator
+from http import HTTPStatus
+from typing import Any
+
+from django.core import signals
+from django.core.exceptions import PermissionDenied, RequestDataTooBig, SuspiciousOperation
+from django.db import InterfaceError, OperationalError
+from django.http import Http404, HttpRequest, JsonResponse
+from pymongo.errors import ConnectionFailure, ExecutionTimeout, WaitQueueTimeoutError, WTimeoutError
+from rest_framework import exceptions as drf
+from rest_framework.renderers import BrowsableAPIRenderer
+from rest_framework.response import Response
+from rest_framework.settings import api_settings
+
+from healthcare.mongodb.transactions import ClinicalWriteFailed
+
+MEDIA_TYPE = "application/problem+json"
+RETRY_AFTER_SECONDS = 5
+
+logger = logging.getLogger("healthcare.errors")
+
+
+class Refusal(Exception):
+    """A fact that keeps a request from being carried out. `detail` is a sentence for the person who asked."""
+
+    status = HTTPStatus.BAD_REQUEST
+    code = "refused"
+
+    def __init__(self, detail: str, *, code: str | None = None, field: str | None = None) -> None:
+        super().__init__(detail)
+        self.detail = detail
+        self.code = code or self.code
+        self.field = field
+
+
+class InvalidValue(Refusal):
+    """A value in the request is not acceptable; `field` names it."""
+
+    code = "invalid"
+
+
+class NotAllowed(Refusal):
+    """The actor may never do this."""
+
+    status = HTTPStatus.FORBIDDEN
+    code = "permission_denied"
+
+
+class NotVisible(Refusal):
+    """There is no such thing, or none that the actor may know of; the answer is the same."""
+
+    status = HTTPStatus.NOT_FOUND
+    code = "not_found"
+
+    def __init__(self, detail: str = "There is no such resource.") -> None:
+        super().__init__(detail)
+
+
+class Conflict(Refusal):
+    """The state of the data does not admit it: a duplicate, a final status, something in the way."""
+
+    status = HTTPStatus.CONFLICT
+    code = "conflict"
+
+
+class PayloadTooLarge(drf.APIException):
+    status_code = HTTPStatus.REQUEST_ENTITY_TOO_LARGE
+    default_code = "too_large"
+    default_detail = "The request body is too large."
+
+
+class Unavailable(drf.APIException):
+    """A database cannot be reached; nothing was changed that was not answered."""
+
+    status_code = HTTPStatus.SERVICE_UNAVAILABLE
+    default_code = "unavailable"
+    default_detail = "A database cannot be reached at the moment. Please try again."
+    wait = RETRY_AFTER_SECONDS
+
+
+def is_outage(error: BaseException | None) -> bool:
+    """Whether a database could not be reached or did not answer in time, anywhere in the chain of causes."""
+    while error is not None:
+        if isinstance(
+            error,
+            ConnectionFailure
+            | ExecutionTimeout
+            | WTimeoutError
+            | WaitQueueTimeoutError
+            | ClinicalWriteFailed
+            | OperationalError
+            | InterfaceError,
+        ):
+            return True
+        error = error.__cause__
+    return False
+
+
+def pointers(detail: Any, at: str = "") -> Iterator[tuple[str, drf.ErrorDetail]]:
+    """Flatten DRF's nested errors into (JSON pointer, error): {"a": [{"b/c": [e]}]} gives ("/a/0/b~1c", e)."""
+    if isinstance(detail, dict):
+        for key, value in detail.items():
+            own = key == api_settings.NON_FIELD_ERRORS_KEY
+            yield from pointers(value, at if own else f"{at}/{str(key).replace('~', '~0').replace('/', '~1')}")
+    elif isinstance(detail, list):
+        for index, value in enumerate(detail):
+            yield from pointers(value, at if isinstance(value, drf.ErrorDetail) else f"{at}/{index}")
+    else:
+        yield at, detail
+
+
+def problem(status: int, detail: str, errors: list[dict[str, str]] | None = None) -> dict[str, Any]:
+    """The body of every error: RFC 9457, with `errors` naming the values that were wrong."""
+    return {
+        "type": "about:blank",
+        "title": HTTPStatus(status).phrase,
+        "status": int(status),
+        "detail": detail,
+        "errors": errors or [],
+    }
+
+
+def _as_api_exception(error: Exception) -> drf.APIException:
+    match error:
+        case drf.APIException():
+            return error
+        case Http404():
+            return drf.NotFound("There is no such resource.")
+        case PermissionDenied():
+            return drf.PermissionDenied()
+        case RequestDataTooBig():
+            return PayloadTooLarge()
+        case SuspiciousOperation():
+            return drf.ParseError("The request is malformed.")
+    return Unavailable() if is_outage(error) else drf.APIException("The server could not answer.")
+
+
+def problem_response(error: Exception, context: dict[str, Any]) -> Response:
+    """DRF's EXCEPTION_HANDLER: every error of the API in the one shape, a 5xx without its cause."""
+    request = context["request"]
+    headers: dict[str, str] = {}
+    if isinstance(error, Refusal):
+        status: int = error.status
+        errors = [{"pointer": f"/{error.field}" if error.field else "", "code": error.code, "detail": error.detail}]
+        body = problem(status, error.detail, errors)
+    else:
+        known = _as_api_exception(error)
+        status = known.status_code
+        if isinstance(known, drf.ValidationError):
+            errors = [
+                {"pointer": pointer, "code": item.code, "detail": str(item)} for pointer, item in pointers(known.detail)
+            ]
+            body = problem(status, "The request is not valid.", errors)
+        else:
+            detail = str(known.detail)
+            body = problem(status, detail, [{"pointer": "", "code": str(known.get_codes()), "detail": detail}])
+        if getattr(known, "auth_header", None):
+            headers["WWW-Authenticate"] = known.auth_header
+        if getattr(known, "wait", None):
+            headers["Retry-After"] = str(int(known.wait))
+    if status >= HTTPStatus.INTERNAL_SERVER_ERROR:
+        signals.got_request_exception.send(sender=None, request=getattr(request, "_request", request))
+        # The class and the place, not the message: a database error may quote a person's data.
+        place = "".join(traceback.format_tb(error.__traceback__))
+        logger.error("%s while answering %s\n%s", type(error).__qualname__, request.method, place)
+    response = Response(body, status=status, headers=headers)
+    if not isinstance(getattr(request, "accepted_renderer", None), BrowsableAPIRenderer):
+        from healthcare.renderers import JSONRenderer
+
+        # Whatever was asked for (CSV, a picture), errors are JSON.
+        request.accepted_renderer, request.accepted_media_type = JSONRenderer(), MEDIA_TYPE
+        response.content_type = MEDIA_TYPE
+    return response
+
+
+def problem_page(request: HttpRequest, status: int, detail: str) -> JsonResponse:
+    """The same shape for what never reaches a view of DRF: unknown paths, a refused host, a failed CSRF check."""
+    return JsonResponse(problem(status, detail), status=status, content_type=MEDIA_TYPE)

@@ -1,0 +1,13 @@
+"""Which unique value a refused write would have doubled."""
+
+from django.db import IntegrityError
+from pymongo.errors import BulkWriteError, DuplicateKeyError
+
+
+def duplicated_field(error: IntegrityError) -> str | None:
+    """The first field of the violated index ("_id" for the primary key), None when the error is another one."""
+    cause = error.__cause__
+    details = cause.details if isinstance(cause, DuplicateKeyError | BulkWriteError) else None
+    if isinstance(cause, BulkWriteError):
+        details = next(iter((details or {}).get("writeErrors", [])), None)
+    return next(iter((details or {}).get("keyPattern", {})), None)

@@ -1,0 +1,28 @@
+"""All paths of the system. They have no trailing slash; the API takes one all the same (`healthcare.middleware`)."""
+
+from django.contrib import admin
+from django.urls import include, path, re_path
+from drf_spectacular.views import SpectacularAPIView, SpectacularRedocView, SpectacularSwaggerView
+
+from healthcare.views import ApiRoot, unknown_path
+
+api = [
+    path("", include("accounts.urls")),
+    path("", include("patients.urls")),
+    path("", include("doctors.urls")),
+    path("", include("appointments.urls")),
+    path("", include("prescriptions.urls")),
+    path("", include("billing.urls")),
+]
+
+urlpatterns = [
+    path("api", ApiRoot.as_view({"get": "list"}), name="api-root"),
+    path("api/", include(api)),
+    re_path(r"^api/", unknown_path),
+    path("schema", SpectacularAPIView.as_view(), name="schema"),
+    path("docs", SpectacularSwaggerView.as_view(url_name="schema"), name="swagger-ui"),
+    path("redoc", SpectacularRedocView.as_view(url_name="schema"), name="redoc"),
+    # Log-in and log-out in a browser, for the browsable API; the admin has its own.
+    path("session/", include("rest_framework.urls")),
+    path("admin/", admin.site.urls),
+]

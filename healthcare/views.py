@@ -1,0 +1,82 @@
+"""What every room's views are made of, and the few pages that belong to no room."""
+
+from collections.abc import Mapping
+from typing import Any, ClassVar
+
+from django.core.exceptions import ImproperlyConfigured
+from django.db.models import QuerySet
+from django.http import HttpRequest, HttpResponse
+from rest_framework import serializers, viewsets
+from rest_framework.request import Request
+from rest_framework.response import Response
+from rest_framework.reverse import reverse
+
+from healthcare.exceptions import problem_page
+from healthcare.openapi import RoomSchema
+from healthcare.pagination import KeysetPagination
+from healthcare.permissions import ANYONE, RoleTable
+from healthcare.serializers import NoQuery, OutSerializer, QuerySerializer
+
+
+class RoomViewSet(viewsets.GenericViewSet):
+    """A room's endpoints: who may call them, what they take and what they answer, declared side by side.
+
+    The declarations drive permissions, parsing, the OpenAPI document and the forms of the browsable API. The methods
+    of a room's viewset parse, make one call and serialise; reads and writes are the business of its queries and
+    services, so there is no queryset here.
+    """
+
+    allowed: ClassVar[RoleTable] = {}
+    #: Action → the serializer of the body that it takes.
+    bodies: ClassVar[Mapping[str, type[serializers.BaseSerializer]]] = {}
+    #: The serializer of one answered object; an action that answers something else is in `answers`.
+    answer: ClassVar[type[OutSerializer] | None] = None
+    answers: ClassVar[Mapping[str, type[OutSerializer]]] = {}
+    #: Action → the serializer of its query string.
+    parameters: ClassVar[Mapping[str, type[QuerySerializer]]] = {}
+
+    pagination_class = KeysetPagination
+    schema = RoomSchema()
+    http_method_names = ["get", "head", "post", "patch", "delete"]
+
+    def initial(self, request: Request, *args: Any, **kwargs: Any) -> None:
+        super().initial(request, *args, **kwargs)
+        if self.action not in self.parameters:
+            # Parameters are refused where nothing reads them, too.
+            paged = KeysetPagination is self.pagination_class and self.action == "list"
+            NoQuery.parse_query(request, **({} if paged else {"also": frozenset()}))
+
+    def get_serializer_class(self) -> type[serializers.BaseSerializer]:
+        return self.bodies.get(self.action or "", serializers.Serializer)
+
+    def answer_of(self, action: str) -> type[OutSerializer] | None:
+        return self.answers.get(action, self.answer)
+
+    def page(self, found: QuerySet[Any]) -> Response:
+        """One page of an ordered queryset, in the shape that all lists have."""
+        answer = self.answer_of(self.action)
+        if answer is None or self.paginator is None:
+            raise ImproperlyConfigured(f"{type(self).__name__} lists, but declares no answer or no pagination.")
+        rows = self.paginator.paginate_queryset(found, self.request, view=self)
+        return self.paginator.get_paginated_response(answer.many_of(rows))
+
+
+class ApiRoot(viewsets.ViewSet):
+    """The resources of the API, for somebody who comes with a browser."""
+
+    allowed: ClassVar[RoleTable] = {"list": ANYONE}
+    schema = None
+    http_method_names = ["get", "head"]
+    resources = ("patients", "doctors", "appointments", "prescriptions", "billing", "accounts")
+
+    def get_view_name(self) -> str:
+        return "Smart Healthcare API"
+
+    def list(self, request: Request) -> Response:
+        NoQuery.parse_query(request, also=frozenset())
+        return Response({name: reverse(f"{name}-list", request=request) for name in self.resources})
+
+
+def unknown_path(request: HttpRequest, *args: Any, **kwargs: Any) -> HttpResponse:
+    """The last pattern under /api: an unknown path answers in the API's shape, not as an HTML page."""
+    return problem_page(request, 404, "There is no such path.")

@@ -1,0 +1,52 @@
+"""Reading patients. Everything starts from `visible_to`."""
+
+from django.db.models import QuerySet
+
+from accounts.models import Role, User
+from accounts.queries import is_permitted_staff
+from healthcare.exceptions import NotVisible
+from patients.models import Patient
+
+
+def visible_to(user: User) -> QuerySet[Patient]:
+    """All for doctors, admins and staff whose groups say so; for patients their own record."""
+    if user.role in (Role.ADMIN, Role.DOCTOR) or is_permitted_staff(user, "patients.view_patient"):
+        return Patient.objects.all()
+    if user.role == Role.PATIENT:
+        return Patient.objects.filter(user_id=user.pk)
+    return Patient.objects.none()
+
+
+def get_visible(user: User, patient_id: str) -> Patient:
+    """Raises: NotVisible."""
+    found = visible_to(user).filter(pk=patient_id).first()
+    if found is None:
+        raise NotVisible
+    return found
+
+
+def matching(
+    user: User, *, search: str | None = None, disease: str | None = None, national_id: str | None = None
+) -> QuerySet[Patient]:
+    """Visible patients that the filters leave, by name. `search`: all of its words in the name."""
+    found = visible_to(user)
+    if search is not None:
+        found = found.filter(name__search=search)
+    if disease is not None:
+        found = found.filter(diseases__has=disease)
+    if national_id is not None:
+        found = found.filter(national_id=national_id)
+    return found.order_by("name", "patient_id")
+
+
+def own_patient_id(user: User) -> str | None:
+    """The id of the patient record tied to the account; read once for each request's user."""
+    if "own_patient_id" not in user.__dict__:
+        found = Patient.objects.filter(user_id=user.pk).values_list("patient_id", flat=True).first()
+        user.__dict__["own_patient_id"] = found
+    return user.__dict__["own_patient_id"]
+
+
+def exists(patient_id: str) -> bool:
+    """Whether there is such a patient, for writes that name one."""
+    return Patient.objects.filter(pk=patient_id).exists()

@@ -1,0 +1,143 @@
+"""Everything that changes a patient."""
+
+from datetime import date
+from typing import Any
+
+from django.db import IntegrityError, transaction
+from django.db.models import F
+from django.utils import timezone
+
+from accounts import queries as account_queries
+from accounts import services as account_services
+from accounts.models import Role, User
+from healthcare import references
+from healthcare.exceptions import Conflict, InvalidValue
+from healthcare.keys import new_key
+from healthcare.mongodb.duplicates import duplicated_field
+from healthcare.mongodb.transactions import clinical_transaction
+from patients import queries
+from patients.models import Patient
+
+KEY_PREFIX = "P"
+MAX_AGE_YEARS = 150
+
+
+class DuplicatePatient(Conflict):
+    code = "duplicate"
+
+    def __init__(self, field: str) -> None:
+        super().__init__(f"There is a patient with this {field} already.", field=field)
+
+
+def age_on(birth_date: date, today: date) -> int:
+    """Whole years between the two; somebody born on 29 February turns older on 1 March of a common year."""
+    return today.year - birth_date.year - ((today.month, today.day) < (birth_date.month, birth_date.day))
+
+
+def estimated_birth_date(age_years: int, today: date) -> date:
+    """Today minus so many years; 29 February becomes 28 February where there is none."""
+    year = today.year - age_years
+    try:
+        return today.replace(year=year)
+    except ValueError:
+        return today.replace(year=year, day=28)
+
+
+def create_patient(*, actor: User, patient_id: str | None = None, **fields: Any) -> Patient:
+    """Make a patient record, under `patient_id` or a key of the system's making.
+
+    Raises: InvalidValue, DuplicatePatient.
+    """
+    fields = _with_birth_date(fields, known=None)
+    _check_account(fields.get("user_id"))
+    if patient_id is not None:
+        return _insert(Patient(patient_id=patient_id, **fields))
+    while True:
+        try:
+            return _insert(Patient(patient_id=new_key(KEY_PREFIX), **fields))
+        except DuplicatePatient as duplicate:
+            if duplicate.field != "patient_id":
+                raise
+
+
+def register_patient(*, email: str, password: str, name: str, **fields: Any) -> User:
+    """Make a patient account and its patient record, for somebody who signs up.
+
+    The account's transaction stays open around the record's, so that neither is there without the other; only a crash
+    between the two commits leaves a record without an account, and the e-mail free to register again.
+    """
+    fields = _with_birth_date(fields, known=None)
+    with transaction.atomic(using="default"):
+        user = account_services.create_account(actor=None, email=email, password=password, role=Role.PATIENT, name=name)
+        create_patient(actor=user, name=name, email=user.email, user_id=user.pk, **fields)
+    return user
+
+
+def update_patient(*, actor: User, patient_id: str, **changes: Any) -> Patient:
+    """Raises: NotVisible, InvalidValue, DuplicatePatient."""
+    # PostgreSQL is asked before the transaction: inside it nothing but MongoDB is waited for.
+    _check_account(changes.get("user_id"))
+    return _apply(actor=actor, patient_id=patient_id, changes=changes)
+
+
+@clinical_transaction
+def _apply(*, actor: User, patient_id: str, changes: dict[str, Any]) -> Patient:
+    patient = queries.get_visible(actor, patient_id)
+    changes = _with_birth_date(changes, known=patient.birth_date)
+    for name, value in changes.items():
+        setattr(patient, name, value)
+    patient.clean_fields()
+    try:
+        Patient.objects.filter(pk=patient_id).update(revision=F("revision") + 1, **changes)
+    except IntegrityError as error:
+        raise _duplicate(error) from error
+    return patient
+
+
+@clinical_transaction
+def delete_patient(*, actor: User, patient_id: str) -> None:
+    """Raises: NotVisible, StillReferenced."""
+    queries.get_visible(actor, patient_id)
+    references.refuse_if_named("patient", patient_id)
+    Patient.objects.filter(pk=patient_id).delete()
+
+
+@clinical_transaction
+def _insert(patient: Patient) -> Patient:
+    patient.clean_fields()
+    try:
+        patient.save(force_insert=True)
+    except IntegrityError as error:
+        raise _duplicate(error) from error
+    return patient
+
+
+def _duplicate(error: IntegrityError) -> Exception:
+    field = duplicated_field(error)
+    return DuplicatePatient("patient_id" if field == "_id" else field) if field else error
+
+
+def _check_account(user_id: int | None) -> None:
+    if user_id is not None and not account_queries.has_role(user_id, Role.PATIENT):
+        raise InvalidValue("There is no patient account with this number.", code="unknown", field="user_id")
+
+
+def _with_birth_date(fields: dict[str, Any], *, known: date | None) -> dict[str, Any]:
+    """`age` turned into what is stored: a birth date, estimated when nothing better is known.
+
+    Raises: InvalidValue for a birth date in the future or too long ago, and for an age that disagrees with it.
+    """
+    fields = dict(fields)
+    age = fields.pop("age", None)
+    today = timezone.localdate()
+    born = fields.get("birth_date")
+    if born is not None:
+        if born > today:
+            raise InvalidValue("The birth date lies in the future.", field="birth_date")
+        if age_on(born, today) > MAX_AGE_YEARS:
+            raise InvalidValue(f"Nobody is older than {MAX_AGE_YEARS} years.", field="birth_date")
+        if age is not None and age_on(born, today) != age:
+            raise InvalidValue("The age disagrees with the birth date: leave one of them out.", field="age")
+    elif age is not None and (known is None or age_on(known, today) != age):
+        fields["birth_date"] = estimated_birth_date(age, today)
+    return fields

@@ -1,0 +1,55 @@
+"""/patients, and /auth/register, which makes a patient."""
+
+from rest_framework.request import Request
+from rest_framework.response import Response
+
+from accounts.serializers import MeOut
+from accounts.views import me
+from healthcare.views import RoomViewSet
+from patients import permissions, queries, services
+from patients.serializers import PatientChanges, PatientIn, PatientOut, PatientQuery, RegistrationIn
+
+
+class PatientViewSet(RoomViewSet):
+    """Patient records with their charts."""
+
+    lookup_url_kwarg = "patient_id"
+    lookup_value_converter = "str"
+    allowed = permissions.ALLOWED
+    bodies = {"create": PatientIn, "partial_update": PatientChanges}
+    answer = PatientOut
+    parameters = {"list": PatientQuery}
+
+    def list(self, request: Request) -> Response:
+        return self.page(queries.matching(request.user, **PatientQuery.parse_query(request)))
+
+    def create(self, request: Request) -> Response:
+        patient = services.create_patient(actor=request.user, **PatientIn.parse(request))
+        return Response(PatientOut.of(patient), status=201)
+
+    def retrieve(self, request: Request, patient_id: str) -> Response:
+        return Response(PatientOut.of(queries.get_visible(request.user, patient_id)))
+
+    def partial_update(self, request: Request, patient_id: str) -> Response:
+        queries.get_visible(request.user, patient_id)
+        patient = services.update_patient(actor=request.user, patient_id=patient_id, **PatientChanges.parse(request))
+        return Response(PatientOut.of(patient))
+
+    def destroy(self, request: Request, patient_id: str) -> Response:
+        services.delete_patient(actor=request.user, patient_id=patient_id)
+        return Response(status=204)
+
+
+class RegistrationViewSet(RoomViewSet):
+    """Signing up. Always a patient: other accounts are made by admins."""
+
+    allowed = permissions.REGISTRATION
+    pagination_class = None
+    bodies = {"register": RegistrationIn}
+    answers = {"register": MeOut}
+    creating = frozenset({"register"})
+
+    def register(self, request: Request) -> Response:
+        """Make a patient account and its patient record."""
+        user = services.register_patient(**RegistrationIn.parse(request))
+        return Response(me(user), status=201)

@@ -1,0 +1,64 @@
+"""Prescriptions in the staff's admin."""
+
+from typing import Any
+
+from bson import ObjectId
+from django import forms
+from django.contrib import admin
+from django.contrib.admin.widgets import AdminDateWidget
+from django.db.models import Q, QuerySet
+from django.http import HttpRequest
+from django.utils.translation import gettext_lazy as _
+
+from healthcare.admin import RoomAdmin, RoomForm
+from prescriptions import queries, services
+from prescriptions.models import Prescription
+from prescriptions.serializers import PrescriptionChanges, PrescriptionIn
+
+
+class PrescriptionForm(RoomForm):
+    new, changes = PrescriptionIn, PrescriptionChanges
+    start_date = forms.DateField(
+        label=_("start date"),
+        required=False,
+        widget=AdminDateWidget,
+        help_text=_("Today when left empty."),
+    )
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        for name, example in (("dosage", "500 mg, 1 tablet"), ("frequency", "Twice daily, BID, Every 8 hours")):
+            if name in self.fields:
+                self.fields[name].help_text = _("Such as %(example)s.") % {"example": example}
+
+
+@admin.register(Prescription)
+class PrescriptionAdmin(RoomAdmin):
+    form = PrescriptionForm
+    list_display = ("id", "start_date", "patient_id", "doctor_id", "drug", "dosage", "frequency")
+    search_fields = ("id", "patient_id", "doctor_id", "appointment_id")
+    search_help_text = _("The id of the prescription, the patient, the doctor or the appointment.")
+    ordering = ("-start_date", "-id")
+    fixed_fields = ("patient_id", "doctor_id")
+    computed_fields = ("created_at",)
+
+    def visible_to(self, user: Any) -> QuerySet[Prescription]:
+        return queries.visible_to(user)
+
+    def create(self, actor: Any, **values: Any) -> Prescription:
+        return services.issue_prescription(actor=actor, **values)
+
+    def change(self, actor: Any, key: Any, **values: Any) -> Prescription:
+        return services.amend_prescription(actor=actor, prescription_id=str(key), **values)
+
+    def remove(self, actor: Any, key: Any) -> None:
+        services.delete_prescription(actor=actor, prescription_id=str(key))
+
+    def get_search_results(
+        self, request: HttpRequest, queryset: QuerySet[Prescription], search_term: str
+    ) -> tuple[QuerySet[Prescription], bool]:
+        key = search_term.strip()
+        wanted = Q(patient_id=key) | Q(doctor_id=key) | Q(appointment_id=key)
+        if ObjectId.is_valid(key):
+            wanted |= Q(pk=ObjectId(key))
+        return (queryset.filter(wanted) if key else queryset), False

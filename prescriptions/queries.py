@@ -1,0 +1,64 @@
+"""Reading prescriptions. Everything starts from `visible_to`."""
+
+from bson import ObjectId
+from django.db.models import QuerySet
+
+from accounts.models import Role, User
+from accounts.queries import is_permitted_staff
+from doctors import queries as doctor_queries
+from healthcare.exceptions import NotAllowed, NotVisible
+from healthcare.references import COUNT_LIMIT
+from patients import queries as patient_queries
+from prescriptions.models import Prescription
+
+
+def visible_to(user: User) -> QuerySet[Prescription]:
+    """All for doctors, admins and staff whose groups say so; for patients their own."""
+    if user.role in (Role.ADMIN, Role.DOCTOR) or is_permitted_staff(user, "prescriptions.view_prescription"):
+        return Prescription.objects.all()
+    if user.role == Role.PATIENT:
+        own = patient_queries.own_patient_id(user)
+        return Prescription.objects.filter(patient_id=own) if own else Prescription.objects.none()
+    return Prescription.objects.none()
+
+
+def get_visible(user: User, prescription_id: str) -> Prescription:
+    """Raises: NotVisible."""
+    found = None
+    if ObjectId.is_valid(prescription_id):
+        found = visible_to(user).filter(pk=ObjectId(prescription_id)).first()
+    if found is None:
+        raise NotVisible
+    return found
+
+
+def get_changeable(user: User, prescription_id: str) -> Prescription:
+    """Raises: NotVisible; NotAllowed for a prescription that another doctor wrote."""
+    found = get_visible(user, prescription_id)
+    if user.role not in (Role.ADMIN, Role.STAFF) and found.doctor_id != doctor_queries.own_doctor_id(user):
+        raise NotAllowed("Only the doctor who wrote a prescription or an admin changes it.")
+    return found
+
+
+def matching(
+    user: User, *, patient_id: str | None = None, doctor_id: str | None = None, disease: str | None = None
+) -> QuerySet[Prescription]:
+    """Visible prescriptions that the filters leave, the latest start first."""
+    wanted = {"patient_id": patient_id, "doctor_id": doctor_id, "disease": disease}
+    found = visible_to(user).filter(**{name: value for name, value in wanted.items() if value is not None})
+    return found.order_by("-start_date", "-id")
+
+
+def count_of_patient(patient_id: str) -> int:
+    """How many name the patient, up to the limit of `healthcare.references`."""
+    return Prescription.objects.filter(patient_id=patient_id)[:COUNT_LIMIT].count()
+
+
+def count_of_doctor(doctor_id: str) -> int:
+    """How many name the doctor, up to the limit of `healthcare.references`."""
+    return Prescription.objects.filter(doctor_id=doctor_id)[:COUNT_LIMIT].count()
+
+
+def count_of_appointment(appointment_id: str) -> int:
+    """How many name the appointment, up to the limit of `healthcare.references`."""
+    return Prescription.objects.filter(appointment_id=appointment_id)[:COUNT_LIMIT].count()

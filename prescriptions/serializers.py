@@ -1,0 +1,75 @@
+"""What the endpoints about prescriptions take and answer."""
+
+from rest_framework import serializers
+
+from healthcare.serializers import (
+    ChangesSerializer,
+    Date,
+    Identifier,
+    Integer,
+    Money,
+    OutSerializer,
+    QuerySerializer,
+    StrictSerializer,
+    Text,
+    Validated,
+)
+from prescriptions.dosage import parse_dosage
+from prescriptions.frequency import parse_frequency
+
+MAX_DURATION_DAYS = 3650
+
+
+class _PrescriptionFields(StrictSerializer):
+    drug = Text(max_length=200)
+    dosage = Validated(
+        parse=parse_dosage, max_length=64, help_text="A number and a unit: 500mg, 5 mL, 0.5 mg/kg, 1 tablet."
+    )
+    frequency = Validated(
+        parse=parse_frequency,
+        max_length=64,
+        help_text="A known term: Daily, Twice daily, Every 8 hours, BID, QHS.",
+    )
+    cost = Money(required=False, allow_null=True)
+    disease = Text(max_length=120, required=False, allow_null=True)
+    appointment_id = Identifier(required=False, allow_null=True)
+    start_date = Date(required=False, help_text="Today when absent.")
+    duration_days = Integer(
+        required=False,
+        allow_null=True,
+        min_value=1,
+        max_value=MAX_DURATION_DAYS,
+        help_text="Absent: open-ended.",
+    )
+    instructions = Text(max_length=2_000, lines=True, required=False, allow_null=True)
+
+
+class PrescriptionIn(_PrescriptionFields):
+    patient_id = Identifier()
+    doctor_id = Identifier(required=False, help_text="Your own record's when absent; no other is taken.")
+
+
+class PrescriptionChanges(ChangesSerializer, _PrescriptionFields):
+    pass
+
+
+class PrescriptionQuery(QuerySerializer):
+    patient_id = Text(required=False)
+    doctor_id = Text(required=False)
+    disease = Text(max_length=120, required=False)
+
+
+class PrescriptionOut(OutSerializer):
+    id = serializers.CharField()
+    patient_id = serializers.CharField()
+    doctor_id = serializers.CharField()
+    appointment_id = serializers.CharField(allow_null=True)
+    drug = serializers.CharField()
+    dosage = serializers.CharField()
+    frequency = serializers.CharField()
+    cost = Money(allow_null=True)
+    disease = serializers.CharField(allow_null=True)
+    start_date = serializers.DateField()
+    duration_days = serializers.IntegerField(allow_null=True)
+    instructions = serializers.CharField(allow_null=True)
+    created_at = serializers.DateTimeField()

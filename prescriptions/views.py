@@ -1,0 +1,42 @@
+"""/prescriptions."""
+
+from rest_framework.request import Request
+from rest_framework.response import Response
+
+from healthcare.views import RoomViewSet
+from prescriptions import permissions, queries, services
+from prescriptions.serializers import PrescriptionChanges, PrescriptionIn, PrescriptionOut, PrescriptionQuery
+
+
+class PrescriptionViewSet(RoomViewSet):
+    """Prescriptions of every doctor."""
+
+    lookup_url_kwarg = "prescription_id"
+    lookup_value_converter = "str"
+    allowed = permissions.ALLOWED
+    bodies = {"create": PrescriptionIn, "partial_update": PrescriptionChanges}
+    answer = PrescriptionOut
+    parameters = {"list": PrescriptionQuery}
+
+    def list(self, request: Request) -> Response:
+        return self.page(queries.matching(request.user, **PrescriptionQuery.parse_query(request)))
+
+    def create(self, request: Request) -> Response:
+        prescription = services.issue_prescription(actor=request.user, **PrescriptionIn.parse(request))
+        return Response(PrescriptionOut.of(prescription), status=201)
+
+    def retrieve(self, request: Request, prescription_id: str) -> Response:
+        return Response(PrescriptionOut.of(queries.get_visible(request.user, prescription_id)))
+
+    def partial_update(self, request: Request, prescription_id: str) -> Response:
+        queries.get_changeable(request.user, prescription_id)
+        changes = PrescriptionChanges.parse(request)
+        return Response(
+            PrescriptionOut.of(
+                services.amend_prescription(actor=request.user, prescription_id=prescription_id, **changes)
+            )
+        )
+
+    def destroy(self, request: Request, prescription_id: str) -> Response:
+        services.delete_prescription(actor=request.user, prescription_id=prescription_id)
+        return Response(status=204)

@@ -1,0 +1,66 @@
+"""What every test stands on: the real databases, emptied around each test, and people to act with.
+
+A test of the API marks itself `@pytest.mark.django_db`: PostgreSQL is rolled back after it; MongoDB, which cannot be,
+is emptied before it.
+"""
+
+from collections.abc import Iterator
+
+import pytest
+from django.db import connections
+from django.test.utils import override_settings, setup_databases, teardown_databases
+from pytest_django import DjangoDbBlocker
+from rest_framework.test import APIClient
+
+from tests.people import People
+
+
+@pytest.fixture(scope="session", autouse=True)
+def fast_passwords() -> Iterator[None]:
+    """Hash passwords cheaply; the test of the real hasher names it (tests.accounts)."""
+    with override_settings(PASSWORD_HASHERS=["django.contrib.auth.hashers.MD5PasswordHasher"]):
+        yield
+
+
+@pytest.fixture(scope="session")
+def django_db_setup(django_test_environment: None, django_db_blocker: DjangoDbBlocker) -> Iterator[None]:
+    """Make and migrate both test databases, and connect to MongoDB.
+
+    pytest-django's own makes those only that a test declares. Declaring `clinical`, where nothing can be rolled back,
+    would make each test flush PostgreSQL too (design 3.10); undeclared, no *new* connection to it is allowed.
+    """
+    with django_db_blocker.unblock():
+        made = setup_databases(verbosity=0, interactive=False, aliases=set(connections))
+        connections["clinical"].ensure_connection()
+    yield
+    with django_db_blocker.unblock():
+        teardown_databases(made, verbosity=0)
+
+
+@pytest.fixture(scope="session", autouse=True)
+def fast_passwords() -> Iterator[None]:
+    """Hash passwords cheaply: bcrypt takes a quarter of a second each, by design. Its own test asks for it back."""
+    with override_settings(PASSWORD_HASHERS=["django.contrib.auth.hashers.MD5PasswordHasher"]):
+        yield
+
+
+@pytest.fixture(autouse=True)
+def empty_clinical_database(request: pytest.FixtureRequest) -> None:
+    """Empty the rooms' collections before a test that uses the databases."""
+    if request.node.get_closest_marker("django_db"):
+        request.getfixturevalue("django_db_setup")
+        database = connections["clinical"].database
+        for name in database.list_collection_names():
+            if name != "django_migrations" and not name.startswith("system."):
+                database[name].delete_many({})
+
+
+@pytest.fixture
+def people(db: None) -> People:
+    """One account of each kind with its records: see `tests.people`."""
+    return People.make()
+
+
+@pytest.fixture
+def anonymous() -> APIClient:
+    return APIClient()

@@ -1,0 +1,88 @@
+"""A clinical database for these tests alone, and beside it the same on the stock engine, to show what ours
+mends."""
+
+import secrets
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager
+from typing import Any
+
+import pytest
+from django.db import connections
+from pymongo import MongoClient
+
+from tests.mongodb.models import Tally, Visit
+
+STOCK = "stock"
+MODELS = (Visit, Tally)
+
+
+@pytest.fixture(scope="package", autouse=True)
+def databases(django_db_blocker: Any) -> Iterator[None]:
+    """`clinical` in a database of its own, and the alias `stock` on the same server with the library's
+    engine."""
+    ours = connections["clinical"]
+    usual_name = ours.settings_dict["NAME"]
+    name = f"engine_{secrets.token_hex(4)}"
+    with django_db_blocker.unblock():
+        ours.settings_dict["NAME"] = name
+        ours.__dict__.pop("database", None)
+        connections.settings[STOCK] = {
+            **ours.settings_dict,
+            "ENGINE": "django_mongodb_backend",
+            "NAME": f"{name}_stock",
+        }
+        ours.connect()
+        for alias in ("clinical", STOCK):
+            with connections[alias].schema_editor() as editor:
+                for model in MODELS:
+                    editor.create_model(model)
+        yield
+        ours.connection.drop_database(name)
+        ours.connection.drop_database(f"{name}_stock")
+        connections[STOCK].close_pool()
+        del connections[STOCK]
+        del connections.settings[STOCK]
+        ours.settings_dict["NAME"] = usual_name
+        ours.__dict__.pop("database", None)
+        ours.connection = None
+
+
+@pytest.fixture(autouse=True)
+def _empty(databases: None) -> Iterator[None]:
+    yield
+    for alias in ("clinical", STOCK):
+        assert connections[alias].session is None, "the test left a transaction open"
+        for model in MODELS:
+            connections[alias].database[model._meta.db_table].delete_many({})
+
+
+@pytest.fixture
+def client() -> MongoClient:
+    """A driver's client outside every transaction: what another process would see."""
+    return connections["clinical"].connection
+
+
+@pytest.fixture
+def stored() -> Callable[[type], list[dict[str, Any]]]:
+    """The documents of a model as they are in the database, outside every transaction, by `_id`."""
+
+    def documents(model: type) -> list[dict[str, Any]]:
+        return list(connections["clinical"].database[model._meta.db_table].find().sort("_id"))
+
+    return documents
+
+
+@pytest.fixture
+def fail_command(client: MongoClient) -> Callable[..., AbstractContextManager[None]]:
+    """Let the server itself fail the next commands of a name, as its fail point `failCommand` does."""
+
+    @contextmanager
+    def failing(command: str, *, times: int = 1, **how: Any) -> Iterator[None]:
+        data = {"failCommands": [command], **how}
+        client.admin.command("configureFailPoint", "failCommand", mode={"times": times}, data=data)
+        try:
+            yield
+        finally:
+            client.admin.command("configureFailPoint", "failCommand", mode="off")
+
+    return failing

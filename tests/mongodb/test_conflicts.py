@@ -1,0 +1,78 @@
+"""Real conflicts between processes: nothing is lost and nothing fails, because the service is tried again."""
+
+import json
+import subprocess
+import sys
+from collections import Counter
+from pathlib import Path
+from typing import Any
+
+from django.db import connections
+
+from tests.mongodb.models import Tally
+
+
+def run_writers(*, processes: int, threads: int, turns: int, **job: Any) -> Counter[str]:
+    """Let processes write at the same moment; return what became of their writes."""
+    usual = connections["clinical"].settings_dict
+    database = {name: usual[name] for name in ("ENGINE", "HOST", "NAME", "OPTIONS")}
+    writers = []
+    for process in range(processes):
+        order = {"process": process, "threads": threads, "turns": turns, "database": database, **job}
+        writers.append(
+            subprocess.Popen(
+                [sys.executable, "-m", "tests.mongodb.writer", json.dumps(order)],
+                stdin=subprocess.PIPE,
+                stdout=subprocess.PIPE,
+                text=True,
+                cwd=Path(__file__).resolve().parents[2],
+            )
+        )
+    outcomes: Counter[str] = Counter()
+    try:
+        for writer in writers:
+            assert writer.stdout.readline() == "ready\n"
+        for writer in writers:
+            writer.stdin.write("go\n")
+            writer.stdin.flush()
+        for writer in writers:
+            outcomes.update(json.loads(writer.stdout.readline()))
+    finally:
+        for writer in writers:
+            writer.kill()
+            writer.communicate()
+    return outcomes
+
+
+def test_no_update_of_one_document_is_lost() -> None:
+    """8 processes add one 10 times each by read, modify and write."""
+    Tally.objects.create(name="shared")
+    outcomes = run_writers(
+        processes=8, threads=1, turns=10, is_insert=False, is_retried=True, thinking_seconds=0.001
+    )
+    assert outcomes["retries"] > 0, "the processes never met"
+    assert outcomes["done"] == 80
+    assert Tally.objects.get(name="shared").total == 80
+
+
+def test_fifty_inserts_that_share_a_document_all_succeed() -> None:
+    Tally.objects.create(name="shared")
+    outcomes = run_writers(
+        processes=5, threads=10, turns=1, is_insert=True, is_retried=True, thinking_seconds=0.001
+    )
+    assert outcomes["retries"] > 0, "the processes never met"
+    assert outcomes["done"] == 50
+    assert Tally.objects.get(name="shared").total == 50
+    assert Tally.objects.count() == 51
+
+
+def test_without_the_retry_some_of_the_same_fifty_fail() -> None:
+    """The engine's own `atomic` keeps what it does whole, and leaves the rest of the clients with an
+    error."""
+    Tally.objects.create(name="shared")
+    outcomes = run_writers(
+        processes=5, threads=10, turns=1, is_insert=True, is_retried=False, thinking_seconds=0.001
+    )
+    assert outcomes["DatabaseError"] > 0
+    assert outcomes["done"] == 50 - outcomes["DatabaseError"] == Tally.objects.get(name="shared").total
+    assert Tally.objects.count() == 1 + outcomes["done"]

@@ -1,0 +1,74 @@
+"""A process that writes when told to: `python -m tests.mongodb.writer '{…}'`, for test_conflicts.
+
+It says "ready", waits for a line, runs its threads, and answers `{"done": n, "errors": [names]}`.
+"""
+
+import json
+import sys
+import threading
+import time
+from collections import Counter
+from typing import Any
+
+import django
+from django.conf import settings
+
+job: dict[str, Any] = json.loads(sys.argv[1])
+settings.configure(
+    DATABASES={"default": {}, "clinical": job["database"]},
+    INSTALLED_APPS=["patients"],
+    DATABASE_ROUTERS=["healthcare.routers.DatabaseRouter"],
+)
+django.setup()
+
+from django.db import DatabaseError, connections  # noqa: E402
+from django_mongodb_backend.transaction import atomic  # noqa: E402
+
+from healthcare.mongodb.transactions import clinical_transaction, counters  # noqa: E402
+from tests.mongodb.models import Tally  # noqa: E402
+
+
+def add_one() -> None:
+    """Read, think, write: what loses updates without transactions and fails in them without a retry."""
+    tally = Tally.objects.get(name="shared")
+    time.sleep(job["thinking_seconds"])
+    tally.total += 1
+    tally.save(update_fields=["total"])
+
+
+def insert_and_count(name: str) -> None:
+    """Write a document of one's own and touch one that everybody touches."""
+    Tally.objects.create(name=name)
+    add_one()
+
+
+run = clinical_transaction if job["is_retried"] else atomic(using="clinical")
+outcomes: Counter[str] = Counter()
+lock = threading.Lock()
+
+
+def work(thread: int) -> None:
+    for turn in range(job["turns"]):
+        name = f"{job['process']}.{thread}.{turn}"
+        try:
+            if job["is_insert"]:
+                run(insert_and_count)(name)
+            else:
+                run(add_one)()
+        except DatabaseError as error:
+            outcome = type(error).__name__
+        else:
+            outcome = "done"
+        with lock:
+            outcomes[outcome] += 1
+
+
+connections["clinical"].ensure_connection()
+print("ready", flush=True)  # noqa: T201
+sys.stdin.readline()
+threads = [threading.Thread(target=work, args=(number,)) for number in range(job["threads"])]
+for each in threads:
+    each.start()
+for each in threads:
+    each.join()
+print(json.dumps({**outcomes, "retries": counters.retries}), flush=True)  # noqa: T201

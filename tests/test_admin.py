@@ -1,0 +1,311 @@
+"""The admin of each room: lists, searches, adds, changes and deletes through the services, and shows refusals."""
+
+from datetime import date
+from decimal import Decimal
+from typing import Any
+
+import pytest
+from django.contrib.admin.models import LogEntry
+from django.db import connections
+from django.test import Client
+from django.urls import reverse
+
+from accounts.models import Role, User
+from appointments import services as appointment_services
+from billing import services as billing_services
+from billing.models import Bill
+from doctors.models import Doctor
+from patients.models import Patient
+from prescriptions import services as prescription_services
+from tests.people import PASSWORD, People, make_account, make_doctor, make_patient
+
+pytestmark = pytest.mark.django_db
+
+
+@pytest.fixture
+def browser(people: People) -> Client:
+    client = Client()
+    client.force_login(people.admin)
+    return client
+
+
+@pytest.fixture
+def records(people: People) -> dict[str, Any]:
+    """One object of each kind, by admin name."""
+    visit = appointment_services.book_appointment(
+        actor=people.admin, patient_id="P1", doctor_id="D1", date=date(2025, 9, 12), time="10:05", appointment_id="A1"
+    )
+    course = prescription_services.issue_prescription(
+        actor=people.doctor, patient_id="P2", drug="Metformin", dosage="500mg", frequency="Daily", cost=Decimal("12.50")
+    )
+    bill = billing_services.create_bill(actor=people.admin, patient_id="P2", total_cost=Decimal(80))
+    return {
+        "patients_patient": people.patient_record,
+        "doctors_doctor": people.doctor_record,
+        "appointments_appointment": visit,
+        "prescriptions_prescription": course,
+        "billing_bill": bill,
+        "accounts_user": people.staff,
+    }
+
+
+def document(collection: str, key: str) -> dict[str, Any] | None:
+    return connections["clinical"].database[collection].find_one({"_id": key})
+
+
+def sentences(response: Any) -> str:
+    """What the form says is wrong."""
+    return str(response.context["adminform"].form.errors) if response.context else ""
+
+
+PAGES = ["patients_patient", "doctors_doctor", "appointments_appointment", "prescriptions_prescription", "billing_bill",
+         "accounts_user"]  # fmt: skip
+
+
+@pytest.mark.parametrize("name", PAGES)
+def test_each_page_of_each_model_opens(browser: Client, records: dict[str, Any], name: str) -> None:
+    listed = browser.get(reverse(f"admin:{name}_changelist"))
+    assert listed.status_code == 200
+    assert str(records[name].pk) in listed.content.decode()
+    assert browser.get(reverse(f"admin:{name}_changelist"), {"q": "nothing like it"}).status_code == 200
+    found = browser.get(
+        reverse(f"admin:{name}_changelist"), {"q": getattr(records[name], "email", None) or str(records[name].pk)}
+    )
+    assert f"/{records[name].pk}/change/" in found.content.decode()
+    assert browser.get(reverse(f"admin:{name}_add")).status_code == 200
+    assert browser.get(reverse(f"admin:{name}_change", args=[records[name].pk])).status_code == 200
+    assert browser.get(reverse(f"admin:{name}_history", args=[records[name].pk])).status_code == 200
+
+
+@pytest.mark.parametrize("name", PAGES)
+@pytest.mark.parametrize("who", ["anonymous", "patient", "doctor", "staff"])
+def test_nobody_else_opens_a_page_without_a_permission(
+    people: People, records: dict[str, Any], name: str, who: str
+) -> None:
+    client = Client()
+    if who != "anonymous":
+        client.force_login(getattr(people, who))
+    for page, arguments in (
+        ("changelist", []),
+        ("add", []),
+        ("change", [records[name].pk]),
+        ("delete", [records[name].pk]),
+    ):
+        answer = client.get(reverse(f"admin:{name}_{page}", args=arguments))
+        assert answer.status_code in (302, 403), (page, answer.status_code)
+        assert str(records[name].pk) not in answer.content.decode() or answer.status_code == 302
+
+
+def test_search_by_words_of_the_name(browser: Client, people: People) -> None:
+    shown = browser.get(reverse("admin:patients_patient_changelist"), {"q": "raza ali"}).content.decode()
+    assert "Ali Raza" in shown
+    assert "Noor Haddad" not in shown
+
+
+def test_patient_is_made_changed_and_deleted(browser: Client) -> None:
+    added = browser.post(
+        reverse("admin:patients_patient_add"),
+        {
+            "patient_id": "",
+            "name": "Mei Tanaka",
+            "birth_date": "1990-02-28",
+            "sex": "female",
+            "diseases": "Asthma\nGout",
+        },
+    )
+    assert added.status_code == 302, sentences(added)
+    patient = Patient.objects.get(name="Mei Tanaka")
+    assert patient.patient_id.startswith("P")
+    assert patient.diseases == ["Asthma", "Gout"]
+    assert document("patients", patient.patient_id)["phone"] is None
+    page = reverse("admin:patients_patient_change", args=[patient.pk])
+    changed = browser.post(page, {"name": "Mei Sato", "birth_date": "1990-02-28", "sex": "", "diseases": "Asthma"})
+    assert changed.status_code == 302, sentences(changed)
+    after = document("patients", patient.pk)
+    assert (after["name"], after["sex"], after["diseases"], after["revision"]) == ("Mei Sato", None, ["Asthma"], 1)
+    deleted = browser.post(reverse("admin:patients_patient_delete", args=[patient.pk]), {"post": "yes"})
+    assert deleted.status_code == 302
+    assert document("patients", patient.pk) is None
+
+
+def test_a_save_without_changes_writes_nothing(browser: Client, people: People) -> None:
+    before = document("patients", "P1")
+    record = people.patient_record
+    page = reverse("admin:patients_patient_change", args=["P1"])
+    saved = browser.post(page, {"name": record.name, "birth_date": record.birth_date, "user_id": record.user_id})
+    assert saved.status_code == 302, sentences(saved)
+    assert document("patients", "P1") == before
+
+
+@pytest.mark.parametrize(
+    ("field", "value"),
+    [("name", ""), ("birth_date", "2999-01-01"), ("phone", "call me"), ("user_id", "424242"), ("email", "nobody")],
+)
+def test_what_the_api_refuses_the_form_refuses(browser: Client, people: People, field: str, value: str) -> None:
+    before = document("patients", "P2")
+    page = reverse("admin:patients_patient_change", args=["P2"])
+    answer = browser.post(page, {"name": "Noor Haddad", "birth_date": "1990-01-01", field: value})
+    assert answer.status_code == 200
+    assert field in sentences(answer)
+    assert document("patients", "P2") == before
+
+
+def test_duplicate_id_is_a_sentence_on_the_form(browser: Client, people: People) -> None:
+    answer = browser.post(reverse("admin:patients_patient_add"), {"patient_id": "P1", "name": "Somebody Else"})
+    assert answer.status_code == 200
+    assert "There is a patient with this patient_id already." in sentences(answer)
+    assert 'value="Somebody Else"' in answer.content.decode()
+    assert document("patients", "P1")["name"] == "Ali Raza"
+    assert not LogEntry.objects.exists()
+
+
+def test_deleting_what_is_still_named_is_refused_and_not_logged(browser: Client, records: dict[str, Any]) -> None:
+    answer = browser.post(reverse("admin:patients_patient_delete", args=["P1"]), {"post": "yes"}, follow=True)
+    assert "cannot be deleted: 1 appointments still name it" in answer.content.decode()
+    assert document("patients", "P1") is not None
+    assert not LogEntry.objects.exists()
+
+
+def test_doctor_with_hours_and_exceptions(browser: Client) -> None:
+    fields = {
+        "name": "Hana Kim",
+        "specialty": "Family  Medicine",
+        "accepting_patients": "on",
+        "time_zone": "Asia/Seoul",
+        "availability": "Mon 09:00-12:30 20\nMonday 14:00-17:00",
+        "exceptions": "2026-12-24 closed\n2026-12-28 09:00-12:00 open",
+    }
+    answer = browser.post(reverse("admin:doctors_doctor_add"), fields)
+    assert answer.status_code == 302, sentences(answer)
+    doctor = Doctor.objects.get(name="Hana Kim")
+    stored = document("doctors", doctor.pk)
+    assert stored["specialty_key"] == "family medicine"
+    assert [(h["weekday"], h["start"], h["end"], h["slot_minutes"]) for h in stored["availability"]] == [
+        (0, "09:00", "12:30", 20),
+        (0, "14:00", "17:00", 30),
+    ]
+    page = reverse("admin:doctors_doctor_change", args=[doctor.pk])
+    shown = browser.get(page).content.decode()
+    assert "Mon 09:00-12:30 20" in shown
+    assert "2026-12-28 09:00-12:00 open" in shown
+    untouched = browser.post(page, {**fields, "availability": "Mon 09:00-12:30 20\nMon 14:00-17:00 30"})
+    assert untouched.status_code == 302, sentences(untouched)
+    emptied = browser.post(page, {**fields, "availability": "", "exceptions": ""})
+    assert emptied.status_code == 302, sentences(emptied)
+    assert document("doctors", doctor.pk)["availability"] == []
+    for wrong in ("Mon 12:00-09:00", "Mon 09:00-12:00\nMon 11:00-13:00", "sometimes", "Mon 09:03-12:00"):
+        answer = browser.post(page, {**fields, "availability": wrong, "exceptions": ""})
+        assert answer.status_code == 200
+        assert "availability" in sentences(answer)
+    assert document("doctors", doctor.pk)["availability"] == []
+
+
+def test_appointment_is_booked_moved_and_completed_through_the_service(browser: Client, people: People) -> None:
+    booked = browser.post(
+        reverse("admin:appointments_appointment_add"),
+        {"patient_id": "P1", "doctor_id": "D1", "date": "2027-03-01", "time": "09:30", "status": "scheduled"},
+    )
+    assert booked.status_code == 302, sentences(booked)
+    (visit,) = connections["clinical"].database.appointments.find()
+    assert (visit["duration_minutes"], visit["starts_at"].isoformat()) == (30, "2027-03-01T09:30:00")
+    page = reverse("admin:appointments_appointment_change", args=[visit["_id"]])
+    fields = {"date": "2027-03-02", "time": "09:30", "duration_minutes": "30", "status": "scheduled", "disease": ""}
+    assert browser.post(page, fields).status_code == 302
+    assert document("appointments", visit["_id"])["starts_at"].isoformat() == "2027-03-02T09:30:00"
+    assert browser.post(page, {**fields, "status": "completed"}).status_code == 302
+    final = browser.post(page, {**fields, "status": "cancelled"})
+    assert final.status_code == 200
+    assert "is completed, which is final" in sentences(final)
+    assert document("appointments", visit["_id"])["status"] == "completed"
+
+
+def test_appointment_of_unknown_patient_is_refused(browser: Client, people: People) -> None:
+    answer = browser.post(
+        reverse("admin:appointments_appointment_add"),
+        {"patient_id": "nobody", "doctor_id": "D1", "date": "2027-03-01", "status": "scheduled"},
+    )
+    assert answer.status_code == 200
+    assert "There is no such patient." in sentences(answer)
+    assert connections["clinical"].database.appointments.count_documents({}) == 0
+
+
+def test_prescription_and_bill_are_changed(browser: Client, records: dict[str, Any]) -> None:
+    course, bill = records["prescriptions_prescription"], records["billing_bill"]
+    page = reverse("admin:prescriptions_prescription_change", args=[course.pk])
+    fields = {
+        "drug": "Metformin",
+        "dosage": "850 mg",
+        "frequency": "BID",
+        "start_date": str(course.start_date),
+        "cost": "13",
+    }
+    assert browser.post(page, fields).status_code == 302
+    stored = connections["clinical"].database.prescriptions.find_one({"_id": course.pk})
+    assert (stored["dosage"], stored["frequency"], str(stored["cost"])) == ("850 mg", "BID", "13.00")
+    refused = browser.post(page, {**fields, "dosage": "a lot"})
+    assert refused.status_code == 200
+    assert "dosage" in sentences(refused)
+    page = reverse("admin:billing_bill_change", args=[bill.pk])
+    assert browser.post(page, {"total_cost": "80.00", "status": "paid"}).status_code == 302
+    assert Bill.objects.get(pk=bill.pk).status == "paid"
+
+
+def test_accounts_are_made_changed_and_kept_from_locking_oneself_out(browser: Client, people: People) -> None:
+    made = browser.post(
+        reverse("admin:accounts_user_add"),
+        {
+            "email": "New.Nurse@Example.org",
+            "name": "N",
+            "role": Role.STAFF,
+            "password1": PASSWORD,
+            "password2": PASSWORD,
+        },
+    )
+    assert made.status_code == 302, sentences(made)
+    account = User.objects.get(email="new.nurse@example.org")
+    page = reverse("admin:accounts_user_change", args=[account.pk])
+    before = account.token_version
+    assert browser.post(page, {"name": "N", "role": Role.STAFF}).status_code == 302  # is_active unticked
+    account.refresh_from_db()
+    assert not account.is_active
+    assert account.token_version != before
+    own = reverse("admin:accounts_user_change", args=[people.admin.pk])
+    answer = browser.post(own, {"name": people.admin.name, "role": Role.STAFF, "is_active": "on"}, follow=True)
+    assert "cannot disable your own account" in answer.content.decode()
+    people.admin.refresh_from_db()
+    assert people.admin.role == Role.ADMIN
+    password = reverse("admin:auth_user_password_change", args=[account.pk])
+    version = account.token_version
+    assert browser.post(password, {"password1": "short", "password2": "short"}).status_code == 200
+    assert browser.post(password, {"password1": PASSWORD + "!", "password2": PASSWORD + "!"}).status_code == 302
+    account.refresh_from_db()
+    assert account.check_password(PASSWORD + "!")
+    assert account.token_version != version
+
+
+def test_staff_see_and_change_what_their_permissions_say(people: People) -> None:
+    from django.contrib.auth.models import Permission
+
+    client = Client()
+    client.force_login(people.staff)
+    page = reverse("admin:patients_patient_change", args=["P1"])
+    assert client.get(page).status_code == 403
+    people.staff.user_permissions.add(
+        Permission.objects.get(codename="view_patient"), Permission.objects.get(codename="change_patient")
+    )
+    assert client.get(page).status_code == 200
+    record = people.patient_record
+    saved = client.post(page, {"name": "Ali R.", "birth_date": record.birth_date, "user_id": record.user_id})
+    assert saved.status_code == 302, sentences(saved)
+    assert document("patients", "P1")["name"] == "Ali R."
+    assert client.get(reverse("admin:billing_bill_changelist")).status_code == 403
+
+
+def test_html_in_a_name_is_text(browser: Client, people: People) -> None:
+    make_patient(people.admin, "PX", name="<script>alert(1)</script>", diseases=["<b>x</b>"])
+    make_doctor(people.admin, "DX", name="<img src=x>")
+    for path in ("patients_patient", "doctors_doctor"):
+        shown = browser.get(reverse(f"admin:{path}_changelist")).content.decode()
+        assert "<script>alert(1)" not in shown
+        assert "<img src=x>" not in shown
+    assert make_account(Role.ADMIN, "x@example.org").is_superuser

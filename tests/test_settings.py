@@ -1,0 +1,59 @@
+"""The settings that a deployment can make: each documented, each read, bad ones refused with a sentence."""
+
+import os
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parent.parent
+SETTINGS = (ROOT / "healthcare" / "settings.py").read_text()
+EXAMPLE = (ROOT / ".env.example").read_text()
+GIVEN = {"MONGODB_URI": "mongodb://h/?replicaSet=rs0", "DATABASE_URL": "postgres://u@h/d"}
+
+
+def settings_in(environment: dict[str, str]) -> subprocess.CompletedProcess[str]:
+    code = (
+        "import environ; environ.Env.read_env = staticmethod(lambda *a, **k: None)\n"
+        "from healthcare import settings as s\n"
+        "print(s.DEBUG, s.HTTPS_ONLY, s.DATABASES['default']['ENGINE'], s.DATABASES['clinical']['HOST'])"
+    )
+    clean = {name: value for name, value in os.environ.items() if name not in known_variables()}
+    return subprocess.run(
+        [sys.executable, "-c", code], cwd=ROOT, env={**clean, **environment}, capture_output=True, text=True, timeout=60
+    )
+
+
+def known_variables() -> set[str]:
+    return set(re.findall(r'env\.\w+\("([A-Z_]+)"', SETTINGS)) | set(re.findall(r'_secret\("([A-Z_]+)"\)', SETTINGS))
+
+
+def test_every_variable_is_in_the_example_and_every_line_of_it_is_read() -> None:
+    assert set(re.findall(r"^# ([A-Z_]+)=", EXAMPLE, re.M)) == known_variables()
+
+
+def test_secrets_are_demanded_in_production() -> None:
+    refused = settings_in(GIVEN)
+    assert refused.returncode != 0
+    assert "SECRET_KEY is not set" in refused.stderr
+
+
+def test_production_is_https_only_and_not_debug() -> None:
+    taken = settings_in({**GIVEN, "SECRET_KEY": "s" * 50, "JWT_SECRET_KEY": "j" * 50})
+    assert taken.stdout.split() == ["False", "True", "django.db.backends.postgresql", GIVEN["MONGODB_URI"]]
+
+
+@pytest.mark.parametrize("url", ["mysql://u@h/d", "oracle://u@h/d", "nonsense"])
+def test_other_databases_are_refused_with_a_sentence(url: str) -> None:
+    refused = settings_in({**GIVEN, "DATABASE_URL": url, "LOCAL_SECRETS": "1"})
+    assert refused.returncode != 0
+    assert "DATABASE_URL must be" in refused.stderr
+
+
+def test_sqlite_is_taken_for_a_trial(tmp_path: Path) -> None:
+    taken = settings_in(
+        {**GIVEN, "DATABASE_URL": f"sqlite:///{tmp_path}/d.sqlite3", "SECRET_KEY": "s" * 50, "JWT_SECRET_KEY": "j" * 50}
+    )
+    assert taken.stdout.split()[2] == "django.db.backends.sqlite3"
