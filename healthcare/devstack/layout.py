@@ -192,7 +192,7 @@ def make_private(folder: Path, *, owner: tuple[int, int] | None = None) -> None:
 def _read_state(directory: Path) -> dict:
     try:
         return json.loads((directory / STATE_FILE).read_text(encoding="utf-8"))
-    except FileNotFoundError:
+    except (FileNotFoundError, NotADirectoryError):
         return {}
     except (OSError, ValueError) as reason:
         raise DevStackError(f"{directory / STATE_FILE} cannot be read: {reason}") from reason

@@ -10,12 +10,13 @@ from urllib.parse import quote
 
 from healthcare.devstack.errors import DevStackError
 from healthcare.devstack.layout import REPLICA_SET, Layout
-from healthcare.devstack.processes import POLL_SECONDS, Program, log_tail
+from healthcare.devstack.processes import POLL_SECONDS, Program, log_complaints
 
 if TYPE_CHECKING:
     from pymongo import MongoClient
 
 ELECTION_SECONDS = 60
+SETTLE_SECONDS = 10
 ALREADY_INITIALIZED = 23
 NOT_YET_INITIALIZED = 94
 
@@ -30,8 +31,6 @@ def member(
         "shutdownTimeoutMillisForSignaledShutdown": "100",
         "diagnosticDataCollectionEnabled": "false",
     }
-    if not durable:
-        parameters["enableTestCommands"] = "1"  # fail points, for tests of what happens when a write fails
     command = [
         str(mongod),
         *("--dbpath", str(data)),
@@ -45,9 +44,14 @@ def member(
         *("--wiredTigerEngineConfigString", "log=(file_max=8MB,prealloc=false)"),
         # CVE-2025-14847 is in the decompression of messages, and 6.0 gets no more fixes.
         *("--networkMessageCompressors", "disabled"),
+        "--nounixsocket",  # not ours, but a second one in /tmp that all servers of the machine would share
         "--noscripting",
         "--quiet",  # four lines for each connection would fill the log
     ]
+    if not durable:
+        parameters["enableTestCommands"] = "1"  # fail points, for tests of what happens when a write fails
+        # Dropping a collection waits for the journal, by default up to 100 ms, and tests drop many.
+        command += ["--journalCommitInterval", "5"]
     for name, value in parameters.items():
         command += ["--setParameter", f"{name}={value}"]
     return Program(
@@ -58,6 +62,7 @@ def member(
         log=log,
         pid_file=layout.run / f"mongodb-{node}.pid",
         stop_signal=signal.SIGTERM,
+        discard_signal=signal.SIGKILL,  # an orderly stop takes a second
         environment=environment,
     )
 
@@ -133,24 +138,31 @@ def _is_configured(client: "MongoClient[dict[str, Any]]", layout: Layout, *, dur
 def _configuration(layout: Layout, *, durable: bool) -> dict[str, Any]:
     return {
         "_id": REPLICA_SET,
+        # With equal priorities they all stand at once, and an election takes a second round as often as not.
         "members": [
             {"_id": node, "host": str(layout.mongodb_socket(node)), "priority": layout.nodes - node}
             for node in range(layout.nodes)
         ],
         # With the defaults, 10 s and 2 s, three nodes take 13 s to elect their first primary.
         "settings": {"electionTimeoutMillis": 1000, "heartbeatIntervalMillis": 200},
-        # A test's data may be lost with the machine: majority then means in memory.
+        # A test's data may be lost with the server: majority then means in memory.
         "writeConcernMajorityJournalDefault": durable,
     }
 
 
 def _wait_for_members(layout: Layout, programs: list[Program], deadline: float) -> None:
-    """Wait for a primary and for the others to follow it, so that the first majority write has a majority."""
+    """Wait until the set is settled: node 0, which has the highest priority, leads, and the others follow.
+
+    Any other primary hands over to it a second later, under the first writes. It will do when node 0 lags
+    too far behind to stand for election soon.
+    """
+    patience = time.monotonic() + SETTLE_SECONDS
     clients = [connect(layout, node) for node in range(layout.nodes)]
     try:
         while True:
             roles = [_role(client) for client in clients]
-            if "primary" in roles and set(roles) <= {"primary", "secondary"}:
+            is_complete = "primary" in roles and "starting" not in roles
+            if is_complete and (roles[0] == "primary" or time.monotonic() > patience):
                 return
             laggard = next((node for node, role in enumerate(roles) if role == "starting"), 0)
             _give_up_after(deadline, programs[laggard])
@@ -175,5 +187,5 @@ def _role(client: "MongoClient[dict[str, Any]]") -> str:
 def _give_up_after(deadline: float, program: Program) -> None:
     if time.monotonic() > deadline:
         raise DevStackError(
-            f"The replica set has no primary after {ELECTION_SECONDS} s. {log_tail(program.log)}"
+            f"The replica set has no primary after {ELECTION_SECONDS} s. {log_complaints(program.log)}"
         )

@@ -22,7 +22,7 @@ SETTINGS = {
     "timezone": "UTC",
     "log_timezone": "UTC",
 }
-NOT_DURABLE = {"fsync": "off", "full_page_writes": "off", "synchronous_commit": "off"}
+NOT_DURABLE = {"fsync": "off", "full_page_writes": "off"}
 
 
 def server_identity() -> tuple[int, int] | None:
@@ -55,6 +55,7 @@ def server(layout: Layout, *, programs: Path, durable: bool) -> Program:
         log=layout.logs / "postgresql.log",
         pid_file=layout.run / "postgresql.pid",
         stop_signal=signal.SIGINT,  # "fast": ends the sessions instead of waiting for them
+        discard_signal=signal.SIGQUIT,  # SIGKILL would leave its shared memory behind
         environment=_environment(),
         run_as=server_identity(),
     )
@@ -63,6 +64,7 @@ def server(layout: Layout, *, programs: Path, durable: bool) -> Program:
 def make_data_folder(layout: Layout, *, programs: Path, durable: bool) -> None:
     """Run initdb beside the place and move the result in, so that a killed one leaves nothing half made."""
     if layout.postgresql_data.is_dir():
+        _return_to_server(layout.postgresql_data)
         return
     draft = layout.postgresql_data.with_name("data.new")
     shutil.rmtree(draft, ignore_errors=True)
@@ -92,6 +94,14 @@ def make_data_folder(layout: Layout, *, programs: Path, durable: bool) -> None:
     if made.returncode != 0:
         raise DevStackError(f"PostgreSQL's initdb failed: {made.stderr.strip()}")
     draft.rename(layout.postgresql_data)
+
+
+def _return_to_server(data: Path) -> None:
+    """Give a data folder that root copied (`cp -r checkout other`) back to whom the server runs as."""
+    identity = server_identity()
+    if identity and data.stat().st_uid == 0:
+        for path in (data, *data.rglob("*")):
+            os.chown(path, *identity, follow_symlinks=False)
 
 
 def find_version(layout: Layout) -> str | None:

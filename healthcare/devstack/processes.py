@@ -1,6 +1,7 @@
 """Starting, finding and stopping the server processes, and nothing but those."""
 
 import json
+import re
 import signal
 import subprocess
 import time
@@ -15,6 +16,7 @@ from healthcare.devstack.errors import DevStackError
 if TYPE_CHECKING:
     import psutil
 
+COMPLAINT = re.compile(r'"s":"[EF]"|FATAL|PANIC|ERROR')
 START_SECONDS = 60
 STOP_SECONDS = 30
 POLL_SECONDS = 0.02
@@ -33,6 +35,7 @@ class Program:
     log: Path
     pid_file: Path
     stop_signal: signal.Signals
+    discard_signal: signal.Signals  # to stop it when its data is dropped next
     environment: Mapping[str, str] | None = None
     run_as: tuple[int, int] | None = None
 
@@ -125,13 +128,15 @@ def wait_until(ready: Callable[[], bool], program: Program, *, what: str) -> Non
     deadline = time.monotonic() + START_SECONDS
     while not ready():
         if program.find() is None and not ready():
-            raise DevStackError(f"{program.name} ended while starting. {log_tail(program.log)}")
+            raise DevStackError(f"{program.name} ended while starting. {log_complaints(program.log)}")
         if time.monotonic() > deadline:
-            raise DevStackError(f"{program.name} {what} within {START_SECONDS} s. {log_tail(program.log)}")
+            raise DevStackError(
+                f"{program.name} {what} within {START_SECONDS} s. {log_complaints(program.log)}"
+            )
         time.sleep(POLL_SECONDS)
 
 
-def stop_all(programs: Sequence[Program]) -> None:
+def stop_all(programs: Sequence[Program], *, discard: bool = False) -> None:
     """Ask all at once, as a replica set stops fastest together, then insist."""
     import psutil
 
@@ -139,7 +144,7 @@ def stop_all(programs: Sequence[Program]) -> None:
     for program in programs:
         if process := program.find():
             with suppress(psutil.NoSuchProcess):
-                process.send_signal(program.stop_signal)
+                process.send_signal(program.discard_signal if discard else program.stop_signal)
                 running.append(process)
     _, deaf = psutil.wait_procs(running, timeout=STOP_SECONDS)
     for process in deaf:
@@ -150,12 +155,19 @@ def stop_all(programs: Sequence[Program]) -> None:
         program.pid_file.unlink(missing_ok=True)
 
 
-def log_tail(log: Path, *, lines: int = 5) -> str:
+def log_tail(log: Path, *, lines: int) -> str:
     try:
         last = log.read_text(encoding="utf-8", errors="replace").splitlines()[-lines:]
-    except OSError:
-        return f"It left no log at {log}."
+    except FileNotFoundError:
+        return f"There is no log at {log}."
     return "\n".join([f"The end of {log}:", *last])
+
+
+def log_complaints(log: Path) -> str:
+    """What a server that failed says about it; mongod goes on for a screen about how it shuts down."""
+    heading, *last = log_tail(log, lines=100).splitlines()
+    complaints = [line for line in last if COMPLAINT.search(line)]
+    return "\n".join([heading, *(complaints[-3:] or last[-5:])])
 
 
 def _first_line_pid(path: Path) -> int | None:

@@ -29,7 +29,8 @@ class ServerStatus:
 class DevStack:
     """mongod and PostgreSQL of one folder.
 
-    `durable=False` is for tests: what was written may be lost with the machine, and mongod has fail points.
+    `durable=False` is for tests: it writes faster, a killed server may lose what it acknowledged, and mongod
+    has fail points.
     """
 
     def __init__(
@@ -88,7 +89,7 @@ class DevStack:
         if not self.directory.is_dir():
             return
         with self._alone():
-            self._stop()
+            self._stop(discard=True)
             places = self.layout
             for place in places.elsewhere:
                 shutil.rmtree(place, ignore_errors=True)
@@ -174,8 +175,8 @@ class DevStack:
         wait_until(partial(postgresql.accepts_connections, places), program, what="took no connection")
         postgresql.make_database(places)
 
-    def _stop(self) -> None:
-        stop_all(self._programs(self.layout))
+    def _stop(self, *, discard: bool = False) -> None:
+        stop_all(self._programs(self.layout), discard=discard)
         for child in self._children:
             child.poll()
         self._children.clear()

@@ -1,0 +1,101 @@
+"""For root: what it takes to run a program as an ordinary user, whom root's own files are often closed to."""
+
+import os
+import pwd
+import shutil
+import subprocess
+import sys
+import sysconfig
+from pathlib import Path
+from typing import Any
+
+from healthcare.devstack.layout import is_root
+
+CHECKOUT = Path(__file__).resolve().parents[2]
+# What the servers and the devstack package need; mongod alone has 130 MB.
+PACKAGES = (
+    "psutil",
+    "psycopg*",
+    "pymongo*",
+    "bson",
+    "typing_extensions.py",
+    "fiftyone",
+    "pixeltable*",
+    "pycurl*",
+)
+UNNEEDED = shutil.ignore_patterns(
+    "site-packages", "dist-packages", "test", "idlelib", "__pycache__", "config-*"
+)
+
+
+def as_nobody() -> dict[str, Any]:
+    """Arguments for subprocess; none when we are an ordinary user already."""
+    if not is_root():
+        return {}
+    nobody = pwd.getpwnam("nobody")
+    return {"user": nobody.pw_uid, "group": nobody.pw_gid, "extra_groups": []}
+
+
+def readable_installation(parent: Path) -> tuple[str, dict[str, str]]:
+    """A Python that `nobody` can run with the packages and ours, and its environment: this one, or a copy."""
+    environment = {"PATH": os.environ["PATH"], "PYTHONPATH": str(CHECKOUT), "PYTHONDONTWRITEBYTECODE": "1"}
+    if _is_readable(environment):
+        return sys.executable, environment
+    version = f"python{sys.version_info.major}.{sys.version_info.minor}"
+    home, site, checkout = parent / "python", parent / "site", parent / "checkout"
+    _copy(Path(sysconfig.get_path("stdlib")), home / "lib" / version)
+    _copy(Path(sys.executable).resolve(), home / "bin" / version)
+    for library in Path(sys.base_prefix, "lib").glob("libpython*.so*"):
+        _copy(library, home / "lib" / library.name)
+    for pattern in PACKAGES:
+        for found in Path(sysconfig.get_path("purelib")).glob(pattern):
+            _copy(found, site / found.name)
+    _copy(CHECKOUT / "healthcare", checkout / "healthcare")
+    environment |= {
+        "PYTHONHOME": str(home),
+        "PYTHONPATH": f"{site}:{checkout}",
+        "LD_LIBRARY_PATH": str(home / "lib"),
+    }
+    return str(home / "bin" / version), environment
+
+
+def _is_readable(environment: dict[str, str]) -> bool:
+    needed = "import psutil, psycopg, pymongo; from healthcare.devstack.binaries import *"
+    found = "find_mongod().open('rb'); (find_postgresql() / 'postgres').open('rb')"
+    try:
+        answer = subprocess.run(
+            [sys.executable, "-c", f"{needed}; {found}"],
+            cwd="/",
+            env=environment,
+            stderr=subprocess.DEVNULL,
+            check=False,
+            **as_nobody(),
+        )
+    except PermissionError:
+        return False
+    return answer.returncode == 0
+
+
+def _copy(source: Path, target: Path) -> None:
+    target.parent.mkdir(parents=True, exist_ok=True)
+    if not source.is_dir():
+        _copy_file(source, target)
+        return
+    shutil.copytree(source, target, ignore=UNNEEDED, copy_function=_copy_file)
+    for path in (target, *target.rglob("*")):
+        if path.is_dir():
+            path.chmod(0o755)
+
+
+def _copy_file(source: str | Path, target: str | Path) -> None:
+    """Link it where that is possible, for speed."""
+    original = Path(source).resolve()
+    mode = original.stat().st_mode
+    if mode & 0o044 == 0o044:
+        try:
+            os.link(original, target)
+        except OSError:  # another file system
+            shutil.copy(original, target)
+    else:
+        shutil.copy(original, target)
+        Path(target).chmod(0o755 if mode & 0o100 else 0o644)

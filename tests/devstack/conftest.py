@@ -1,0 +1,49 @@
+import shutil
+import stat
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+
+import psutil
+import pytest
+
+from healthcare.devstack import DevStack
+from healthcare.devstack.layout import find_layout, is_root
+
+
+@pytest.fixture
+def folder() -> Iterator[Path]:
+    """A place for the servers of one test, open to `nobody` as checkouts are; pytest's own is closed."""
+    parent = Path(tempfile.mkdtemp(prefix="devstack-"))
+    if is_root():
+        parent.chmod(0o711)
+    yield parent / "stack"
+    discard(parent / "stack")
+    shutil.rmtree(parent)
+
+
+def discard(directory: Path) -> None:
+    """Drop the servers of a test, and make sure that they are gone, in the temp directories too."""
+    elsewhere = find_layout(directory).elsewhere
+    DevStack(directory).reset()
+    assert not processes_of(directory)
+    assert not [place for place in elsewhere if place.exists()]
+
+
+def processes_of(directory: Path) -> list[psutil.Process]:
+    """The servers whose command line names the folder or its stand-ins, found without the code under test."""
+    layout = find_layout(directory)
+    prefixes = tuple(f"{place}/" for place in (layout.directory, *layout.elsewhere))
+    found = []
+    for process in psutil.process_iter():
+        try:
+            is_server = process.name() in {"mongod", "postgres"}
+            if is_server and any(part.startswith(prefixes) for part in process.cmdline()):
+                found.append(process)
+        except psutil.NoSuchProcess:
+            continue
+    return found
+
+
+def permissions(path: Path) -> int:
+    return stat.S_IMODE(path.stat().st_mode)

@@ -1,0 +1,51 @@
+from pathlib import Path
+
+import psutil
+import pytest
+
+from healthcare.devstack import DevStack, DevStackError, binaries
+from tests.devstack.conftest import processes_of
+
+
+def test_mongod_runs_with_the_bundled_libcurl_where_the_system_has_none(folder: Path) -> None:
+    stack = DevStack(folder, durable=False, missing_libraries=lambda _: {"libcurl.so.4"})
+    stack.up(postgresql=False)
+    (mongod,) = processes_of(folder)
+    loaded = {Path(entry.path) for entry in mongod.memory_maps() if "libcurl" in entry.path}
+    assert [path.parent.name for path in loaded] == ["pycurl.libs"]
+    assert "LD_LIBRARY_PATH" not in psutil.Process().environ()
+
+
+def test_the_environment_stays_as_it_is_where_nothing_is_missing(folder: Path, monkeypatch) -> None:
+    monkeypatch.delenv("LD_LIBRARY_PATH", raising=False)
+    environment = binaries.mongod_environment(binaries.find_mongod(), folder, lambda _: set())
+    assert "LD_LIBRARY_PATH" not in environment
+    assert not folder.exists()
+
+
+def test_what_ldd_does_not_find_is_named(tmp_path: Path, monkeypatch) -> None:
+    ldd = tmp_path / "ldd"
+    ldd.write_text(
+        "#!/bin/sh\n"
+        "echo '\tlinux-vdso.so.1 (0x00007ffd)'\n"
+        "echo '\tlibcurl.so.4 => not found'\n"
+        "echo '\tlibssl.so.3 => not found'\n"
+        "echo '\tlibc.so.6 => /lib/x86_64-linux-gnu/libc.so.6 (0x00007f43)'\n"
+    )
+    ldd.chmod(0o755)
+    monkeypatch.setenv("PATH", f"{tmp_path}:/usr/bin:/bin")
+    assert binaries.missing_libraries(Path("mongod")) == {"libcurl.so.4", "libssl.so.3"}
+    with pytest.raises(DevStackError, match=r"the system lacks libssl\.so\.3\."):
+        binaries.mongod_environment(Path("mongod"), tmp_path / "lib")
+
+
+def test_a_server_that_cannot_start_says_why(folder: Path) -> None:
+    stack = DevStack(folder, durable=False)
+    stack.up(postgresql=False)
+    stack.down()
+    (folder / "mongodb" / "0" / "WiredTiger.turtle").write_text("not what it was")
+    with pytest.raises(
+        DevStackError,
+        match=r"(?s)^mongodb-0 ended while starting\. The end of .*/mongodb-0\.log:\n.*Fatal assertion",
+    ):
+        stack.up(postgresql=False)

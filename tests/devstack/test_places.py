@@ -1,0 +1,157 @@
+"""Folders that cannot hold everything: too long, spelt strangely, closed to others, another user's."""
+
+import shutil
+import subprocess
+import tempfile
+from pathlib import Path
+
+import pytest
+
+from healthcare import devstack
+from healthcare.devstack import DevStack, DevStackError, binaries
+from healthcare.devstack.layout import MAX_SOCKET_PATH_BYTES, find_layout, is_root
+from tests.devstack import stored
+from tests.devstack.another_user import as_nobody, readable_installation
+from tests.devstack.conftest import discard, permissions, processes_of
+
+
+@pytest.mark.parametrize("name", ["x" * 60 + "/" + "y" * 60, "Ward 7, «Überprüfung» 100%"])
+def test_sockets_move_to_the_temp_directory(folder: Path, name: str) -> None:
+    directory = folder.parent / name
+    before = devstack.addresses(directory)
+    stack = DevStack(directory, durable=False)
+    try:
+        stack.up()
+        layout = find_layout(directory)
+        assert devstack.addresses(directory) == before, "the same before and after the first up"
+        assert layout.mongodb_sockets in layout.elsewhere
+        assert len(str(layout.mongodb_socket(0))) <= MAX_SOCKET_PATH_BYTES
+        assert layout.mongodb_data(0).is_relative_to(directory), "the data stays"
+        for place in layout.elsewhere:
+            assert permissions(place) == 0o700
+        stored.write(directory, "there")
+        assert stored.read(directory) == (["there"], ["there"])
+    finally:
+        discard(directory)
+
+
+def test_recorded_places_hold_for_processes_with_another_tmpdir(folder: Path, monkeypatch) -> None:
+    directory = folder.parent / ("x" * 120)
+    stack = DevStack(directory, durable=False)
+    try:
+        stack.up(postgresql=False)
+        recorded = devstack.addresses(directory)
+        monkeypatch.setattr(tempfile, "tempdir", str(folder.parent))
+        assert devstack.addresses(directory) == recorded
+    finally:
+        discard(directory)
+
+
+def test_a_place_in_the_temp_directory_that_somebody_else_made_is_refused(folder: Path) -> None:
+    directory = folder.parent / ("x" * 120)
+    trap = find_layout(directory).mongodb_sockets
+    trap.mkdir(mode=0o777)
+    trap.chmod(0o777)
+    try:
+        with pytest.raises(DevStackError, match="is not this user's own folder"):
+            DevStack(directory).up()
+    finally:
+        trap.rmdir()
+
+
+def test_the_folder_is_closed_to_others(folder: Path) -> None:
+    DevStack(folder, durable=False).up()
+    layout = find_layout(folder)
+    private = [layout.run, layout.logs, layout.mongodb_sockets, layout.postgresql, layout.postgresql_sockets]
+    assert {permissions(path) for path in private} == {0o700}
+    # As root the top lets `nobody` walk through to PostgreSQL's folder, and read nothing.
+    assert permissions(folder) == (0o711 if is_root() else 0o700)
+
+
+ORDINARY_USER = """
+import os, sys
+from pathlib import Path
+import psycopg, pymongo
+from healthcare import devstack
+
+assert os.geteuid() != 0
+directory = Path(sys.argv[1])
+secret = devstack.local_secret(directory, "SECRET_KEY")
+stack = devstack.DevStack(directory)
+stack.up()
+with pymongo.MongoClient(stack.addresses["MONGODB_URI"]) as client:
+    client.trial.notes.insert_one({"text": "kept"})
+stack.down()
+stack.up()
+with pymongo.MongoClient(stack.addresses["MONGODB_URI"]) as client:
+    assert client.trial.notes.count_documents({"text": "kept"}) == 1
+with psycopg.connect(stack.addresses["DATABASE_URL"]) as connection:
+    assert connection.info.dbname == "healthcare"
+assert [server.state for server in stack.status()] == ["primary", "running"]
+assert devstack.local_secret(directory, "SECRET_KEY") == secret
+assert directory.stat().st_mode & 0o777 == 0o700
+stack.reset()
+assert not directory.exists()
+print("served an ordinary user")
+"""
+
+
+def test_an_ordinary_user_needs_no_rights(folder: Path) -> None:
+    python, environment = readable_installation(folder.parent)
+    home = folder.parent / "home"
+    home.mkdir()
+    if is_root():
+        shutil.chown(home, "nobody")
+    answer = subprocess.run(
+        [python, "-c", ORDINARY_USER, home / ".devstack"],
+        cwd="/",
+        env={**environment, "HOME": str(home)},
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=120,
+        **as_nobody(),
+    )
+    assert answer.stdout == "served an ordinary user\n", answer.stderr
+
+
+# A skipped test is a failure under CI, and only root can try what follows.
+if is_root():
+
+    def test_root_below_a_folder_that_is_closed_to_others(folder: Path, monkeypatch) -> None:
+        """The folder as well as the programs, as in `/root/checkout/.venv`; nothing of it is opened."""
+        closed = Path(tempfile.mkdtemp(prefix="devstack-"))
+        package = binaries.find_postgresql().parents[1]
+        shutil.copytree(package / "pginstall18", closed / package.name / "pginstall18")
+        libraries = package.with_name(f"{package.name}.libs")
+        shutil.copytree(libraries, closed / libraries.name)
+        monkeypatch.setattr(
+            binaries, "find_postgresql", lambda: closed / package.name / "pginstall18" / "bin"
+        )
+        directory = closed / "stack"
+        before = devstack.addresses(directory)
+        stack = DevStack(directory, durable=False)
+        try:
+            stack.up()
+            stored.write(directory, "there")
+            stack.down()
+            stack.up()
+            assert stored.read(directory) == (["there"], ["there"])
+            assert devstack.addresses(directory) == before
+            assert permissions(closed) == 0o700
+            (postgres,) = [process for process in processes_of(directory) if process.name() == "postgres"]
+            assert not Path(postgres.exe()).is_relative_to(closed)
+            owners = {process.name(): process.username() for process in processes_of(directory)}
+            assert owners == {"mongod": "root", "postgres": "nobody"}
+        finally:
+            discard(directory)
+            shutil.rmtree(closed)
+
+    def test_root_does_not_start_on_another_users_data(folder: Path) -> None:
+        stack = DevStack(folder, durable=False)
+        stack.up(mongodb=False)
+        stack.down()
+        state = folder / "devstack.json"
+        state.write_text(state.read_text().replace('"user": 0', '"user": 1000'))
+        with pytest.raises(DevStackError, match="is of user 1000, this is user 0"):
+            stack.up()
