@@ -60,7 +60,7 @@ class _DecimalCodec(TypeCodec):
         """The same as `value.to_decimal()`, which builds a tuple of digits: 3.3 µs against 0.5."""
         bits = int.from_bytes(value.bid, "little")
         coefficient = bits & _COEFFICIENT
-        # Negative ones, what is no number and more than 28 digits (scaleb's precision) are left to the driver.
+        # Negative ones, what is no number and more than 28 digits (scaleb's limit) are left to the driver.
         if bits >> 125 < 3 and coefficient < _EXACT_IN_DEFAULT_CONTEXT:
             return Decimal(coefficient).scaleb((bits >> 113) - _EXPONENT_BIAS)
         return value.to_decimal()
