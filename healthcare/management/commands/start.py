@@ -55,7 +55,9 @@ class Command(BaseCommand):
             try:
                 probe.bind((HOST, port))
             except OSError as error:
-                raise CommandError(f"Port {port} cannot be used ({error.strerror}): name another, PORT=8001.") from error
+                raise CommandError(
+                    f"Port {port} cannot be used ({error.strerror}): name another, PORT=8001."
+                ) from error
 
     def _start_servers(self) -> None:
         if not (settings.EMBEDDED_MONGODB or settings.EMBEDDED_POSTGRESQL):
