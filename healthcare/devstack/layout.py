@@ -176,11 +176,7 @@ def make_private(folder: Path, *, owner: tuple[int, int] | None = None) -> None:
         os.chown(folder, uid, gid)
     except FileExistsError:
         found = folder.lstat()
-        if (
-            not stat.S_ISDIR(found.st_mode)
-            or found.st_uid not in {uid, os.geteuid()}
-            or found.st_mode & 0o022
-        ):
+        if not stat.S_ISDIR(found.st_mode) or found.st_uid not in {uid, os.geteuid()} or found.st_mode & 0o022:
             raise DevStackError(
                 f"{folder} is not this user's own folder. Remove it, or set DEVSTACK_DIR to another place."
             ) from None

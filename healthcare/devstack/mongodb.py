@@ -81,9 +81,7 @@ def connect(layout: Layout, node: int) -> "MongoClient[dict[str, Any]]":
     from pymongo import MongoClient
 
     host = quote(str(layout.mongodb_socket(node)), safe="")
-    return MongoClient(
-        f"mongodb://{host}/?directConnection=true", serverSelectionTimeoutMS=5000, socketTimeoutMS=20000
-    )
+    return MongoClient(f"mongodb://{host}/?directConnection=true", serverSelectionTimeoutMS=5000, socketTimeoutMS=20000)
 
 
 def describe(layout: Layout, node: int) -> tuple[str, str | None]:
@@ -186,6 +184,4 @@ def _role(client: "MongoClient[dict[str, Any]]") -> str:
 
 def _give_up_after(deadline: float, program: Program) -> None:
     if time.monotonic() > deadline:
-        raise DevStackError(
-            f"The replica set has no primary after {ELECTION_SECONDS} s. {log_complaints(program.log)}"
-        )
+        raise DevStackError(f"The replica set has no primary after {ELECTION_SECONDS} s. {log_complaints(program.log)}")

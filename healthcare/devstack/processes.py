@@ -76,9 +76,7 @@ class Program:
 
     def _record(self, process: "psutil.Process") -> None:
         draft = self.pid_file.with_suffix(".new")
-        draft.write_text(
-            json.dumps({"pid": process.pid, "started_at": process.create_time()}), encoding="ascii"
-        )
+        draft.write_text(json.dumps({"pid": process.pid, "started_at": process.create_time()}), encoding="ascii")
         draft.replace(self.pid_file)
 
     def start(self) -> "subprocess.Popen[bytes]":
@@ -130,9 +128,7 @@ def wait_until(ready: Callable[[], bool], program: Program, *, what: str) -> Non
         if program.find() is None and not ready():
             raise DevStackError(f"{program.name} ended while starting. {log_complaints(program.log)}")
         if time.monotonic() > deadline:
-            raise DevStackError(
-                f"{program.name} {what} within {START_SECONDS} s. {log_complaints(program.log)}"
-            )
+            raise DevStackError(f"{program.name} {what} within {START_SECONDS} s. {log_complaints(program.log)}")
         time.sleep(POLL_SECONDS)
 
 

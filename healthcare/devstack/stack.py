@@ -18,9 +18,7 @@ from healthcare.devstack.processes import Program, stop_all, wait_until
 @dataclass(frozen=True)
 class ServerStatus:
     name: str
-    state: (
-        str  # "stopped", "starting", and then "running" or, of a replica set member, "primary" or "secondary"
-    )
+    state: str  # "stopped", "starting", and then "running" or, of a replica set member, "primary" or "secondary"
     address: str
     pid: int | None = None
     version: str | None = None
@@ -141,9 +139,7 @@ class DevStack:
     def _programs(self, places: Layout) -> list[Program]:
         """Every server of this folder, to find and to stop; they are not started from these."""
         unused = Path("/")
-        members = [
-            mongodb.member(places, node, mongod=unused, durable=self.durable) for node in range(places.nodes)
-        ]
+        members = [mongodb.member(places, node, mongod=unused, durable=self.durable) for node in range(places.nodes)]
         return [*members, postgresql.server(places, programs=unused, durable=self.durable)]
 
     def _start_mongodb(self, places: Layout, mongod: Path) -> list[Program]:

@@ -6,6 +6,9 @@ import shutil
 import subprocess
 import sys
 import sysconfig
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -23,9 +26,7 @@ PACKAGES = (
     "pixeltable*",
     "pycurl*",
 )
-UNNEEDED = shutil.ignore_patterns(
-    "site-packages", "dist-packages", "test", "idlelib", "__pycache__", "config-*"
-)
+UNNEEDED = shutil.ignore_patterns("site-packages", "dist-packages", "test", "idlelib", "__pycache__", "config-*")
 
 
 def as_nobody() -> dict[str, Any]:
@@ -36,11 +37,22 @@ def as_nobody() -> dict[str, Any]:
     return {"user": nobody.pw_uid, "group": nobody.pw_gid, "extra_groups": []}
 
 
-def readable_installation(parent: Path) -> tuple[str, dict[str, str]]:
+@contextmanager
+def readable_installation() -> Iterator[tuple[str, dict[str, str]]]:
     """A Python that `nobody` can run with the packages and ours, and its environment: this one, or a copy."""
     environment = {"PATH": os.environ["PATH"], "PYTHONPATH": str(CHECKOUT), "PYTHONDONTWRITEBYTECODE": "1"}
     if _is_readable(environment):
-        return sys.executable, environment
+        yield sys.executable, environment
+        return
+    parent = Path(tempfile.mkdtemp(prefix="devstack-python-"))
+    parent.chmod(0o755)
+    try:
+        yield _copy_installation(parent, environment)
+    finally:
+        shutil.rmtree(parent)
+
+
+def _copy_installation(parent: Path, environment: dict[str, str]) -> tuple[str, dict[str, str]]:
     version = f"python{sys.version_info.major}.{sys.version_info.minor}"
     home, site, checkout = parent / "python", parent / "site", parent / "checkout"
     _copy(Path(sysconfig.get_path("stdlib")), home / "lib" / version)
@@ -51,12 +63,11 @@ def readable_installation(parent: Path) -> tuple[str, dict[str, str]]:
         for found in Path(sysconfig.get_path("purelib")).glob(pattern):
             _copy(found, site / found.name)
     _copy(CHECKOUT / "healthcare", checkout / "healthcare")
-    environment |= {
+    return str(home / "bin" / version), environment | {
         "PYTHONHOME": str(home),
         "PYTHONPATH": f"{site}:{checkout}",
         "LD_LIBRARY_PATH": str(home / "lib"),
     }
-    return str(home / "bin" / version), environment
 
 
 def _is_readable(environment: dict[str, str]) -> bool:

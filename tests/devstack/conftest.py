@@ -8,13 +8,14 @@ import psutil
 import pytest
 
 from healthcare.devstack import DevStack
+from healthcare.devstack.ephemeral import fastest_temp_directory
 from healthcare.devstack.layout import find_layout, is_root
 
 
 @pytest.fixture
 def folder() -> Iterator[Path]:
     """A place for the servers of one test, open to `nobody` as checkouts are; pytest's own is closed."""
-    parent = Path(tempfile.mkdtemp(prefix="devstack-"))
+    parent = Path(tempfile.mkdtemp(prefix="devstack-", dir=fastest_temp_directory()))
     if is_root():
         parent.chmod(0o711)
     yield parent / "stack"

@@ -28,9 +28,7 @@ def run(action: str, folder: Path | None, **options: int) -> str:
 
 def test_a_life_of_the_servers(folder: Path) -> None:
     env_before = run("env", folder)
-    assert re.fullmatch(
-        r"MONGODB_URI=mongodb://\S+/\?replicaSet=rs0\nDATABASE_URL=postgres://\S+\n", env_before
-    )
+    assert re.fullmatch(r"MONGODB_URI=mongodb://\S+/\?replicaSet=rs0\nDATABASE_URL=postgres://\S+\n", env_before)
     assert run("status", folder).count("stopped") == 2
     assert not folder.exists(), "asking makes nothing"
 

@@ -97,21 +97,21 @@ print("served an ordinary user")
 
 
 def test_an_ordinary_user_needs_no_rights(folder: Path) -> None:
-    python, environment = readable_installation(folder.parent)
     home = folder.parent / "home"
     home.mkdir()
     if is_root():
         shutil.chown(home, "nobody")
-    answer = subprocess.run(
-        [python, "-c", ORDINARY_USER, home / ".devstack"],
-        cwd="/",
-        env={**environment, "HOME": str(home)},
-        capture_output=True,
-        text=True,
-        check=False,
-        timeout=120,
-        **as_nobody(),
-    )
+    with readable_installation() as (python, environment):
+        answer = subprocess.run(
+            [python, "-c", ORDINARY_USER, home / ".devstack"],
+            cwd="/",
+            env={**environment, "HOME": str(home)},
+            capture_output=True,
+            text=True,
+            check=False,
+            timeout=120,
+            **as_nobody(),
+        )
     assert answer.stdout == "served an ordinary user\n", answer.stderr
 
 
@@ -125,9 +125,7 @@ if is_root():
         shutil.copytree(package / "pginstall18", closed / package.name / "pginstall18")
         libraries = package.with_name(f"{package.name}.libs")
         shutil.copytree(libraries, closed / libraries.name)
-        monkeypatch.setattr(
-            binaries, "find_postgresql", lambda: closed / package.name / "pginstall18" / "bin"
-        )
+        monkeypatch.setattr(binaries, "find_postgresql", lambda: closed / package.name / "pginstall18" / "bin")
         directory = closed / "stack"
         before = devstack.addresses(directory)
         stack = DevStack(directory, durable=False)

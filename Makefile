@@ -1,0 +1,64 @@
+# Everything that is done often. Python, make and a network are enough; the rest is made here, and `clean` removes it.
+
+PORT ?= 8000
+WORKERS ?= 3
+# The first Python that is new enough.
+PYTHON ?= $(or $(shell for python in python3 python3.14 python3.13 python3.12 python3.11; do \
+	$$python -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && echo $$python && break; done),python3)
+PY := .venv/bin/python
+INSTALL := $(PY) -m pip --disable-pip-version-check install --quiet
+COMPILE := $(PY) -m uv pip compile --quiet --universal --custom-compile-command "make requirements" pyproject.toml
+
+.PHONY: run serve test lint format openapi requirements clean
+
+run: .venv/for-running
+	$(PY) manage.py start --port $(PORT)
+
+serve: .venv/for-running
+	$(PY) manage.py start --production --port $(PORT) --workers $(WORKERS)
+
+test: .venv/for-development
+	$(PY) -m pytest
+
+lint: .venv/for-development
+	$(PY) -m ruff check .
+	$(PY) -m ruff format --check .
+	$(PY) -m mypy .
+
+format: .venv/for-development
+	$(PY) -m ruff check --fix .
+	$(PY) -m ruff format .
+
+openapi: .venv/for-development
+	$(PY) manage.py spectacular --file docs/openapi.yaml --validate --fail-on-warn
+
+requirements: .venv/for-development
+	$(COMPILE) --output-file requirements.txt
+	$(COMPILE) --extra embedded --constraint requirements.txt --output-file requirements-embedded.txt
+	$(COMPILE) --extra embedded --extra dev --constraint requirements-embedded.txt --output-file requirements-dev.txt
+
+clean:
+	if [ -e .venv/for-running ] || [ -e .venv/for-development ]; then $(PY) manage.py devstack reset; fi
+	rm -rf .devstack .venv .pytest_cache .mypy_cache .ruff_cache .hypothesis .coverage htmlcov staticfiles
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +
+
+# Two stamps, as a first `make run` need not wait for the tools of development.
+
+.venv/for-running: requirements-embedded.txt | $(PY)
+	@echo "Installing $< into .venv"
+	@$(INSTALL) --requirement $<
+	@touch $@
+
+.venv/for-development: requirements-dev.txt | $(PY)
+	@echo "Installing $< into .venv"
+	@$(INSTALL) --requirement $<
+	@touch $@ .venv/for-running
+
+$(PY):
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null || { \
+		echo "Python 3.11 or newer is needed, and $(PYTHON) is not. Name one: make PYTHON=/path/to/python3.11" >&2; \
+		exit 1; }
+	@$(PYTHON) -c 'import ensurepip, venv' 2>/dev/null || { \
+		echo "$(PYTHON) cannot make virtual environments. On Debian and Ubuntu: apt-get install python3-venv" >&2; \
+		exit 1; }
+	@$(PYTHON) -m venv --clear .venv
