@@ -30,6 +30,7 @@ class HospitalAdminSite(admin.AdminSite):
     site_header = _("Smart Healthcare")
     site_title = _("Smart Healthcare")
     index_title = _("Records")
+    site_url = "/api"
     empty_value_display = "–"
 
     def __init__(self, name: str = "admin") -> None:

@@ -200,7 +200,7 @@ REST_FRAMEWORK = {
     "DEFAULT_PARSER_CLASSES": ["healthcare.parsers.StrictJSONParser"],
     "DEFAULT_RENDERER_CLASSES": [
         "healthcare.renderers.JSONRenderer",
-        "rest_framework.renderers.BrowsableAPIRenderer",
+        "healthcare.renderers.BrowsableRenderer",
     ],
     "DEFAULT_CONTENT_NEGOTIATION_CLASS": "healthcare.renderers.ContentNegotiation",
     "DEFAULT_SCHEMA_CLASS": "healthcare.openapi.RoomSchema",
