@@ -55,3 +55,17 @@ class Appointment(models.Model):
 
     def __str__(self) -> str:
         return str(self.appointment_id)
+
+
+class Claim(models.Model):
+    """Five minutes of a doctor or a patient that a scheduled visit holds; see `appointments.claims`."""
+
+    claim_id = models.CharField(primary_key=True, db_column="_id", max_length=100)
+    appointment_id = models.CharField(max_length=64)
+
+    class Meta:
+        db_table = "claims"
+        default_permissions = ()
+
+    def __str__(self) -> str:
+        return str(self.claim_id)

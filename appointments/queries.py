@@ -1,5 +1,6 @@
 """Reading appointments. Everything starts from `visible_to`."""
 
+from collections.abc import Mapping
 from datetime import date
 from typing import Any
 
@@ -7,11 +8,16 @@ from django.db.models import QuerySet
 
 from accounts.models import Role, User
 from accounts.queries import is_permitted_staff
+from appointments import claims
 from appointments.models import Appointment
+from doctors import hours
 from doctors import queries as doctor_queries
+from doctors.models import Doctor
 from healthcare.exceptions import NotVisible
+from healthcare.mongodb import raw
 from healthcare.references import COUNT_LIMIT
 from patients import queries as patient_queries
+from patients.models import CHART_LENGTH, ChartAppointment
 
 
 def visible_to(user: User) -> QuerySet[Appointment]:
@@ -66,3 +72,25 @@ def count_of_patient(patient_id: str) -> int:
 def count_of_doctor(doctor_id: str) -> int:
     """How many name the doctor, up to the limit of `healthcare.references`."""
     return Appointment.objects.filter(doctor_id=doctor_id)[:COUNT_LIMIT].count()
+
+
+def chart_entry(document: Mapping[str, Any]) -> dict[str, Any]:
+    """What the patient's chart shows of an appointment."""
+    return {field.name: document[field.name] for field in ChartAppointment._meta.concrete_fields if field.name != "id"}
+
+
+def newest_entries(patient_id: str) -> list[dict[str, Any]]:
+    """The chart's appointments, read from the collection."""
+    newest = raw.collection(Appointment).find(
+        {"patient_id": patient_id}, sort=[("date", -1), ("time", -1), ("_id", -1)], limit=CHART_LENGTH
+    )
+    return [chart_entry({**document, "appointment_id": document["_id"]}) for document in newest]
+
+
+def free_slots(doctor: Doctor, since: date, until: date) -> list[hours.Slot]:
+    """The slots of the doctor's hours less what is booked, both days included."""
+    slots = list(hours.slots_between(doctor, since, until))
+    if not slots:
+        return []
+    taken = claims.doctor_quanta(doctor.doctor_id, slots[0].starts_at, slots[-1].ends_at)
+    return [slot for slot in slots if claims.is_free(taken, slot.starts_at, slot.ends_at)]

@@ -6,17 +6,17 @@ from typing import Any
 from django.db import IntegrityError
 
 from accounts.models import Role, User
-from appointments import queries
+from appointments import claims, queries
 from appointments.models import Appointment, Status
 from appointments.permissions import MAY_COMPLETE
 from doctors import hours
 from doctors import queries as doctor_queries
-from doctors.models import Doctor
-from healthcare import references
+from healthcare import events, references
 from healthcare.exceptions import Conflict, InvalidValue, NotAllowed
 from healthcare.keys import new_key
 from healthcare.mongodb.duplicates import duplicated_field
 from healthcare.mongodb.transactions import clinical_transaction
+from patients import chart
 from patients import queries as patient_queries
 
 KEY_PREFIX = "A"
@@ -53,7 +53,7 @@ def book_appointment(
 
     A patient books for themself from today on, a doctor with themself, an admin anybody with anybody.
 
-    Raises: NotAllowed, InvalidValue, DuplicateAppointment.
+    Raises: NotAllowed, InvalidValue, DuplicateAppointment, SlotTaken.
     """
     if actor.role == Role.PATIENT and patient_id != patient_queries.own_patient_id(actor):
         raise NotAllowed("A patient books for themself only.")
@@ -86,7 +86,7 @@ def book_appointment(
 def change_appointment(*, actor: User, appointment_id: str, **changes: Any) -> Appointment:
     """Complete, cancel or move a scheduled visit, or correct its disease.
 
-    Raises: NotVisible, NotAllowed, InvalidValue, FinalStatus.
+    Raises: NotVisible, NotAllowed, InvalidValue, FinalStatus, SlotTaken.
     """
     visit = queries.get_visible(actor, appointment_id)
     target = changes.get("status", visit.status)
@@ -97,6 +97,7 @@ def change_appointment(*, actor: User, appointment_id: str, **changes: Any) -> A
     is_moved = bool(_MOVING & set(changes))
     if is_moved and target != Status.SCHEDULED:
         raise InvalidValue("A visit is moved or it ends, not both at once.", field="status")
+    before, held = as_document(visit), claims.ids_of(visit)
     if "time" in changes:
         changes["time"] = changes["time"] or ""
     for name, value in changes.items():
@@ -108,6 +109,14 @@ def change_appointment(*, actor: User, appointment_id: str, **changes: Any) -> A
     # Conditional on the status, so that the write itself decides who ends a visit first.
     if not Appointment.objects.filter(pk=appointment_id, status=Status.SCHEDULED).update(**changes):
         raise FinalStatus(queries.get_visible(actor, appointment_id).status)
+    if is_moved:
+        # Its place in the chart may change, and an older visit may come back into it.
+        chart.replace("appointments", visit.patient_id, queries.newest_entries(visit.patient_id))
+    else:
+        shown = {name: changes[name] for name in ("status", "disease") if name in changes}
+        chart.amend("appointments", visit.patient_id, appointment_id, shown)
+    claims.move(appointment_id=appointment_id, held=held, wanted=claims.ids_of(visit))
+    _tell(_kind_of_change(target, is_moved), visit, before=before, after=as_document(visit))
     return visit
 
 
@@ -118,23 +127,29 @@ def delete_appointment(*, actor: User, appointment_id: str) -> None:
     if visit.status == Status.COMPLETED:
         raise FinalStatus(visit.status)
     references.refuse_if_named("appointment", appointment_id)
-    Appointment.objects.filter(pk=appointment_id).exclude(status=Status.COMPLETED).delete()
+    Appointment.objects.filter(pk=appointment_id).delete()
+    chart.replace("appointments", visit.patient_id, queries.newest_entries(visit.patient_id))
+    claims.move(appointment_id=appointment_id, held=claims.ids_of(visit), wanted=[])
+    _tell("appointment.deleted", visit, before=as_document(visit), after=None)
 
 
 @clinical_transaction
 def _insert(*, actor: User, visit: Appointment) -> Appointment:
     _settle_time(actor, visit)
-    if not patient_queries.exists(visit.patient_id):
-        raise InvalidValue("There is no such patient.", code="unknown", field="patient_id")
     visit.clean_fields()
+    # First, since it is what two bookings of one patient conflict on.
+    if not chart.add("appointments", visit.patient_id, queries.chart_entry(as_document(visit))):
+        raise InvalidValue("There is no such patient.", code="unknown", field="patient_id")
     try:
         visit.save(force_insert=True)
     except IntegrityError as error:
         raise (DuplicateAppointment() if duplicated_field(error) == "_id" else error) from error
+    claims.move(appointment_id=visit.appointment_id, held=[], wanted=claims.ids_of(visit))
+    _tell("appointment.booked", visit, before=None, after=as_document(visit))
     return visit
 
 
-def _settle_time(actor: User, visit: Appointment) -> Doctor:
+def _settle_time(actor: User, visit: Appointment) -> None:
     """Fill in duration and instant, and refuse a day or time that cannot be. Raises: InvalidValue."""
     doctor = doctor_queries.find(visit.doctor_id)
     if doctor is None:
@@ -144,8 +159,29 @@ def _settle_time(actor: User, visit: Appointment) -> Doctor:
     # Not given: the model has no default, since it depends on the doctor.
     if visit.duration_minutes is None:
         visit.duration_minutes = hours.slot_minutes(doctor, visit.date, visit.time)
+    if not visit.time:
+        visit.starts_at = None
+        return
+    if not hours.is_within_hours(doctor, visit.date, visit.time, visit.duration_minutes):
+        raise InvalidValue("The doctor does not work then; ask for the free slots.", code="outside_hours", field="time")
     try:
-        visit.starts_at = hours.instant(visit.date, visit.time, doctor.time_zone) if visit.time else None
+        visit.starts_at = hours.instant(visit.date, visit.time, doctor.time_zone)
     except hours.SkippedTime as error:
         raise InvalidValue(str(error), code="skipped", field="time") from error
-    return doctor
+
+
+def as_document(visit: Appointment) -> dict[str, Any]:
+    """The appointment as events tell it: its fields by their API names."""
+    return {field.name: getattr(visit, field.name) for field in visit._meta.concrete_fields}
+
+
+def _kind_of_change(status: str, is_moved: bool) -> str:
+    if status != Status.SCHEDULED:
+        return f"appointment.{status}"
+    return "appointment.moved" if is_moved else "appointment.amended"
+
+
+def _tell(kind: str, visit: Appointment, *, before: dict[str, Any] | None, after: dict[str, Any] | None) -> None:
+    events.publish(
+        kind, patient_id=visit.patient_id, subject_id=visit.appointment_id, before=before, after=after
+    )

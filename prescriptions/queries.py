@@ -1,5 +1,8 @@
 """Reading prescriptions. Everything starts from `visible_to`."""
 
+from collections.abc import Mapping
+from typing import Any
+
 from bson import ObjectId
 from django.db.models import QuerySet
 
@@ -7,8 +10,10 @@ from accounts.models import Role, User
 from accounts.queries import is_permitted_staff
 from doctors import queries as doctor_queries
 from healthcare.exceptions import NotAllowed, NotVisible
+from healthcare.mongodb import raw
 from healthcare.references import COUNT_LIMIT
 from patients import queries as patient_queries
+from patients.models import CHART_LENGTH, ChartPrescription
 from prescriptions.models import Prescription
 
 
@@ -62,3 +67,17 @@ def count_of_doctor(doctor_id: str) -> int:
 def count_of_appointment(appointment_id: str) -> int:
     """How many name the appointment, up to the limit of `healthcare.references`."""
     return Prescription.objects.filter(appointment_id=appointment_id)[:COUNT_LIMIT].count()
+
+
+def chart_entry(document: Mapping[str, Any]) -> dict[str, Any]:
+    """What the patient's chart shows of a prescription."""
+    names = (field.name for field in ChartPrescription._meta.concrete_fields if field.name != "id")
+    return {name: document["id" if name == "prescription_id" else name] for name in names}
+
+
+def newest_entries(patient_id: str) -> list[dict[str, Any]]:
+    """The chart's prescriptions, read from the collection."""
+    newest = raw.collection(Prescription).find(
+        {"patient_id": patient_id}, sort=[("start_date", -1), ("_id", -1)], limit=CHART_LENGTH
+    )
+    return [chart_entry({**document, "id": document["_id"]}) for document in newest]

@@ -4,14 +4,16 @@ from datetime import date
 from decimal import Decimal
 from typing import Any
 
+from bson import ObjectId
 from django.utils import timezone
 
 from accounts.models import Role, User
 from appointments import queries as appointment_queries
 from doctors import queries as doctor_queries
+from healthcare import events
 from healthcare.exceptions import InvalidValue, NotAllowed
 from healthcare.mongodb.transactions import clinical_transaction
-from patients import queries as patient_queries
+from patients import chart
 from prescriptions import queries
 from prescriptions.models import Prescription
 
@@ -43,10 +45,8 @@ def issue_prescription(
         doctor_id = own
     elif doctor_id is None or doctor_queries.find(doctor_id) is None:
         raise InvalidValue("There is no such doctor.", code="unknown", field="doctor_id")
-    if not patient_queries.exists(patient_id):
-        raise InvalidValue("There is no such patient.", code="unknown", field="patient_id")
-    _check_appointment(appointment_id, patient_id)
     prescription = Prescription(
+        pk=ObjectId(),
         patient_id=patient_id,
         doctor_id=doctor_id,
         appointment_id=appointment_id,
@@ -59,8 +59,13 @@ def issue_prescription(
         duration_days=duration_days,
         instructions=instructions,
     )
-    prescription.clean_fields(exclude=["id"])
+    prescription.clean_fields()
+    # First, since it is what two writes about one patient conflict on.
+    if not chart.add("prescriptions", patient_id, queries.chart_entry(as_document(prescription))):
+        raise InvalidValue("There is no such patient.", code="unknown", field="patient_id")
+    _check_appointment(appointment_id, patient_id)
     prescription.save(force_insert=True)
+    _tell("prescription.issued", prescription, before=None, after=as_document(prescription))
     return prescription
 
 
@@ -70,10 +75,20 @@ def amend_prescription(*, actor: User, prescription_id: str, **changes: Any) -> 
     prescription = queries.get_changeable(actor, prescription_id)
     if "appointment_id" in changes:
         _check_appointment(changes["appointment_id"], prescription.patient_id)
+    before = as_document(prescription)
     for name, value in changes.items():
         setattr(prescription, name, value)
     prescription.clean_fields()
     prescription.save(update_fields=[*changes])
+    after = as_document(prescription)
+    if "start_date" in changes:
+        # Its place in the chart may change, and an older one may come back into it.
+        chart.replace("prescriptions", prescription.patient_id, queries.newest_entries(prescription.patient_id))
+    else:
+        entry = queries.chart_entry(after)
+        shown = {name: entry[name] for name in changes if name in entry}
+        chart.amend("prescriptions", prescription.patient_id, prescription.pk, shown)
+    _tell("prescription.amended", prescription, before=before, after=after)
     return prescription
 
 
@@ -82,6 +97,8 @@ def delete_prescription(*, actor: User, prescription_id: str) -> None:
     """Raises: NotVisible, NotAllowed."""
     prescription = queries.get_changeable(actor, prescription_id)
     Prescription.objects.filter(pk=prescription.pk).delete()
+    chart.replace("prescriptions", prescription.patient_id, queries.newest_entries(prescription.patient_id))
+    _tell("prescription.deleted", prescription, before=as_document(prescription), after=None)
 
 
 def _check_appointment(appointment_id: str | None, patient_id: str) -> None:
@@ -91,3 +108,16 @@ def _check_appointment(appointment_id: str | None, patient_id: str) -> None:
     visit = appointment_queries.find(appointment_id)
     if visit is None or visit.patient_id != patient_id:
         raise InvalidValue("This patient has no such appointment.", code="unknown", field="appointment_id")
+
+
+def as_document(prescription: Prescription) -> dict[str, Any]:
+    """The prescription as events tell it: its fields by their API names."""
+    return {field.name: getattr(prescription, field.name) for field in prescription._meta.concrete_fields}
+
+
+def _tell(
+    kind: str, prescription: Prescription, *, before: dict[str, Any] | None, after: dict[str, Any] | None
+) -> None:
+    events.publish(
+        kind, patient_id=prescription.patient_id, subject_id=str(prescription.pk), before=before, after=after
+    )

@@ -1,0 +1,175 @@
+"""What happened, told once to whoever has to know.
+
+A service calls `publish` inside its transaction, so the event is stored if and only if the change is. Two kinds of
+listeners, registered by the rooms (`ready()` of an AppConfig), so that appointments never imports billing or reports:
+
+- a *projection* runs there and then, in the same transaction, and writes to MongoDB only;
+- a *consumer* runs after the commit, at once and, when that fails, again from `manage.py relay_events`. It may be told
+  of one event several times and has to leave the same result.
+
+An event waits for its consumers in `pending` and `due_at`. An outage of a consumer's database is nobody's fault: the
+event stays due. An error of the consumer itself counts, and after MAX_ATTEMPTS the event is set aside with its reason,
+for a person to look at.
+"""
+
+import logging
+import threading
+import time
+from collections.abc import Callable, Iterator, Mapping
+from datetime import datetime, timedelta
+from typing import Any, NamedTuple
+
+from bson import ObjectId
+
+from healthcare import clock
+from healthcare.exceptions import is_outage
+from healthcare.models import Event
+from healthcare.mongodb import raw
+from healthcare.mongodb.transactions import in_transaction, on_commit
+
+MAX_ATTEMPTS = 8
+FIRST_RETRY_SECONDS = 2
+LONGEST_RETRY_SECONDS = 600
+#: After an outage a process leaves delivery to the relay for so long: each try would cost its request a time-out.
+PAUSE_SECONDS = 5
+_REASON_LENGTH = 300
+
+Document = Mapping[str, Any]
+Listener = Callable[[Document], None]
+
+logger = logging.getLogger("healthcare.events")
+
+
+class _Registration(NamedTuple):
+    name: str
+    kinds: frozenset[str]
+    listen: Listener
+
+
+_projections: list[_Registration] = []
+_consumers: dict[str, _Registration] = {}
+_paused_until = 0.0
+_pause_lock = threading.Lock()
+
+
+class ConsumerOutage(Exception):
+    """A consumer's database cannot be reached; the event stays due."""
+
+
+def register_projection(name: str, kinds: set[str], listen: Listener) -> None:
+    """Have `listen(event)` run inside the transaction of every event of these kinds."""
+    _projections.append(_Registration(name, frozenset(kinds), listen))
+
+
+def register_consumer(name: str, kinds: set[str], listen: Listener) -> None:
+    """Have `listen(event)` run after the commit of every event of these kinds, until it has succeeded once."""
+    _consumers[name] = _Registration(name, frozenset(kinds), listen)
+
+
+def publish(
+    kind: str, *, patient_id: str, subject_id: str, before: Document | None = None, after: Document | None = None
+) -> None:
+    """Store an event with the record's images, run its projections, and deliver it once the transaction is through.
+
+    `kind` is noun.past_verb, such as "appointment.completed".
+    """
+    if not in_transaction():
+        raise RuntimeError(f"{kind} was published outside a clinical transaction: it could be lost, or told in vain.")
+    moment = clock.now()
+    event: dict[str, Any] = {
+        "_id": ObjectId(),
+        "kind": kind,
+        "at": moment,
+        "patient_id": patient_id,
+        "subject_id": subject_id,
+        "before": before,
+        "after": after,
+    }
+    waiting = [name for name, consumer in _consumers.items() if kind in consumer.kinds]
+    if waiting:
+        event |= {"pending": waiting, "due_at": moment, "attempts": 0}
+    raw.collection(Event).insert_one(event)
+    for projection in _projections:
+        if kind in projection.kinds:
+            projection.listen(event)
+    if waiting:
+        on_commit(lambda: _deliver_at_once(event))
+
+
+def due_events(limit: int = 500) -> list[dict[str, Any]]:
+    """Events that wait for a consumer and whose time has come, the longest waiting first."""
+    return raw.collection(Event).find({"due_at": {"$lte": clock.now()}}, sort=[("due_at", 1), ("_id", 1)], limit=limit)
+
+
+def waiting_since() -> datetime | None:
+    """When the oldest event that still waits happened; None when none does. Those set aside do not count."""
+    oldest = raw.collection(Event).find_one(
+        {"due_at": {"$gt": datetime.fromtimestamp(0, tz=clock.now().tzinfo)}}, projection=["at"], sort=[("due_at", 1)]
+    )
+    return oldest["at"] if oldest else None
+
+
+def relay() -> Iterator[tuple[dict[str, Any], bool]]:
+    """Deliver what is due, once through; yields each event and whether all its consumers have heard it.
+
+    Raises: ConsumerOutage.
+    """
+    while events := due_events():
+        for event in events:
+            yield event, deliver(event)
+
+
+def deliver(event: Mapping[str, Any]) -> bool:
+    """Tell every waiting consumer; True when none waits any more. Raises: ConsumerOutage."""
+    for name in event["pending"]:
+        consumer = _consumers.get(name)
+        try:
+            if consumer is None:
+                raise LookupError(f"There is no consumer {name!r}.")
+            consumer.listen(event)
+        except Exception as error:
+            if is_outage(error):
+                raise ConsumerOutage from error
+            _note_failure(event, name, error)
+            return False
+        raw.collection(Event).update_one({"_id": event["_id"]}, {"$pull": {"pending": name}})
+    raw.collection(Event).update_one(
+        {"_id": event["_id"], "pending": []}, {"$unset": {"due_at": "", "pending": "", "reason": ""}}
+    )
+    return True
+
+
+def try_again(event_id: ObjectId) -> bool:
+    """Take an event that was set aside up again; False when it was not. For the admin."""
+    found = raw.collection(Event).update_one(
+        {"_id": event_id, "set_aside_at": {"$gt": datetime.fromtimestamp(0, tz=clock.now().tzinfo)}},
+        {"$set": {"due_at": clock.now(), "attempts": 0}, "$unset": {"set_aside_at": ""}},
+    )
+    return bool(found.modified_count)
+
+
+def _deliver_at_once(event: dict[str, Any]) -> None:
+    """Deliver in the request that published, unless a database was out a moment ago; the relay does what is left."""
+    global _paused_until
+    if time.monotonic() < _paused_until:
+        return
+    try:
+        deliver(event)
+    except ConsumerOutage:
+        with _pause_lock:
+            _paused_until = time.monotonic() + PAUSE_SECONDS
+        logger.warning("A consumer's database cannot be reached; events wait for relay_events.")
+
+
+def _note_failure(event: Mapping[str, Any], name: str, error: Exception) -> None:
+    attempts = event["attempts"] + 1
+    # The first line only: the second of PostgreSQL's errors quotes the row.
+    reason = f"{name}: {type(error).__name__}: {str(error).splitlines()[0] if str(error) else ''}"[:_REASON_LENGTH]
+    changes: dict[str, Any] = {"attempts": attempts, "reason": reason}
+    if attempts >= MAX_ATTEMPTS:
+        update = {"$set": {**changes, "set_aside_at": clock.now()}, "$unset": {"due_at": ""}}
+        logger.error("%s was set aside after %d tries: %s", event["kind"], attempts, type(error).__name__)
+    else:
+        pause = min(FIRST_RETRY_SECONDS * 2 ** (attempts - 1), LONGEST_RETRY_SECONDS)
+        update = {"$set": {**changes, "due_at": clock.now() + timedelta(seconds=pause)}}
+    raw.collection(Event).update_one({"_id": event["_id"], "attempts": event["attempts"]}, update)

@@ -1,0 +1,48 @@
+"""Deliver the events that wait: what could not be told at once, because a database or a process was down."""
+
+import time
+from argparse import ArgumentParser
+from typing import Any
+
+from django.core.management.base import BaseCommand, CommandError
+from django.db import DatabaseError, connections
+
+from healthcare import events
+from healthcare.exceptions import is_outage
+
+LONGEST_PAUSE_SECONDS = 30
+
+
+class Command(BaseCommand):
+    help = "Delivers the events that wait for a consumer, such as bills of completed visits. Ends when none is due."
+
+    def add_arguments(self, parser: ArgumentParser) -> None:
+        parser.add_argument("--watch", action="store_true", help="go on until it is stopped, through outages too")
+        parser.add_argument("--interval", type=float, default=1.0, help="seconds between two looks (1)")
+
+    def handle(self, *args: Any, watch: bool, interval: float, **options: Any) -> None:
+        if interval <= 0:
+            raise CommandError("The interval is a number of seconds above 0.")
+        pause = interval
+        while True:
+            try:
+                self._relay(verbose=options["verbosity"] > 0)
+                pause = interval
+            except (events.ConsumerOutage, DatabaseError) as error:
+                if not watch:
+                    raise CommandError("A database cannot be reached; the events keep waiting.") from error
+                if not (isinstance(error, events.ConsumerOutage) or is_outage(error)):
+                    raise
+                pause = min(pause * 2, LONGEST_PAUSE_SECONDS)
+                self.stderr.write(f"A database cannot be reached; trying again in {pause:.0f} s.")
+                connections.close_all()
+            if not watch:
+                return
+            time.sleep(pause)
+
+    def _relay(self, *, verbose: bool) -> None:
+        delivered = failed = 0
+        for _event, done in events.relay():
+            delivered, failed = delivered + done, failed + (not done)
+        if verbose and (delivered or failed):
+            self.stdout.write(f"{delivered} delivered, {failed} failed and waiting for their next try or a person.")
