@@ -3,13 +3,13 @@
 from typing import Any
 
 import orjson
+from rest_framework import renderers
 from rest_framework.exceptions import ValidationError
 from rest_framework.negotiation import DefaultContentNegotiation
-from rest_framework.renderers import BaseRenderer
 from rest_framework.request import Request
 
 
-class JSONRenderer(BaseRenderer):
+class JSONRenderer(renderers.BaseRenderer):
     """JSON by orjson: dates in ISO 8601, UTF-8, no spaces unless `Accept: application/json; indent=2` asks."""
 
     media_type = "application/json"
@@ -21,6 +21,13 @@ class JSONRenderer(BaseRenderer):
             return b""
         indented = "indent=" in (accepted_media_type or "") or isinstance((renderer_context or {}).get("indent"), int)
         return orjson.dumps(data, default=str, option=orjson.OPT_INDENT_2 if indented else 0)
+
+
+class BrowsableAPIRenderer(renderers.BrowsableAPIRenderer):
+    """DRF's pages over the same views. Forms take JSON, as the API does."""
+
+    def get_filter_form(self, data: Any, view: Any, request: Request) -> None:
+        """None: filters are query parameters here, and DRF would ask the view for a queryset, which none has."""
 
 
 class ContentNegotiation(DefaultContentNegotiation):

@@ -196,7 +196,7 @@ REST_FRAMEWORK = {
     "DEFAULT_PARSER_CLASSES": ["healthcare.parsers.StrictJSONParser"],
     "DEFAULT_RENDERER_CLASSES": [
         "healthcare.renderers.JSONRenderer",
-        "rest_framework.renderers.BrowsableAPIRenderer",
+        "healthcare.renderers.BrowsableAPIRenderer",
     ],
     "DEFAULT_CONTENT_NEGOTIATION_CLASS": "healthcare.renderers.ContentNegotiation",
     "DEFAULT_SCHEMA_CLASS": "healthcare.openapi.RoomSchema",
