@@ -19,7 +19,7 @@ _BY_SERVICE = ("name", "role", "is_active")
 class AccountCreationForm(AdminUserCreationForm):
     """Two passwords and what an account needs; e-mails are compared in one spelling."""
 
-    usable_password = None
+    usable_password = None  # type: ignore[assignment] # Django's way to remove a form field
 
     class Meta:
         model = User

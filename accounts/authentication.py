@@ -47,3 +47,9 @@ class SessionAuthentication(authentication.SessionAuthentication):
             # A client that names a credential is judged by it, not by a cookie that happens to be there.
             return None
         return super().authenticate(request)
+
+
+class AccountRequest(Request):
+    """A request behind a role table: it comes from an account. (Only a type: DRF makes its own requests.)"""
+
+    user: User

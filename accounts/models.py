@@ -71,7 +71,10 @@ class User(AbstractBaseUser, PermissionsMixin):
         verbose_name = _("account")
         verbose_name_plural = _("accounts")
         ordering = ["id"]
-        indexes = [models.Index(fields=["role", "id"], name="account_role")]
+        indexes = [
+            models.Index(fields=["role", "id"], name="account_role"),
+            models.Index(fields=["is_active", "id"], name="account_active"),
+        ]
         constraints = [
             models.CheckConstraint(condition=models.Q(role__in=Role.values), name="account_role_is_known"),
         ]

@@ -27,7 +27,7 @@ def start_family(user: User) -> dict[str, Any]:
     family = TokenFamily.objects.create(
         user=user,
         current_jti=refresh["jti"],
-        expires_at=timezone.now() + settings.SIMPLE_JWT["REFRESH_TOKEN_LIFETIME"],
+        expires_at=timezone.now() + settings.REFRESH_TOKEN_LIFETIME,
     )
     return _pair(user, family.pk, refresh)
 
@@ -45,7 +45,7 @@ def rotate(refresh_token: str) -> dict[str, Any]:
     fresh = RefreshToken.for_user(user)
     open_families = TokenFamily.objects.filter(pk=token[FAMILY_CLAIM], user=user, ended_at=None)
     won = open_families.filter(current_jti=token["jti"]).update(
-        current_jti=fresh["jti"], expires_at=timezone.now() + settings.SIMPLE_JWT["REFRESH_TOKEN_LIFETIME"]
+        current_jti=fresh["jti"], expires_at=timezone.now() + settings.REFRESH_TOKEN_LIFETIME
     )
     if not won:
         open_families.update(ended_at=timezone.now())
@@ -88,5 +88,5 @@ def _pair(user: User, family_id: int, refresh: RefreshToken) -> dict[str, Any]:
         "access_token": str(access),
         "refresh_token": str(refresh),
         "token_type": "Bearer",
-        "expires_in": int(settings.SIMPLE_JWT["ACCESS_TOKEN_LIFETIME"].total_seconds()),
+        "expires_in": int(settings.ACCESS_TOKEN_LIFETIME.total_seconds()),
     }

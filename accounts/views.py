@@ -7,6 +7,7 @@ from rest_framework.request import Request
 from rest_framework.response import Response
 
 from accounts import permissions, queries, records, services, tokens
+from accounts.authentication import AccountRequest
 from accounts.serializers import (
     AccountChanges,
     AccountIn,
@@ -58,18 +59,19 @@ class AuthViewSet(RoomViewSet):
             self._refuse("The refresh token is no longer good.")
         return Response(status=204)
 
-    def me(self, request: Request) -> Response:
+    def me(self, request: AccountRequest) -> Response:
         """The account that the token belongs to, and the records tied to it."""
         return Response(me(request.user))
 
-    def password(self, request: Request) -> Response:
+    def password(self, request: AccountRequest) -> Response:
         """Change the password; every token and session of the account ends."""
         services.change_password(actor=request.user, **PasswordIn.parse(request))
         return Response(status=204)
 
     def _refuse(self, sentence: str) -> NoReturn:
         refused = AuthenticationFailed(sentence)
-        refused.auth_header = self.get_authenticate_header(self.request)
+        # DRF gives the header only to what its authenticators raise.
+        refused.auth_header = self.get_authenticate_header(self.request)  # type: ignore[attr-defined]
         raise refused
 
 
@@ -83,17 +85,17 @@ class AccountViewSet(RoomViewSet):
     answer = AccountOut
     parameters = {"list": AccountQuery}
 
-    def list(self, request: Request) -> Response:
+    def list(self, request: AccountRequest) -> Response:
         return self.page(queries.matching(request.user, **AccountQuery.parse_query(request)))
 
-    def create(self, request: Request) -> Response:
+    def create(self, request: AccountRequest) -> Response:
         account = services.create_account(actor=request.user, **AccountIn.parse(request))
         return Response(AccountOut.of(account), status=201)
 
-    def retrieve(self, request: Request, account_id: int) -> Response:
+    def retrieve(self, request: AccountRequest, account_id: int) -> Response:
         return Response(AccountOut.of(queries.get_visible(request.user, account_id)))
 
-    def partial_update(self, request: Request, account_id: int) -> Response:
+    def partial_update(self, request: AccountRequest, account_id: int) -> Response:
         account = services.change_account(actor=request.user, user_id=account_id, **AccountChanges.parse(request))
         return Response(AccountOut.of(account))
 

@@ -66,10 +66,11 @@ def book_appointment(
         doctor_id=doctor_id,
         date=date,
         time=time or "",
-        duration_minutes=duration_minutes,
         disease=disease,
         status=status,
     )
+    if duration_minutes is not None:
+        visit.duration_minutes = duration_minutes
     if appointment_id is not None:
         visit.appointment_id = appointment_id
         return _insert(actor=actor, visit=visit)
@@ -140,6 +141,7 @@ def _settle_time(actor: User, visit: Appointment) -> Doctor:
         raise InvalidValue("There is no such doctor.", code="unknown", field="doctor_id")
     if actor.role == Role.PATIENT and visit.date < hours.today_of(doctor):
         raise InvalidValue("A patient books from today on.", field="date")
+    # Not given: the model has no default, since it depends on the doctor.
     if visit.duration_minutes is None:
         visit.duration_minutes = hours.slot_minutes(doctor, visit.date, visit.time)
     try:

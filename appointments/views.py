@@ -1,8 +1,8 @@
 """/appointments."""
 
-from rest_framework.request import Request
 from rest_framework.response import Response
 
+from accounts.authentication import AccountRequest
 from appointments import permissions, queries, services
 from appointments.serializers import AppointmentChanges, AppointmentIn, AppointmentOut, AppointmentQuery
 from healthcare.views import RoomViewSet
@@ -18,23 +18,23 @@ class AppointmentViewSet(RoomViewSet):
     answer = AppointmentOut
     parameters = {"list": AppointmentQuery}
 
-    def list(self, request: Request) -> Response:
+    def list(self, request: AccountRequest) -> Response:
         return self.page(queries.matching(request.user, **AppointmentQuery.parse_query(request)))
 
-    def create(self, request: Request) -> Response:
+    def create(self, request: AccountRequest) -> Response:
         visit = services.book_appointment(actor=request.user, **AppointmentIn.parse(request))
         return Response(AppointmentOut.of(visit), status=201)
 
-    def retrieve(self, request: Request, appointment_id: str) -> Response:
+    def retrieve(self, request: AccountRequest, appointment_id: str) -> Response:
         return Response(AppointmentOut.of(queries.get_visible(request.user, appointment_id)))
 
-    def partial_update(self, request: Request, appointment_id: str) -> Response:
+    def partial_update(self, request: AccountRequest, appointment_id: str) -> Response:
         queries.get_visible(request.user, appointment_id)
         changes = AppointmentChanges.parse(request)
         return Response(
             AppointmentOut.of(services.change_appointment(actor=request.user, appointment_id=appointment_id, **changes))
         )
 
-    def destroy(self, request: Request, appointment_id: str) -> Response:
+    def destroy(self, request: AccountRequest, appointment_id: str) -> Response:
         services.delete_appointment(actor=request.user, appointment_id=appointment_id)
         return Response(status=204)

@@ -29,6 +29,7 @@ class Bill(models.Model):
         indexes = [
             models.Index(fields=["patient_id", "id"], name="bill_patient"),
             models.Index(fields=["appointment_id", "id"], name="bill_appointment"),
+            models.Index(fields=["disease", "id"], name="bill_disease"),
             models.Index(fields=["status", "id"], name="bill_status"),
         ]
         constraints = [

@@ -77,6 +77,9 @@ class Doctor(models.Model):
             models.Index(fields=["name", "doctor_id"], name="doctor_name"),
             models.Index(fields=["specialty_key", "name", "doctor_id"], name="doctor_specialty"),
             models.Index(fields=["accepting_patients", "name", "doctor_id"], name="doctor_accepting"),
+            models.Index(
+                fields=["specialty_key", "accepting_patients", "name", "doctor_id"], name="doctor_specialty_accepting"
+            ),
             TextIndex(fields=["name"], name="doctor_name_text"),
         ]
         constraints = [

@@ -30,6 +30,7 @@ class HospitalAdminSite(admin.AdminSite):
     site_header = _("Smart Healthcare")
     site_title = _("Smart Healthcare")
     index_title = _("Records")
+    site_url = "/api"
     empty_value_display = "–"
 
     def __init__(self, name: str = "admin") -> None:
@@ -43,7 +44,7 @@ class CappedPaginator(Paginator):
 
     @cached_property
     def count(self) -> int:
-        return self.object_list[: COUNT_LIMIT + 1].count()  # type: ignore[union-attr]
+        return self.object_list[: COUNT_LIMIT + 1].count()  # type: ignore[attr-defined]
 
 
 class LinesField(forms.CharField):
@@ -108,7 +109,7 @@ class RoomAdmin(admin.ModelAdmin):
     which rows the account may see (`visible_to`).
     """
 
-    form: ClassVar[type[RoomForm]]
+    form: type[RoomForm]
     paginator = CappedPaginator
     show_full_result_count = False
     show_facets = admin.ShowFacets.NEVER

@@ -156,16 +156,17 @@ def problem_response(error: Exception, context: dict[str, Any]) -> Response:
         status = known.status_code
         if isinstance(known, drf.ValidationError):
             errors = [
-                {"pointer": pointer, "code": item.code, "detail": str(item)} for pointer, item in pointers(known.detail)
+                {"pointer": pointer, "code": str(item.code), "detail": str(item)}
+                for pointer, item in pointers(known.detail)
             ]
             body = problem(status, "The request is not valid.", errors)
         else:
             detail = str(known.detail)
             body = problem(status, detail, [{"pointer": "", "code": str(known.get_codes()), "detail": detail}])
-        if getattr(known, "auth_header", None):
-            headers["WWW-Authenticate"] = known.auth_header
-        if getattr(known, "wait", None):
-            headers["Retry-After"] = str(int(known.wait))
+        if auth_header := getattr(known, "auth_header", None):
+            headers["WWW-Authenticate"] = auth_header
+        if wait_seconds := getattr(known, "wait", None):
+            headers["Retry-After"] = str(int(wait_seconds))
     if status >= HTTPStatus.INTERNAL_SERVER_ERROR:
         signals.got_request_exception.send(sender=None, request=getattr(request, "_request", request))
         # The class and the place, not the message: a database error may quote a person's data.

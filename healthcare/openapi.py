@@ -1,6 +1,6 @@
 """The OpenAPI document, made from what the views declare (`RoomViewSet`)."""
 
-from typing import Any
+from typing import Any, Literal
 
 from drf_spectacular.extensions import OpenApiSerializerFieldExtension
 from drf_spectacular.openapi import AutoSchema
@@ -25,7 +25,8 @@ class Problem(serializers.Serializer):
     title = serializers.CharField()
     status = serializers.IntegerField()
     detail = serializers.CharField()
-    errors = FieldProblem(many=True)
+    # The serializer's own `errors` is read only when it validates, which this one never does.
+    errors = FieldProblem(many=True)  # type: ignore[assignment]
 
 
 class MoneyFieldSchema(OpenApiSerializerFieldExtension):
@@ -59,6 +60,8 @@ class WallTimeFieldSchema(OpenApiSerializerFieldExtension):
 class RoomSchema(AutoSchema):
     """Bodies, answers, parameters and errors of an action, as the view declares them."""
 
+    view: Any
+
     def _action(self) -> str:
         return getattr(self.view, "action", "") or ""
 
@@ -91,7 +94,7 @@ class RoomSchema(AutoSchema):
             return []
         return super().get_auth()
 
-    def _get_response_bodies(self, direction: str = "response") -> dict[str, Any]:
+    def _get_response_bodies(self, direction: Literal["request", "response"] = "response") -> dict[str, Any]:
         bodies = super()._get_response_bodies(direction)
         if direction != "response":
             return bodies

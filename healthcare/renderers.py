@@ -5,7 +5,7 @@ from typing import Any
 import orjson
 from rest_framework.exceptions import ValidationError
 from rest_framework.negotiation import DefaultContentNegotiation
-from rest_framework.renderers import BaseRenderer
+from rest_framework.renderers import BaseRenderer, BrowsableAPIRenderer
 from rest_framework.request import Request
 
 
@@ -21,6 +21,13 @@ class JSONRenderer(BaseRenderer):
             return b""
         indented = "indent=" in (accepted_media_type or "") or isinstance((renderer_context or {}).get("indent"), int)
         return orjson.dumps(data, default=str, option=orjson.OPT_INDENT_2 if indented else 0)
+
+
+class BrowsableRenderer(BrowsableAPIRenderer):
+    """DRF's pages for a browser. The filters are in the documentation, not in a form: views have no queryset."""
+
+    def get_filter_form(self, data: Any, view: Any, request: Request) -> None:
+        return None
 
 
 class ContentNegotiation(DefaultContentNegotiation):

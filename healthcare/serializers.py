@@ -279,7 +279,7 @@ class QuerySerializer(StrictSerializer):
         own = {name: value for name, value in given.items() if name not in read_elsewhere}
         form = cls(data=own, context={"request": request})
         form.is_valid(raise_exception=True)
-        return {name: form.validated_data.get(name) for name in form.fields}
+        return {str(name): form.validated_data.get(name) for name in form.fields}
 
 
 class PeriodQuery(QuerySerializer):

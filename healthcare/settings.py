@@ -178,13 +178,15 @@ LOGIN_URL = "rest_framework:login"
 LOGIN_REDIRECT_URL = "/api"
 LOGOUT_REDIRECT_URL = "/api"
 
+ACCESS_TOKEN_LIFETIME = timedelta(seconds=env.int("JWT_ACCESS_TOKEN_EXPIRES", default=900))
+REFRESH_TOKEN_LIFETIME = timedelta(days=14)
 SIMPLE_JWT = {
     "ALGORITHM": "HS256",
     "SIGNING_KEY": JWT_SECRET_KEY,
     "ISSUER": "smart-healthcare",
     "AUDIENCE": "smart-healthcare-api",
-    "ACCESS_TOKEN_LIFETIME": timedelta(seconds=env.int("JWT_ACCESS_TOKEN_EXPIRES", default=900)),
-    "REFRESH_TOKEN_LIFETIME": timedelta(days=14),
+    "ACCESS_TOKEN_LIFETIME": ACCESS_TOKEN_LIFETIME,
+    "REFRESH_TOKEN_LIFETIME": REFRESH_TOKEN_LIFETIME,
 }
 
 # --- API ------------------------------------------------------------------------------------------------------------
@@ -198,7 +200,7 @@ REST_FRAMEWORK = {
     "DEFAULT_PARSER_CLASSES": ["healthcare.parsers.StrictJSONParser"],
     "DEFAULT_RENDERER_CLASSES": [
         "healthcare.renderers.JSONRenderer",
-        "rest_framework.renderers.BrowsableAPIRenderer",
+        "healthcare.renderers.BrowsableRenderer",
     ],
     "DEFAULT_CONTENT_NEGOTIATION_CLASS": "healthcare.renderers.ContentNegotiation",
     "DEFAULT_SCHEMA_CLASS": "healthcare.openapi.RoomSchema",

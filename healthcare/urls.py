@@ -2,6 +2,7 @@
 
 from django.contrib import admin
 from django.urls import include, path, re_path
+from django.views.generic import RedirectView
 from drf_spectacular.views import SpectacularAPIView, SpectacularRedocView, SpectacularSwaggerView
 
 from healthcare.views import ApiRoot, unknown_path
@@ -16,6 +17,7 @@ api = [
 ]
 
 urlpatterns = [
+    path("", RedirectView.as_view(url="/api"), name="home"),
     path("api", ApiRoot.as_view({"get": "list"}), name="api-root"),
     path("api/", include(api)),
     re_path(r"^api/", unknown_path),

@@ -35,7 +35,7 @@ class RoomViewSet(viewsets.GenericViewSet):
     #: Action → the serializer of its query string.
     parameters: ClassVar[Mapping[str, type[QuerySerializer]]] = {}
 
-    pagination_class = KeysetPagination
+    pagination_class: type[KeysetPagination] | None = KeysetPagination
     schema = RoomSchema()
     http_method_names = ["get", "head", "post", "patch", "delete"]
 

@@ -48,7 +48,7 @@ def create_patient(*, actor: User, patient_id: str | None = None, **fields: Any)
 
     Raises: InvalidValue, DuplicatePatient.
     """
-    fields = _with_birth_date(fields, known=None)
+    fields = with_birth_date(fields, known=None)
     _check_account(fields.get("user_id"))
     if patient_id is not None:
         return _insert(Patient(patient_id=patient_id, **fields))
@@ -66,7 +66,7 @@ def register_patient(*, email: str, password: str, name: str, **fields: Any) -> 
     The account's transaction stays open around the record's, so that neither is there without the other; only a crash
     between the two commits leaves a record without an account, and the e-mail free to register again.
     """
-    fields = _with_birth_date(fields, known=None)
+    fields = with_birth_date(fields, known=None)
     with transaction.atomic(using="default"):
         user = account_services.create_account(actor=None, email=email, password=password, role=Role.PATIENT, name=name)
         create_patient(actor=user, name=name, email=user.email, user_id=user.pk, **fields)
@@ -83,7 +83,7 @@ def update_patient(*, actor: User, patient_id: str, **changes: Any) -> Patient:
 @clinical_transaction
 def _apply(*, actor: User, patient_id: str, changes: dict[str, Any]) -> Patient:
     patient = queries.get_visible(actor, patient_id)
-    changes = _with_birth_date(changes, known=patient.birth_date)
+    changes = with_birth_date(changes, known=patient.birth_date)
     for name, value in changes.items():
         setattr(patient, name, value)
     patient.clean_fields()
@@ -122,7 +122,7 @@ def _check_account(user_id: int | None) -> None:
         raise InvalidValue("There is no patient account with this number.", code="unknown", field="user_id")
 
 
-def _with_birth_date(fields: dict[str, Any], *, known: date | None) -> dict[str, Any]:
+def with_birth_date(fields: dict[str, Any], *, known: date | None) -> dict[str, Any]:
     """`age` turned into what is stored: a birth date, estimated when nothing better is known.
 
     Raises: InvalidValue for a birth date in the future or too long ago, and for an age that disagrees with it.

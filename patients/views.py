@@ -3,6 +3,7 @@
 from rest_framework.request import Request
 from rest_framework.response import Response
 
+from accounts.authentication import AccountRequest
 from accounts.serializers import MeOut
 from accounts.views import me
 from healthcare.views import RoomViewSet
@@ -20,22 +21,22 @@ class PatientViewSet(RoomViewSet):
     answer = PatientOut
     parameters = {"list": PatientQuery}
 
-    def list(self, request: Request) -> Response:
+    def list(self, request: AccountRequest) -> Response:
         return self.page(queries.matching(request.user, **PatientQuery.parse_query(request)))
 
-    def create(self, request: Request) -> Response:
+    def create(self, request: AccountRequest) -> Response:
         patient = services.create_patient(actor=request.user, **PatientIn.parse(request))
         return Response(PatientOut.of(patient), status=201)
 
-    def retrieve(self, request: Request, patient_id: str) -> Response:
+    def retrieve(self, request: AccountRequest, patient_id: str) -> Response:
         return Response(PatientOut.of(queries.get_visible(request.user, patient_id)))
 
-    def partial_update(self, request: Request, patient_id: str) -> Response:
+    def partial_update(self, request: AccountRequest, patient_id: str) -> Response:
         queries.get_visible(request.user, patient_id)
         patient = services.update_patient(actor=request.user, patient_id=patient_id, **PatientChanges.parse(request))
         return Response(PatientOut.of(patient))
 
-    def destroy(self, request: Request, patient_id: str) -> Response:
+    def destroy(self, request: AccountRequest, patient_id: str) -> Response:
         services.delete_patient(actor=request.user, patient_id=patient_id)
         return Response(status=204)
 

@@ -2,7 +2,7 @@
 
     cadence   Daily | Three times a day | Every 8 hours | Every 4-6 hours | BID | Q8H | Every Monday
     moment    At bedtime | With meals | Before breakfast | HS | AC
-    single    Once | Immediately | STAT
+    single    Once | Immediately | STAT | As directed
 
 A frequency is one of these, or a cadence with a moment ("Twice daily with meals", "TID AC"). "As needed"
 stands alone or ends a cadence or a moment. Capitals, repeated spaces and the points of "b.i.d." do not
@@ -80,6 +80,8 @@ _MOMENTS = (
 _SINGLES = (
     ("Once", "one time", "one time only", "once only", "single dose"),
     ("Immediately", "STAT", "now", "IMD"),
+    # For records that come from elsewhere without a sig (`import_synthea`): how often was said, but not to us.
+    ("As directed",),
 )
 _AS_NEEDED = ("As needed", "as required", "when needed", "when required", "if needed", "if required", "PRN")
 

@@ -17,7 +17,8 @@ from healthcare.serializers import (
 from prescriptions.dosage import parse_dosage
 from prescriptions.frequency import parse_frequency
 
-MAX_DURATION_DAYS = 3650
+#: A lifetime: people take some drugs for decades.
+MAX_DURATION_DAYS = 36_500
 
 
 class _PrescriptionFields(StrictSerializer):

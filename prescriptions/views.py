@@ -1,8 +1,8 @@
 """/prescriptions."""
 
-from rest_framework.request import Request
 from rest_framework.response import Response
 
+from accounts.authentication import AccountRequest
 from healthcare.views import RoomViewSet
 from prescriptions import permissions, queries, services
 from prescriptions.serializers import PrescriptionChanges, PrescriptionIn, PrescriptionOut, PrescriptionQuery
@@ -18,17 +18,17 @@ class PrescriptionViewSet(RoomViewSet):
     answer = PrescriptionOut
     parameters = {"list": PrescriptionQuery}
 
-    def list(self, request: Request) -> Response:
+    def list(self, request: AccountRequest) -> Response:
         return self.page(queries.matching(request.user, **PrescriptionQuery.parse_query(request)))
 
-    def create(self, request: Request) -> Response:
+    def create(self, request: AccountRequest) -> Response:
         prescription = services.issue_prescription(actor=request.user, **PrescriptionIn.parse(request))
         return Response(PrescriptionOut.of(prescription), status=201)
 
-    def retrieve(self, request: Request, prescription_id: str) -> Response:
+    def retrieve(self, request: AccountRequest, prescription_id: str) -> Response:
         return Response(PrescriptionOut.of(queries.get_visible(request.user, prescription_id)))
 
-    def partial_update(self, request: Request, prescription_id: str) -> Response:
+    def partial_update(self, request: AccountRequest, prescription_id: str) -> Response:
         queries.get_changeable(request.user, prescription_id)
         changes = PrescriptionChanges.parse(request)
         return Response(
@@ -37,6 +37,6 @@ class PrescriptionViewSet(RoomViewSet):
             )
         )
 
-    def destroy(self, request: Request, prescription_id: str) -> Response:
+    def destroy(self, request: AccountRequest, prescription_id: str) -> Response:
         services.delete_prescription(actor=request.user, prescription_id=prescription_id)
         return Response(status=204)

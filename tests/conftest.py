@@ -15,13 +15,6 @@ from rest_framework.test import APIClient
 from tests.people import People
 
 
-@pytest.fixture(scope="session", autouse=True)
-def fast_passwords() -> Iterator[None]:
-    """Hash passwords cheaply; the test of the real hasher names it (tests.accounts)."""
-    with override_settings(PASSWORD_HASHERS=["django.contrib.auth.hashers.MD5PasswordHasher"]):
-        yield
-
-
 @pytest.fixture(scope="session")
 def django_db_setup(django_test_environment: None, django_db_blocker: DjangoDbBlocker) -> Iterator[None]:
     """Make and migrate both test databases, and connect to MongoDB.

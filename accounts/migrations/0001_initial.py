@@ -54,6 +54,10 @@ class Migration(migrations.Migration):
             model_name='user',
             index=models.Index(fields=['role', 'id'], name='account_role'),
         ),
+        migrations.AddIndex(
+            model_name='user',
+            index=models.Index(fields=['is_active', 'id'], name='account_active'),
+        ),
         migrations.AddConstraint(
             model_name='user',
             constraint=models.CheckConstraint(condition=models.Q(('role__in', ['patient', 'doctor', 'staff', 'admin'])), name='account_role_is_known'),

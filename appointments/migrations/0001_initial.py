@@ -30,7 +30,7 @@ class Migration(migrations.Migration):
                 'verbose_name': 'appointment',
                 'verbose_name_plural': 'appointments',
                 'db_table': 'appointments',
-                'indexes': [models.Index(fields=['doctor_id', 'date', 'time', 'appointment_id', 'status'], name='appointment_doctor'), models.Index(fields=['patient_id', 'date', 'time', 'appointment_id', 'status'], name='appointment_patient'), models.Index(fields=['date', 'time', 'appointment_id', 'status'], name='appointment_date'), models.Index(fields=['status', 'date', 'time', 'appointment_id'], name='appointment_status')],
+                'indexes': [models.Index(fields=['doctor_id', 'date', 'time', 'appointment_id', 'status'], name='appointment_doctor'), models.Index(fields=['patient_id', 'date', 'time', 'appointment_id', 'status'], name='appointment_patient'), models.Index(fields=['doctor_id', 'status', 'date', 'time', 'appointment_id'], name='appointment_doctor_status'), models.Index(fields=['patient_id', 'status', 'date', 'time', 'appointment_id'], name='appointment_patient_status'), models.Index(fields=['date', 'time', 'appointment_id'], name='appointment_date'), models.Index(fields=['status', 'date', 'time', 'appointment_id'], name='appointment_status')],
             },
         ),
     ]

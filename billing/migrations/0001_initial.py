@@ -28,7 +28,7 @@ class Migration(migrations.Migration):
                 'verbose_name': 'bill',
                 'verbose_name_plural': 'bills',
                 'db_table': 'billing',
-                'indexes': [models.Index(fields=['patient_id', 'id'], name='bill_patient'), models.Index(fields=['appointment_id', 'id'], name='bill_appointment'), models.Index(fields=['status', 'id'], name='bill_status')],
+                'indexes': [models.Index(fields=['patient_id', 'id'], name='bill_patient'), models.Index(fields=['appointment_id', 'id'], name='bill_appointment'), models.Index(fields=['disease', 'id'], name='bill_disease'), models.Index(fields=['status', 'id'], name='bill_status')],
                 'constraints': [models.CheckConstraint(condition=models.Q(('total_cost__gte', 0)), name='bill_cost_is_not_negative'), models.CheckConstraint(condition=models.Q(('status__in', ['open', 'paid', 'void'])), name='bill_status_is_known')],
             },
         ),

@@ -59,7 +59,7 @@ class Migration(migrations.Migration):
                 'verbose_name': 'doctor',
                 'verbose_name_plural': 'doctors',
                 'db_table': 'doctors',
-                'indexes': [models.Index(fields=['name', 'doctor_id'], name='doctor_name'), models.Index(fields=['specialty_key', 'name', 'doctor_id'], name='doctor_specialty'), models.Index(fields=['accepting_patients', 'name', 'doctor_id'], name='doctor_accepting'), healthcare.mongodb.indexes.TextIndex(default_language='none', fields=['name'], name='doctor_name_text')],
+                'indexes': [models.Index(fields=['name', 'doctor_id'], name='doctor_name'), models.Index(fields=['specialty_key', 'name', 'doctor_id'], name='doctor_specialty'), models.Index(fields=['accepting_patients', 'name', 'doctor_id'], name='doctor_accepting'), models.Index(fields=['specialty_key', 'accepting_patients', 'name', 'doctor_id'], name='doctor_specialty_accepting'), healthcare.mongodb.indexes.TextIndex(default_language='none', fields=['name'], name='doctor_name_text')],
                 'constraints': [models.UniqueConstraint(condition=models.Q(('user_id__gt', 0)), fields=('user_id',), name='doctor_user')],
             },
         ),

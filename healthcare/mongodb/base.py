@@ -38,6 +38,15 @@ class DatabaseWrapper(base.DatabaseWrapper):
     introspection_class = DatabaseIntrospection
     ops_class = DatabaseOperations
 
+    # The stock engine adds `{$exists: true}` and `{$ne: null}` to both, so that null is not less than a value. In the
+    # query language it never is: comparisons are among values of one type. And an index cannot answer the two,
+    # so that the pages of a list that goes down fetched every document with the date at which a page begins.
+    mongo_operators = {
+        **base.DatabaseWrapper.mongo_operators,
+        "lt": lambda field, value: {field: {"$lt": value}},
+        "lte": lambda field, value: {field: {"$lte": value}},
+    }
+
     # The clients of this process by alias, and the aliases whose servers were seen to be a replica set.
     _connection_pools: dict[str, MongoClient] = {}
     _replicated: set[str] = set()

@@ -43,20 +43,12 @@ class MongoQuery(query.MongoQuery):
         return stages
 
     def _sorts_before_projecting(self) -> bool:
-        """Whether the sort gives the same order before `$project`: by stored fields that it hands on
-        unchanged.
+        """Whether the order is the same before `$project`: by fields that it hands on as they are.
 
-        Groups, unions, joins and subqueries make or multiply documents: they keep the stock order of stages.
+        The computed keys of expressions and of `nulls_last` come into being in `$project` or behind it.
         """
-        return bool(
-            self.ordering
-            and self.project_fields
-            and not self.aggregation_pipeline
-            and not self.combinator_pipeline
-            and not self.lookup_pipeline
-            and not self.subqueries
-            and all(self.project_fields.get(column) == 1 for column in self.ordering)
-        )
+        projected = self.project_fields
+        return bool(projected and self.ordering) and all(projected.get(key) == 1 for key in self.ordering)
 
 
 class SQLCompiler(compiler.SQLCompiler):

@@ -22,7 +22,6 @@ import pymongo
 from bson.codec_options import CodecOptions, TypeCodec, TypeEncoder, TypeRegistry
 from bson.decimal128 import Decimal128
 from django.db import DatabaseError, IntegrityError, connections, models
-from pymongo import _csot
 from pymongo.client_session import ClientSession
 from pymongo.collection import Collection as DriverCollection
 from pymongo.errors import BulkWriteError, DuplicateKeyError, ExecutionTimeout, NetworkTimeout, PyMongoError
@@ -60,7 +59,7 @@ class _DecimalCodec(TypeCodec):
         """The same as `value.to_decimal()`, which builds a tuple of digits: 3.3 µs against 0.5."""
         bits = int.from_bytes(value.bid, "little")
         coefficient = bits & _COEFFICIENT
-        # Negative ones, what is no number and more than 28 digits (scaleb's precision) are left to the driver.
+        # Negative ones, what is no number and more than 28 digits (scaleb's limit) are left to the driver.
         if bits >> 125 < 3 and coefficient < _EXACT_IN_DEFAULT_CONTEXT:
             return Decimal(coefficient).scaleb((bits >> 113) - _EXPONENT_BIAS)
         return value.to_decimal()
@@ -237,11 +236,9 @@ class Collection:
         documents = connection.get_collection(self.name, codec_options=CODEC)
         try:
             yield documents, connection.session
+        except ExecutionTimeout as error:
+            raise self._timed_out() from error
         except PyMongoError as error:
-            if isinstance(error, ExecutionTimeout) or (
-                isinstance(error, NetworkTimeout) and _csot.get_timeout() is not None
-            ):
-                raise QueryTimedOut(f"{self.name}: not done in time") from error
             raise (IntegrityError if _is_duplicate(error) else DatabaseError) from error
 
     @contextmanager
@@ -252,8 +249,16 @@ class Collection:
         server's answer, drops the connection and, in a transaction, looks like a lost network that is worth a
         retry.
         """
-        with pymongo.timeout(max_time_ms / 1000), self._opened() as opened:
-            yield opened
+        try:
+            with pymongo.timeout(max_time_ms / 1000), self._opened() as opened:
+                yield opened
+        except DatabaseError as error:
+            if isinstance(error.__cause__, NetworkTimeout):
+                raise self._timed_out() from error.__cause__
+            raise
+
+    def _timed_out(self) -> QueryTimedOut:
+        return QueryTimedOut(f"{self.name}: not done in time")
 
 
 def _is_duplicate(error: PyMongoError) -> bool:

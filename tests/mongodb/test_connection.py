@@ -5,6 +5,7 @@ import subprocess
 import sys
 import tempfile
 import threading
+import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -179,9 +180,20 @@ def test_reads_and_transactions_stay_on_the_primary(
     assert Tally.objects.get().total == 2
 
 
-def test_threads_that_connect_at_once_share_one_client(connect: Connect) -> None:
+def test_threads_that_connect_at_once_share_one_client(
+    connect: Connect, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The stock engine makes one for each of them and leaves all but one running unused."""
     first = connect(usual_uri())
     first._connection_pools.pop(first.alias).close()
+    made = []
+
+    def make_slowly(*args: Any, **kwargs: Any) -> pymongo.MongoClient:
+        time.sleep(0.05)
+        made.append(pymongo.MongoClient(*args, **kwargs))
+        return made[-1]
+
+    monkeypatch.setattr("django_mongodb_backend.base.MongoClient", make_slowly)
     clients = []
     together = threading.Barrier(8)
 
@@ -196,8 +208,8 @@ def test_threads_that_connect_at_once_share_one_client(connect: Connect) -> None
         thread.start()
     for thread in threads:
         thread.join()
-    assert len(clients) == 8
-    assert len({id(client) for client in clients}) == 1
+    assert clients == made * 8
+    assert len(made) == 1
 
 
 @pytest.mark.filterwarnings("ignore:.*use of fork.*:DeprecationWarning")

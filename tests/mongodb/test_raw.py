@@ -168,6 +168,14 @@ def test_time_limit_of_the_server_is_recognised(
         OPERATIONS[operation](tallies)
 
 
+def test_write_whose_answer_does_not_come_in_time_is_recognised(
+    tallies: Collection, fail_command: Any
+) -> None:
+    """The server holds the command longer than its limit lets the driver wait."""
+    with fail_command("update", blockConnection=True, blockTimeMS=500), pytest.raises(QueryTimedOut):
+        tallies.update_one({"_id": "A"}, {"$inc": {"total": 1}}, max_time_ms=100)
+
+
 def test_transaction_that_ran_out_of_time_is_undone_and_not_tried_again(
     tallies: Collection, fail_command: Any, stored: Callable[[type], Any]
 ) -> None:

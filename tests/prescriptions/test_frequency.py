@@ -61,6 +61,7 @@ LATIN = [
     "QPM",
     "PRN",
     "STAT",
+    "As directed",
     "BIW",
     "TIW",
     "Q1H",
@@ -250,7 +251,8 @@ REFUSED = {
         "Twice daily for 7 days",
         "As needed for pain",
         "daily until better",
-        "as directed",
+        "as directed by the doctor",
+        "Daily as directed",
     ],
     "injection": [
         "Daily; DROP TABLE",

@@ -24,9 +24,9 @@ START_SECONDS = 60
 
 class Command(BaseCommand):
     help = (
-        "Sets up and serves: starts the embedded servers when MONGODB_URI or DATABASE_URL is not set, migrates, seeds an "
-        "empty system with demo data, starts the development server (or, with --production, gunicorn) and prints the "
-        "URL and the logins."
+        "Sets up and serves: starts the embedded servers when MONGODB_URI or DATABASE_URL is not set, migrates, seeds"
+        " an empty system with demo data, starts the development server (or, with --production, gunicorn) and prints"
+        " the URL and the logins."
     )
     # The checks of a database tag would need the servers that this command starts.
     requires_system_checks = []
@@ -55,9 +55,8 @@ class Command(BaseCommand):
             try:
                 probe.bind((HOST, port))
             except OSError as error:
-                raise CommandError(
-                    f"Port {port} cannot be used ({error.strerror}): name another, PORT=8001."
-                ) from error
+                message = f"Port {port} cannot be used ({error.strerror}): name another, PORT=8001."
+                raise CommandError(message) from error
 
     def _start_servers(self) -> None:
         if not (settings.EMBEDDED_MONGODB or settings.EMBEDDED_POSTGRESQL):

@@ -1,0 +1,190 @@
+"""Where a run is stored, and how what is there is counted and emptied.
+
+MongoDB: `insert_many` of a block's documents through the raw door, which waits for a majority. That wait costs little
+(a block is one command for each collection, and the other process works meanwhile), so there is no weaker write concern
+to make good for at the end. The indexes stay as the migrations made them, whatever happens. PostgreSQL: COPY.
+"""
+
+from collections.abc import Callable, Iterator, Sequence
+from itertools import islice
+from typing import Any, NamedTuple, TypeVar
+
+from django.apps import apps
+from django.core.management.color import no_style
+from django.db import connections, models, router, transaction
+
+from appointments.models import Appointment
+from appointments.services import KEY_PREFIX as APPOINTMENT_PREFIX
+from billing.models import Bill
+from doctors.models import Doctor
+from healthcare.management.seeding import keys, records, staff
+from healthcare.management.seeding.plan import Plan
+from healthcare.mongodb import raw
+from healthcare.routers import CLINICAL, DEFAULT
+from patients.models import Patient
+from prescriptions.models import Prescription
+
+T = TypeVar("T")
+
+#: The rooms whose collections and tables a run fills, or which keep what follows from them.
+ROOMS = ("patients", "doctors", "appointments", "prescriptions", "billing", "reports")
+KINDS: dict[str, type[models.Model]] = {
+    "patients": Patient,
+    "doctors": Doctor,
+    "appointments": Appointment,
+    "prescriptions": Prescription,
+    "bills": Bill,
+}
+MAX_TIME_MS = 120_000
+DOCTORS_AT_ONCE = 1_000
+DELETED_AT_ONCE = 20_000
+KEYS_PROBED = 200
+
+_BILL_COLUMNS = records.Bill._fields
+
+
+class Written(NamedTuple):
+    """How much of a run was stored."""
+
+    patients: int = 0
+    doctors: int = 0
+    appointments: int = 0
+    prescriptions: int = 0
+    visit_bills: int = 0
+    other_bills: int = 0
+
+    def plus(self, other: "Written") -> "Written":
+        return Written(*(mine + more for mine, more in zip(self, other, strict=True)))
+
+
+# --- What is there
+
+
+def is_empty() -> bool:
+    """Whether there is no patient, doctor, appointment, prescription and bill at all."""
+    clinical = (Patient, Doctor, Appointment, Prescription)
+    return not any(raw.collection(model).find_one({}, projection=["_id"]) for model in clinical) and not (
+        Bill.objects.exists()
+    )
+
+
+def counts() -> dict[str, int]:
+    return {name: model._default_manager.using(_database(model)).count() for name, model in KINDS.items()}
+
+
+def has_keys_of(plan: Plan) -> bool:
+    """Whether one of the first keys of the run is taken."""
+    first = keys.offset(plan.seed, plan.run, "appointments")
+    wanted = {
+        Patient: [records.patient_id(plan, number) for number in range(KEYS_PROBED)],
+        Doctor: [staff.doctor_id(plan, number) for number in range(KEYS_PROBED)],
+        Appointment: [keys.key(APPOINTMENT_PREFIX, first + number) for number in range(KEYS_PROBED)],
+    }
+    return any(raw.collection(model).find_one({"_id": {"$in": found}}) for model, found in wanted.items())
+
+
+# --- Storing
+
+
+def write_doctors(plan: Plan) -> Written:
+    documents = (staff.doctor(plan, number).document(plan) for number in range(plan.sizes.doctors))
+    for some in _in_parts(documents, DOCTORS_AT_ONCE):
+        _insert(Doctor, some)
+    return Written(doctors=plan.sizes.doctors)
+
+
+def write_block(plan: Plan, number: int) -> Written:
+    made = records.make_block(plan, number)
+    _insert(Appointment, made.appointments)
+    _insert(Prescription, made.prescriptions)
+    _insert(Patient, made.patients)
+    _copy(made.bills)
+    of_visits = sum(bill.appointment_id is not None for bill in made.bills)
+    return Written(
+        patients=len(made.patients),
+        appointments=len(made.appointments),
+        prescriptions=len(made.prescriptions),
+        visit_bills=of_visits,
+        other_bills=len(made.bills) - of_visits,
+    )
+
+
+def _insert(model: type[models.Model], documents: list[raw.Document]) -> None:
+    if documents:
+        raw.collection(model).insert_many(documents, max_time_ms=MAX_TIME_MS)
+
+
+def _copy(bills: Sequence[records.Bill]) -> None:
+    connection = connections[_database(Bill)]
+    if connection.vendor != "postgresql":
+        made = [Bill(**bill._asdict()) for bill in bills]
+        Bill.objects.bulk_create(made, batch_size=500)
+        return
+    statement = f"COPY {connection.ops.quote_name(Bill._meta.db_table)} ({', '.join(_BILL_COLUMNS)}) FROM STDIN"
+    with connection.cursor() as cursor, cursor.copy(statement) as copy:
+        for bill in bills:
+            copy.write_row(bill)
+
+
+def reserve_bill_numbers(count: int) -> int:
+    """Keep `count` numbers for a run and return the first: bills made meanwhile get numbers after them.
+
+    The bill of a visit has the number of the visit, so that it does not depend on which process is faster.
+    """
+    connection = connections[_database(Bill)]
+    with transaction.atomic(using=connection.alias):
+        highest = Bill.objects.aggregate(highest=models.Max("id"))["highest"] or 0
+        if connection.vendor == "postgresql" and count:
+            with connection.cursor() as cursor:
+                cursor.execute("SELECT pg_get_serial_sequence(%s, 'id')", [Bill._meta.db_table])
+                sequence = cursor.fetchone()[0]
+                cursor.execute(f"SELECT CASE WHEN is_called THEN last_value ELSE 0 END FROM {sequence}")  # noqa: S608
+                highest = max(highest, cursor.fetchone()[0])
+                cursor.execute("SELECT setval(%s, %s)", [sequence, highest + count])
+    return highest + 1
+
+
+# --- Emptying
+
+
+def flush(report: Callable[[str], None]) -> None:
+    """Empty the rooms' tables and collections; accounts and what is not the rooms' stays.
+
+    Deletes in parts and drops nothing: an interrupted flush leaves less data and every index.
+    """
+    found = [model for room in ROOMS for model in apps.get_app_config(room).get_models() if _is_stored(model)]
+    by_database: dict[str, list[type[models.Model]]] = {DEFAULT: [], CLINICAL: []}
+    for model in found:
+        by_database[_database(model)].append(model)
+    connection = connections[DEFAULT]
+    tables = [model._meta.db_table for model in by_database[DEFAULT]]
+    connection.ops.execute_sql_flush(connection.ops.sql_flush(no_style(), tables, reset_sequences=True))
+    for model in by_database[CLINICAL]:
+        _empty(raw.collection(model), report)
+
+
+def _empty(documents: raw.Collection, report: Callable[[str], None]) -> None:
+    deleted = 0
+    while True:
+        after = documents.aggregate(
+            [{"$sort": {"_id": 1}}, {"$skip": DELETED_AT_ONCE}, {"$limit": 1}, {"$project": {"_id": 1}}]
+        )
+        where: dict[str, Any] = {"_id": {"$lt": after[0]["_id"]}} if after else {}
+        deleted += documents.delete_many(where, max_time_ms=MAX_TIME_MS)
+        if not after:
+            break
+        report(f"{documents.name}: {deleted:,} deleted")
+
+
+def _is_stored(model: type[models.Model]) -> bool:
+    """Whether the model has a collection or table of its own; embedded ones have not."""
+    return router.allow_migrate_model(_database(model), model) and model._meta.managed
+
+
+def _database(model: type[models.Model]) -> str:
+    return router.db_for_write(model)
+
+
+def _in_parts(items: Iterator[T], size: int) -> Iterator[list[T]]:
+    while part := list(islice(items, size)):
+        yield part

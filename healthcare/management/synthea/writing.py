@@ -1,0 +1,269 @@
+"""Bulk writes that can be repeated: what is there already stays as it is.
+
+Each batch is one clinical transaction: the new documents and the charts that show them, or nothing. Bills follow in
+PostgreSQL; a run that dies between the two finds, the next time, completed visits without a bill, and bills them.
+
+Two runs at once write nothing twice. In MongoDB both insert the same `_id`, and one of the two transactions runs again
+and finds it. A bill has no key of its own making: a lock on the batch's turn (`pg_advisory_xact_lock`) puts one run's
+look for bills after the other's commit. SQLite has one writer anyway.
+"""
+
+from collections.abc import Collection, Iterable, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+from typing import Any
+
+from bson import ObjectId
+from django.db import DatabaseError, connections, models, transaction
+
+from accounts.models import Role, User
+from appointments import services as appointment_services
+from appointments.models import Appointment, Status
+from billing.models import Bill
+from doctors.models import Doctor
+from healthcare.exceptions import Refusal
+from healthcare.management.synthea.charts import Stages, chart_updates, newest_prescriptions, newest_visits
+from healthcare.management.synthea.files import Rejected
+from healthcare.mongodb import raw
+from healthcare.mongodb.transactions import clinical_transaction
+from healthcare.routers import DEFAULT
+from patients.models import Patient
+from prescriptions.models import Prescription
+
+#: Any number, as long as nobody else locks with it; the first digits of a SHA-256 of "import_synthea".
+BILLS_LOCK = 0x51A7_3EA0
+#: The longest that a scheduled visit lasts (healthcare.serializers.Minutes).
+LONGEST_VISIT = timedelta(minutes=720)
+#: A batch reads the visits of its patients, which may be many more than its own.
+MAX_TIME_MS = 30_000
+
+#: On whose behalf visits are booked: the operator at the shell, who has no account.
+OPERATOR = User(name="import_synthea", role=Role.ADMIN)
+
+
+class RecordVanished(DatabaseError):
+    """Somebody deleted a patient between two steps of a batch."""
+
+
+class Databases:
+    """Both databases. `add_…` return what was not there before."""
+
+    # --- What is there
+
+    def known(self, model: type[models.Model], keys: Collection[Any]) -> set[Any]:
+        """Which of the keys there are."""
+        if not keys:
+            return set()
+        found = raw.collection(model).find({"_id": {"$in": list(keys)}}, projection=["_id"])
+        return {document["_id"] for document in found}
+
+    def time_zones(self, doctor_ids: Collection[str]) -> dict[str, str]:
+        """The zone that each doctor's record has now; unknown ids are absent."""
+        found = raw.collection(Doctor).find({"_id": {"$in": list(doctor_ids)}}, projection=["time_zone"])
+        return {document["_id"]: document["time_zone"] for document in found}
+
+    def visits(self, appointment_ids: Collection[str]) -> dict[str, Appointment]:
+        """The visits by id, with what prescriptions and bills need to know of them; unknown ids are absent."""
+        found = raw.collection(Appointment).find(
+            {"_id": {"$in": list(appointment_ids)}}, projection=["patient_id", "doctor_id", "status"]
+        )
+        return {
+            document["_id"]: Appointment(
+                appointment_id=document["_id"],
+                patient_id=document["patient_id"],
+                doctor_id=document["doctor_id"],
+                status=document["status"],
+            )
+            for document in found
+        }
+
+    def billed(self, appointment_ids: Collection[str]) -> set[str]:
+        found = Bill.objects.filter(appointment_id__in=list(appointment_ids)).values_list("appointment_id", flat=True)
+        return {appointment_id for appointment_id in found if appointment_id}
+
+    # --- What is new
+
+    @clinical_transaction
+    def add_doctors(self, doctors: Sequence[Doctor]) -> set[str]:
+        return self._insert(Doctor, doctors)
+
+    @clinical_transaction
+    def add_patients(self, patients: Sequence[Patient]) -> set[str]:
+        return self._insert(Patient, patients)
+
+    @clinical_transaction
+    def add_visits(self, visits: Sequence[Appointment]) -> set[str]:
+        """Insert completed visits and bring the charts up to date. Raises: RecordVanished."""
+        new = self._insert(Appointment, visits)
+        self._chart("appointments", Appointment, newest_visits, _patients_of(visits, new))
+        return new
+
+    @clinical_transaction
+    def book(self, visit: Appointment) -> None:
+        """Add a scheduled visit as everybody does, and bring the chart up to date. Raises: Rejected."""
+        self._refuse_overlap(visit)
+        try:
+            appointment_services.book_appointment(
+                actor=OPERATOR,
+                appointment_id=visit.appointment_id,
+                patient_id=visit.patient_id,
+                doctor_id=visit.doctor_id,
+                date=visit.date,
+                time=visit.time,
+                duration_minutes=visit.duration_minutes,
+                disease=visit.disease,
+            )
+        except Refusal as refusal:
+            raise Rejected(refusal.detail) from refusal
+        self._chart("appointments", Appointment, newest_visits, {visit.patient_id})
+
+    @clinical_transaction
+    def add_prescriptions(self, prescriptions: Sequence[Prescription]) -> set[ObjectId]:
+        """Insert prescriptions and bring the charts up to date. Raises: RecordVanished."""
+        new = self._insert(Prescription, prescriptions)
+        self._chart("prescriptions", Prescription, newest_prescriptions, _patients_of(prescriptions, new))
+        return new
+
+    def add_bills(self, bills: Sequence[Bill]) -> set[str]:
+        """Bill the visits that have no bill yet; return their appointment_ids."""
+        with transaction.atomic(using=DEFAULT):
+            connection = connections[DEFAULT]
+            if connection.vendor == "postgresql":
+                with connection.cursor() as cursor:
+                    cursor.execute("SELECT pg_advisory_xact_lock(%s)", [BILLS_LOCK])
+            billed = self.billed(_appointments_of(bills))
+            new = [bill for bill in bills if bill.appointment_id not in billed]
+            Bill.objects.bulk_create(new)
+        return _appointments_of(new)
+
+    # --- Inside a transaction
+
+    def _insert(self, model: type[models.Model], items: Sequence[Any]) -> set[Any]:
+        there = self.known(model, {item.pk for item in items})
+        new = [item for item in items if item.pk not in there]
+        if new:
+            model._default_manager.bulk_create(new)
+        return {item.pk for item in new}
+
+    def _chart(self, field_name: str, model: type[models.Model], newest: Any, patient_ids: set[str]) -> None:
+        if not patient_ids:
+            return
+        stages: Stages = newest(patient_ids)
+        updates = chart_updates(field_name, raw.aggregate(model, stages, max_time_ms=MAX_TIME_MS))
+        updated = raw.collection(Patient).bulk_write(updates, is_ordered=False, max_time_ms=MAX_TIME_MS)
+        if updated.matched_count != len(patient_ids):
+            raise RecordVanished("A patient was deleted while their records were read. Run the import again.")
+
+    def _refuse_overlap(self, visit: Appointment) -> None:
+        """Raises: Rejected when a scheduled visit of the doctor or the patient takes up some of the same time."""
+        assert visit.starts_at is not None  # noqa: S101 - scheduled visits are timed
+        ends_at = visit.starts_at + timedelta(minutes=visit.duration_minutes)
+        for field_name in ("doctor_id", "patient_id"):
+            around = raw.collection(Appointment).find(
+                {
+                    field_name: getattr(visit, field_name),
+                    "date": {"$gte": visit.date - timedelta(days=2), "$lte": visit.date + timedelta(days=2)},
+                    "status": Status.SCHEDULED.value,
+                    "starts_at": {"$gt": visit.starts_at - LONGEST_VISIT, "$lt": ends_at},
+                },
+                projection=["starts_at", "duration_minutes"],
+            )
+            for other in around:
+                if other["starts_at"] + timedelta(minutes=other["duration_minutes"]) > visit.starts_at:
+                    raise Rejected(_overlap(field_name, other["_id"]))
+
+
+@dataclass
+class Rehearsal(Databases):
+    """Says what `Databases` would do, and writes nothing: what a run would have added is remembered here."""
+
+    added: dict[type[models.Model], set[Any]] = field(default_factory=dict)
+    zones: dict[str, str] = field(default_factory=dict)
+    added_visits: dict[str, tuple[str, str, str]] = field(default_factory=dict)
+    booked: dict[tuple[str, str], list[tuple[datetime, datetime, str]]] = field(default_factory=dict)
+
+    def known(self, model: type[models.Model], keys: Collection[Any]) -> set[Any]:
+        return super().known(model, keys) | (self.added.get(model, set()) & set(keys))
+
+    def time_zones(self, doctor_ids: Collection[str]) -> dict[str, str]:
+        planned = {doctor_id: self.zones[doctor_id] for doctor_id in doctor_ids if doctor_id in self.zones}
+        return planned | super().time_zones(doctor_ids)
+
+    def visits(self, appointment_ids: Collection[str]) -> dict[str, Appointment]:
+        planned = {}
+        for appointment_id in appointment_ids:
+            if appointment_id in self.added_visits:
+                patient_id, doctor_id, status = self.added_visits[appointment_id]
+                planned[appointment_id] = Appointment(
+                    appointment_id=appointment_id, patient_id=patient_id, doctor_id=doctor_id, status=status
+                )
+        return planned | super().visits(appointment_ids)
+
+    def add_doctors(self, doctors: Sequence[Doctor]) -> set[str]:
+        new = self._remember(Doctor, doctors)
+        self.zones |= {doctor.doctor_id: doctor.time_zone for doctor in doctors if doctor.doctor_id in new}
+        return new
+
+    def add_patients(self, patients: Sequence[Patient]) -> set[str]:
+        return self._remember(Patient, patients)
+
+    def add_visits(self, visits: Sequence[Appointment]) -> set[str]:
+        there = self.visits([visit.appointment_id for visit in visits])
+        new = [visit for visit in visits if visit.appointment_id not in there]
+        self._remember_visits(new)
+        return {visit.appointment_id for visit in new}
+
+    def book(self, visit: Appointment) -> None:
+        self._refuse_overlap(visit)
+        self._remember_visits([visit])
+        for interval in self._intervals(visit):
+            interval.append((*_interval(visit), visit.appointment_id))
+
+    def add_prescriptions(self, prescriptions: Sequence[Prescription]) -> set[ObjectId]:
+        # Nothing refers to prescriptions, and no two rows have the same id.
+        return {item.pk for item in prescriptions} - self.known(Prescription, {item.pk for item in prescriptions})
+
+    def add_bills(self, bills: Sequence[Bill]) -> set[str]:
+        asked = _appointments_of(bills)
+        return asked - self.billed(asked)
+
+    def _remember(self, model: type[models.Model], items: Sequence[Any]) -> set[Any]:
+        new = {item.pk for item in items} - self.known(model, {item.pk for item in items})
+        self.added.setdefault(model, set()).update(new)
+        return new
+
+    def _remember_visits(self, visits: Iterable[Appointment]) -> None:
+        for visit in visits:
+            self.added_visits[visit.appointment_id] = (visit.patient_id, visit.doctor_id, visit.status)
+
+    def _refuse_overlap(self, visit: Appointment) -> None:
+        super()._refuse_overlap(visit)
+        starts_at, ends_at = _interval(visit)
+        for field_name, intervals in zip(("doctor_id", "patient_id"), self._intervals(visit), strict=True):
+            for other_starts_at, other_ends_at, other in intervals:
+                if other_starts_at < ends_at and starts_at < other_ends_at:
+                    raise Rejected(_overlap(field_name, other))
+
+    def _intervals(self, visit: Appointment) -> list[list[tuple[datetime, datetime, str]]]:
+        """What is booked of the visit's doctor, and of its patient."""
+        return [
+            self.booked.setdefault(whose, []) for whose in (("doctor", visit.doctor_id), ("patient", visit.patient_id))
+        ]
+
+
+def _interval(visit: Appointment) -> tuple[datetime, datetime]:
+    assert visit.starts_at is not None  # noqa: S101 - scheduled visits are timed
+    return visit.starts_at, visit.starts_at + timedelta(minutes=visit.duration_minutes)
+
+
+def _overlap(field_name: str, other: str) -> str:
+    whose = "doctor" if field_name == "doctor_id" else "patient"
+    return f"Overlaps the {whose}'s scheduled visit {other}."
+
+
+def _patients_of(items: Sequence[Any], keys: Collection[Any]) -> set[str]:
+    return {item.patient_id for item in items if item.pk in keys}
+
+
+def _appointments_of(bills: Iterable[Bill]) -> set[str]:
+    return {bill.appointment_id for bill in bills if bill.appointment_id is not None}

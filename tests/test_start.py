@@ -1,0 +1,129 @@
+"""`make run` and `make serve` as a newcomer meets them: from an empty folder to the walk of the README."""
+
+import http.client
+import json
+import os
+import re
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+
+from tests.test_settings import known_variables
+
+ROOT = Path(__file__).parent.parent
+START_SECONDS = 90
+
+
+def free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return probe.getsockname()[1]
+
+
+@pytest.fixture(scope="module")
+def environment(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, str]]:
+    """A person's shell in which nothing is set, with a folder of its own for the embedded servers."""
+    clean = {name: value for name, value in os.environ.items() if name not in known_variables()}
+    directory = tmp_path_factory.mktemp("checkout") / "devstack"
+    made = {**clean, "DEVSTACK_DIR": str(directory), "PYTHONUNBUFFERED": "1"}
+    yield made
+    subprocess.run([sys.executable, "manage.py", "devstack", "reset"], cwd=ROOT, env=made, check=True, timeout=60)
+
+
+@contextmanager
+def started(environment: dict[str, str], log: Path, *options: str) -> Iterator[tuple[int, str]]:
+    """The command `start` until it has printed where it is; gives the port and what it printed."""
+    port = free_port()
+    command = [sys.executable, "manage.py", "start", "--port", str(port), *options]
+    with log.open("w") as output:
+        server = subprocess.Popen(command, cwd=ROOT, env=environment, stdout=output, stderr=subprocess.STDOUT)
+        try:
+            deadline = time.monotonic() + START_SECONDS
+            while "Ctrl-C ends it." not in log.read_text():
+                assert server.poll() is None, log.read_text()
+                assert time.monotonic() < deadline, log.read_text()
+                time.sleep(0.1)
+            yield port, log.read_text()
+            server.send_signal(signal.SIGTERM)
+            assert server.wait(timeout=30) == 0, log.read_text()
+        finally:
+            server.kill()
+
+
+def answer(port: int, path: str) -> tuple[int, str]:
+    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=30)
+    connection.request("GET", path)
+    response = connection.getresponse()
+    return response.status, response.read().decode()
+
+
+def readme_walk(port: int) -> str:
+    found = re.search(
+        r"<!-- tests/test_start.py runs this walk -->\n```sh\n(.*?)```", (ROOT / "README.md").read_text(), re.S
+    )
+    assert found
+    return found[1].replace("127.0.0.1:8000", f"127.0.0.1:{port}")
+
+
+def test_run_and_serve_from_nothing(environment: dict[str, str], tmp_path: Path) -> None:
+    with started(environment, tmp_path / "run.log") as (port, printed):
+        assert f"Smart Healthcare is at http://127.0.0.1:{port}" in printed
+        for role in ("admin", "staff", "doctor", "patient"):
+            assert re.search(rf"^  {role}\s+{role}@example.org\s+\S{{12,}}$", printed, re.M)
+        if shutil.which("curl") is None:
+            pytest.skip("the walk of the README needs curl: apt-get install curl")
+        # A bad line of the walk ends it.
+        walk = subprocess.run(
+            ["bash", "-euo", "pipefail", "-c", readme_walk(port)], capture_output=True, text=True, timeout=60
+        )
+        assert walk.returncode == 0, walk.stderr
+        assert '"date":"2030-01-15"' in walk.stdout
+        assert '"drug":"Metformin"' in walk.stdout
+        assert '"cost":"12.50"' in walk.stdout
+        assert answer(port, "/admin/login/")[0] == 200
+        status, problem = answer(port, "/api/nothing")
+        assert (status, json.loads(problem)["status"]) == (404, 404)
+
+    began = time.monotonic()
+    with started(environment, tmp_path / "serve.log", "--production", "--workers", "2") as (port, printed):
+        assert time.monotonic() - began < START_SECONDS
+        assert "Made:" not in printed
+        # DEBUG is off and plain HTTP is answered, static files included.
+        status, page = answer(port, "/nothing")
+        assert status == 404
+        assert "Traceback" not in page
+        assert "DEBUG" not in page
+        assert answer(port, "/static/admin/css/base.css")[0] == 200
+        assert answer(port, "/docs")[0] == 200
+
+
+def test_taken_port_is_a_sentence(environment: dict[str, str]) -> None:
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        taken.listen()
+        port = taken.getsockname()[1]
+        refused = subprocess.run(
+            [sys.executable, "manage.py", "start", "--port", str(port)],
+            cwd=ROOT, env=environment, capture_output=True, text=True, timeout=60,
+        )  # fmt: skip
+    assert refused.returncode == 1
+    assert f"Port {port} cannot be used" in refused.stderr
+    assert "Traceback" not in refused.stderr
+
+
+@pytest.mark.parametrize("options", [["--port", "0"], ["--port", "70000"], ["--workers", "0"], ["--port", "x"]])
+def test_bad_options_are_refused(environment: dict[str, str], options: list[str]) -> None:
+    refused = subprocess.run(
+        [sys.executable, "manage.py", "start", *options],
+        cwd=ROOT, env=environment, capture_output=True, text=True, timeout=60,
+    )  # fmt: skip
+    assert refused.returncode != 0
+    assert "Traceback" not in refused.stderr
