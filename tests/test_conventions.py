@@ -483,7 +483,7 @@ def queries() -> Iterator[tuple[str, str, serializers.Field]]:
     for path, view, actions in api_actions():
         if path.startswith("api/") and actions.get("get") == "list":
             for name, field in view.parameters["list"]().fields.items():
-                yield path.split("^")[-1].rstrip("$"), name, field
+                yield path.removeprefix("api/"), name, field
 
 
 PARAMETERS = [pytest.param(*query, id=f"{query[0]}?{query[1]}") for query in queries()]
