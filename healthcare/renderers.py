@@ -3,13 +3,14 @@
 from typing import Any
 
 import orjson
+from rest_framework import renderers
 from rest_framework.exceptions import ValidationError
 from rest_framework.negotiation import DefaultContentNegotiation
 from rest_framework.renderers import BaseRenderer, BrowsableAPIRenderer
 from rest_framework.request import Request
 
 
-class JSONRenderer(BaseRenderer):
+class JSONRenderer(renderers.BaseRenderer):
     """JSON by orjson: dates in ISO 8601, UTF-8, no spaces unless `Accept: application/json; indent=2` asks."""
 
     media_type = "application/json"

@@ -68,10 +68,13 @@ class Identifier(Text):
 class Choice(serializers.ChoiceField):
     """One of a list of words, spelled exactly so."""
 
+    # What was sent is not repeated: it may be long, or something that was meant for another field.
+    default_error_messages = {"invalid_choice": "Must be one of: {words}."}
+
     def to_internal_value(self, data: Any) -> Any:
-        if not isinstance(data, str):
-            self.fail("invalid_choice", input=str(data)[:40])
-        return super().to_internal_value(data)
+        if not isinstance(data, str) or data not in self.choices:
+            self.fail("invalid_choice", words=", ".join(map(str, self.choices)))
+        return data
 
 
 class Integer(serializers.IntegerField):

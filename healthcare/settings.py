@@ -1,8 +1,9 @@
 """The one settings file: development, tests and production differ by environment, read here and nowhere else.
 
-Values come from the environment, else from `.env` beside manage.py, else from the defaults below; `.env.example`
-lists them all. Nothing is needed to try the system: without `MONGODB_URI` and `DATABASE_URL` the embedded servers of
-`manage.py devstack` are used, and the secrets that are missing then are made once and kept beside their data.
+Values come from the environment, else from `.env` beside manage.py (or the file that ENV_FILE names), else from the
+defaults below; `.env.example` lists them all. Nothing is needed to try the system: without `MONGODB_URI` and
+`DATABASE_URL` the embedded servers of `manage.py devstack` are used, and the secrets that are missing then are made once
+and kept beside their data.
 """
 
 from datetime import timedelta
@@ -16,7 +17,7 @@ from healthcare import devstack
 
 BASE_DIR = Path(__file__).resolve().parent.parent
 env = environ.Env()
-environ.Env.read_env(BASE_DIR / ".env")
+environ.Env.read_env(env.str("ENV_FILE", default=str(BASE_DIR / ".env")))
 
 # --- Where the data lives -------------------------------------------------------------------------------------------
 

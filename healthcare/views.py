@@ -37,6 +37,8 @@ class RoomViewSet(viewsets.GenericViewSet):
 
     pagination_class: type[KeysetPagination] | None = KeysetPagination
     schema = RoomSchema()
+    # Ids may hold dots, which the router's own pattern takes for the beginning of a format.
+    lookup_value_regex = "[^/]+"
     http_method_names = ["get", "head", "post", "patch", "delete"]
 
     def initial(self, request: Request, *args: Any, **kwargs: Any) -> None:

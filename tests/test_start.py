@@ -33,7 +33,7 @@ def environment(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, 
     """A person's shell in which nothing is set, with a folder of its own for the embedded servers."""
     clean = {name: value for name, value in os.environ.items() if name not in known_variables()}
     directory = tmp_path_factory.mktemp("checkout") / "devstack"
-    made = {**clean, "DEVSTACK_DIR": str(directory), "PYTHONUNBUFFERED": "1"}
+    made = {**clean, "DEVSTACK_DIR": str(directory), "PYTHONUNBUFFERED": "1", "ENV_FILE": os.devnull}
     yield made
     subprocess.run([sys.executable, "manage.py", "devstack", "reset"], cwd=ROOT, env=made, check=True, timeout=60)
 

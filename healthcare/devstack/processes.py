@@ -98,8 +98,11 @@ class Program:
                 env=self.environment,
                 **identity,
             )
-        with suppress(psutil.NoSuchProcess):
-            self._record(psutil.Process(child.pid))
+        with suppress(psutil.NoSuchProcess):  # it ended at once; `wait_until` will tell
+            process = psutil.Process(child.pid)
+            self._record(process)
+            while not process.cmdline():  # empty for a moment in the middle of exec, and `find` asks for it
+                time.sleep(POLL_SECONDS)
         return child
 
     def _forget_recycled_lock(self) -> None:

@@ -12,9 +12,12 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+import psutil
+
 from healthcare.devstack.layout import is_root
 
 CHECKOUT = Path(__file__).resolve().parents[2]
+PACKAGES_FOLDER = Path(psutil.__file__).parents[1]
 # What the servers and the devstack package need; mongod alone has 130 MB.
 PACKAGES = (
     "psutil",
@@ -40,7 +43,11 @@ def as_nobody() -> dict[str, Any]:
 @contextmanager
 def readable_installation() -> Iterator[tuple[str, dict[str, str]]]:
     """A Python that `nobody` can run with the packages and ours, and its environment: this one, or a copy."""
-    environment = {"PATH": os.environ["PATH"], "PYTHONPATH": str(CHECKOUT), "PYTHONDONTWRITEBYTECODE": "1"}
+    environment = {
+        "PATH": os.environ["PATH"],
+        "PYTHONPATH": f"{CHECKOUT}:{PACKAGES_FOLDER}",
+        "PYTHONDONTWRITEBYTECODE": "1",
+    }
     if _is_readable(environment):
         yield sys.executable, environment
         return
@@ -60,7 +67,7 @@ def _copy_installation(parent: Path, environment: dict[str, str]) -> tuple[str, 
     for library in Path(sys.base_prefix, "lib").glob("libpython*.so*"):
         _copy(library, home / "lib" / library.name)
     for pattern in PACKAGES:
-        for found in Path(sysconfig.get_path("purelib")).glob(pattern):
+        for found in PACKAGES_FOLDER.glob(pattern):
             _copy(found, site / found.name)
     _copy(CHECKOUT / "healthcare", checkout / "healthcare")
     return str(home / "bin" / version), environment | {

@@ -1,6 +1,6 @@
 from argparse import ArgumentParser
 from pathlib import Path
-from typing import Any
+from typing import Any, TextIO, cast
 
 from django.core.management.base import BaseCommand, CommandError
 from django.db import DatabaseError
@@ -23,18 +23,17 @@ class Command(BaseCommand):
         )
         parser.add_argument("--strict", action="store_true", help="exit with 1 when a row was rejected")
 
-    def handle(
-        self, *, directory: Path, dry_run: bool, rejected: Path | None, strict: bool, **options: Any
-    ) -> None:
+    def handle(self, *, directory: Path, dry_run: bool, rejected: Path | None, strict: bool, **options: Any) -> None:
         try:
             files = open_export(directory)
-            rejections = Rejections(rejected, self.stderr.write)
+            rejections = Rejections(rejected)
         except (UnusableExport, OSError) as reason:
             raise CommandError(str(reason)) from reason
         for name in COLUMNS.keys() - files.keys():
             self.stdout.write(f"There is no {name}.csv: going on without it.")
         try:
-            with reporting(self.stdout, self.stdout.write) as reporter:
+            # Without Django's wrapper, which ends every write with a new line.
+            with reporting(cast(TextIO, self.stdout._out)) as reporter:
                 run = Import(files, Rehearsal() if dry_run else Databases(), rejections, reporter, clock.now())
                 run.run()
         except DatabaseError as error:

@@ -1,7 +1,7 @@
 """A Synthea CSV export, read into both databases (`manage.py import_synthea`). It is a part of the commands.
 
     files       the export as a stream of records, with their lines
-    mapping     a record → an unsaved model, validated as the API does; pure, with medication, places and terms beside it
+    mapping     a record → an unsaved model, validated as the API does; pure, as are medication, places and terms
     scratch     what a later file needs of an earlier one, on disk and not in memory
     writing     bulk writes that are there or not there, charts included; and their rehearsal (`--dry-run`)
     importing   the steps, file by file

@@ -1,7 +1,7 @@
 """The export on disk: CSV files as streams of records that know their line.
 
-A file has to be there and whole before anything is written (`Export.open`); a row that is broken spoils itself only. Bytes
-that are no UTF-8 stay in the row as surrogates, so that one bad name does not end a run of hours.
+What is wrong with a whole file is said before anything is written (`open_export`); a row that is broken spoils itself
+only. Bytes that are no UTF-8 stay in the row as surrogates, so that one bad name does not end a run of hours.
 """
 
 import csv

@@ -226,7 +226,9 @@ class Import:
 
     def reject(self, name: str, record: Record, reason: str) -> None:
         self.tallies[name].rejected += 1
-        self.rejections.add(self.files[name], record, reason)
+        told = self.rejections.add(self.files[name], record, reason)
+        if told:
+            self.reporter.tell(told)
 
     def _reject_lines(self, name: str, lines: Iterator[int], reason: str) -> None:
         """Reject rows that were read before, by their ascending lines; the file is read again only if there are any."""

@@ -125,7 +125,7 @@ def to_visit(row: Row, *, time_zone: str, now: datetime) -> Appointment:
     time = f"{wall:%H:%M}"
     if is_scheduled and hours.instant(wall.date(), time, time_zone) != starts_at:
         # The API reads such a time as the first of the two.
-        raise Rejected(f"The clocks of {time_zone} go back over START, and it is the second time that they show {time}.")
+        raise Rejected(f"The clocks of {time_zone} go back, and START is the second time that they show {time}.")
     minutes = None if ends_at is None else _minutes(ends_at - starts_at, step=5 if is_scheduled else 1)
     fields = _checked(
         _VISIT,

@@ -34,14 +34,13 @@ class Tally:
 
 
 class Rejections:
-    """The rejected rows, to a CSV file of `file, line, reason` and the row's own cells, and the first ones told.
+    """The rejected rows, to a CSV file of `file, line, reason` and the row's own cells.
 
-    The file holds people's data and is its owner's alone; what is told holds none.
+    The file holds people's data and is its owner's alone; what is told of the first rows holds none.
     """
 
-    def __init__(self, path: Path | None, tell: Callable[[str], object]) -> None:
-        self._tell = tell
-        self._told = 0
+    def __init__(self, path: Path | None) -> None:
+        self._count = 0
         self._file: TextIO | None = None
         if path is not None:
             self._file = path.open("w", encoding="utf-8", errors="surrogateescape", newline="")
@@ -49,15 +48,16 @@ class Rejections:
             self._rows = csv.writer(self._file)
             self._rows.writerow(["file", "line", "reason", "row"])
 
-    def add(self, file: CsvFile, record: Record, reason: str) -> None:
+    def add(self, file: CsvFile, record: Record, reason: str) -> str | None:
+        """Keep the row; return what to tell the operator of it, if anything."""
         if self._file is not None:
             self._rows.writerow([file.path.name, record.line, *map(harmless, [reason, *record.cells])])
-        self._told += 1
-        if self._told <= SHOWN_REJECTIONS:
-            self._tell(f"{file.path.name}, line {record.line}: {reason}")
-        elif self._told == SHOWN_REJECTIONS + 1:
-            where = "the file of --rejected has them" if self._file else "--rejected FILE keeps them"
-            self._tell(f"More rows are rejected: {where}.")
+        self._count += 1
+        if self._count <= SHOWN_REJECTIONS:
+            return f"{file.path.name}, line {record.line}: {reason}"
+        if self._count > SHOWN_REJECTIONS + 1:
+            return None
+        return f"More rows are rejected: {'see --rejected' if self._file else '--rejected FILE keeps them'}."
 
     def close(self) -> None:
         if self._file is not None:
@@ -75,6 +75,9 @@ class Reporter(Protocol):
     def begin(self, file: CsvFile) -> Callable[[int], None]:
         """Say that the file is being read; the answer hears how many bytes have been."""
 
+    def tell(self, text: str) -> None:
+        """Say something in between."""
+
 
 class Bars:
     """A progress bar for each file, for a terminal."""
@@ -86,31 +89,38 @@ class Bars:
         task = self._progress.add_task(file.path.name, total=file.size_bytes)
         return lambda bytes_read: self._progress.update(task, completed=bytes_read)
 
+    def tell(self, text: str) -> None:
+        self._progress.console.print(text, markup=False, highlight=False, soft_wrap=True)
+
 
 class Lines:
     """A line for each file, and every few seconds of a long one, for logs."""
 
-    def __init__(self, tell: Callable[[str], object]) -> None:
-        self._tell = tell
+    def __init__(self, stream: TextIO) -> None:
+        self._stream = stream
+
+    def tell(self, text: str) -> None:
+        self._stream.write(f"{text}\n")
+        self._stream.flush()
 
     def begin(self, file: CsvFile) -> Callable[[int], None]:
-        self._tell(f"Reading {file.path.name} ({file.size_bytes:,} bytes)")
+        self.tell(f"Reading {file.path.name} ({file.size_bytes:,} bytes)")
         told_at = time.monotonic()
 
         def update(bytes_read: int) -> None:
             nonlocal told_at
             if time.monotonic() - told_at >= SECONDS_BETWEEN_LINES:
                 told_at = time.monotonic()
-                self._tell(f"  {bytes_read / max(file.size_bytes, 1):.0%}")
+                self.tell(f"  {bytes_read / max(file.size_bytes, 1):.0%}")
 
         return update
 
 
 @contextmanager
-def reporting(stream: TextIO, tell: Callable[[str], object]) -> Iterator[Reporter]:
+def reporting(stream: TextIO) -> Iterator[Reporter]:
     """Bars on a terminal, lines elsewhere."""
     if not stream.isatty():
-        yield Lines(tell)
+        yield Lines(stream)
         return
     columns = (TextColumn("{task.description:<18}"), BarColumn(), TaskProgressColumn(), DownloadColumn())
     with Progress(*columns, TimeRemainingColumn(), console=Console(file=stream)) as progress:
