@@ -2,16 +2,15 @@
 
 from typing import Any
 
-from django.contrib import admin, messages
+from django.contrib import admin
 from django.contrib.auth.admin import UserAdmin
 from django.contrib.auth.forms import AdminUserCreationForm
-from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
+from django.http import HttpRequest
 from django.utils.translation import gettext_lazy as _
 
 from accounts import services
 from accounts.models import User
-from healthcare.admin import CappedPaginator
-from healthcare.exceptions import Refusal
+from healthcare.admin import CappedPaginator, RefusalsOnForm
 
 _BY_SERVICE = ("name", "role", "is_active")
 
@@ -27,7 +26,7 @@ class AccountCreationForm(AdminUserCreationForm):
 
 
 @admin.register(User)
-class AccountAdmin(UserAdmin):
+class AccountAdmin(RefusalsOnForm, UserAdmin):
     add_form = AccountCreationForm
     list_display = ("id", "role", "is_active", "created_at")
     list_filter = ("role", "is_active")
@@ -65,16 +64,3 @@ class AccountAdmin(UserAdmin):
         changed = {name: form.cleaned_data[name] for name in _BY_SERVICE if name in form.changed_data}
         if changed:
             services.change_account(actor=request.user, user_id=obj.pk, **changed)  # type: ignore[arg-type]
-
-    def changeform_view(
-        self,
-        request: HttpRequest,
-        object_id: str | None = None,
-        form_url: str = "",
-        extra_context: dict[str, Any] | None = None,
-    ) -> HttpResponse:
-        try:
-            return super().changeform_view(request, object_id, form_url, extra_context)
-        except Refusal as refusal:
-            self.message_user(request, refusal.detail, messages.ERROR)
-        return HttpResponseRedirect(request.path)

@@ -1,8 +1,12 @@
 """How a request says who it is: a Bearer token, or the session of a browser."""
 
+import math
+import threading
+import time
+from collections import OrderedDict
 from typing import Any
 
-from django.db import connection
+from django.db import InterfaceError, OperationalError, connection
 from rest_framework import authentication
 from rest_framework.request import Request
 from rest_framework_simplejwt.authentication import JWTAuthentication
@@ -21,6 +25,39 @@ _ACCOUNT_OF_FAMILY = """
 _COLUMNS = ("id", "email", "role", "is_active", "token_version")
 
 
+#: How long a process may judge by what it last read while PostgreSQL cannot be reached, and how many accounts it keeps.
+LAST_READ_SECONDS = 300
+LAST_READ_LENGTH = 10_000
+_last_read: OrderedDict[int, tuple[float, tuple[Any, ...] | None]] = OrderedDict()
+_last_read_lock = threading.Lock()
+
+
+def _account_of(family: int) -> tuple[Any, ...] | None:
+    """The account of an open token family, None when there is none.
+
+    Read anew for each request; only while PostgreSQL cannot be reached the last answer serves, up to five minutes old,
+    so that clinical work goes on (brief 3.3). Raises: OperationalError when there is none.
+    """
+    try:
+        with connection.cursor() as cursor:
+            cursor.execute(_ACCOUNT_OF_FAMILY, [family])
+            row = cursor.fetchone()
+    except (OperationalError, InterfaceError):
+        # A dead connection is not used again, even outside the request cycle that would look after it.
+        connection.close_if_unusable_or_obsolete()
+        with _last_read_lock:
+            read_at, row = _last_read.get(family, (-math.inf, None))
+        if time.monotonic() - read_at > LAST_READ_SECONDS:
+            raise
+        return row
+    with _last_read_lock:
+        _last_read[family] = (time.monotonic(), row)
+        _last_read.move_to_end(family)
+        if len(_last_read) > LAST_READ_LENGTH:
+            _last_read.popitem(last=False)
+    return row
+
+
 class TokenAuthentication(JWTAuthentication):
     """Accepts an access token whose family is open and whose account is active and unchanged since it was issued."""
 
@@ -28,9 +65,7 @@ class TokenAuthentication(JWTAuthentication):
         family, version = validated_token.get(FAMILY_CLAIM), validated_token.get(VERSION_CLAIM)
         if not isinstance(family, int) or not isinstance(version, int):
             raise InvalidToken
-        with connection.cursor() as cursor:
-            cursor.execute(_ACCOUNT_OF_FAMILY, [family])
-            row = cursor.fetchone()
+        row = _account_of(family)
         if row is None:
             raise InvalidToken
         user = User.from_db("default", _COLUMNS, row)

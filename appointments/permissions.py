@@ -10,5 +10,6 @@ ALLOWED: RoleTable = {
     "partial_update": {Role.ADMIN, Role.DOCTOR, Role.PATIENT},
     "destroy": {Role.ADMIN, Role.PATIENT},
 }
+SLOTS: RoleTable = {"slots": {Role.ADMIN, Role.DOCTOR, Role.PATIENT}}
 #: Completing says that the visit took place: the doctor's word, or an admin's.
 MAY_COMPLETE = frozenset({Role.ADMIN, Role.DOCTOR})

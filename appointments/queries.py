@@ -1,7 +1,7 @@
 """Reading appointments. Everything starts from `visible_to`."""
 
 from collections.abc import Mapping
-from datetime import date
+from datetime import date, timedelta
 from typing import Any
 
 from django.db.models import QuerySet
@@ -13,11 +13,14 @@ from appointments.models import Appointment
 from doctors import hours
 from doctors import queries as doctor_queries
 from doctors.models import Doctor
-from healthcare.exceptions import NotVisible
+from healthcare.exceptions import InvalidValue, NotVisible
 from healthcare.mongodb import raw
 from healthcare.references import COUNT_LIMIT
 from patients import queries as patient_queries
 from patients.models import CHART_LENGTH, ChartAppointment
+
+#: The longest period that one question for free slots covers.
+MAX_SLOT_DAYS = 31
 
 
 def visible_to(user: User) -> QuerySet[Appointment]:
@@ -87,8 +90,18 @@ def newest_entries(patient_id: str) -> list[dict[str, Any]]:
     return [chart_entry({**document, "appointment_id": document["_id"]}) for document in newest]
 
 
-def free_slots(doctor: Doctor, since: date, until: date) -> list[hours.Slot]:
-    """The slots of the doctor's hours less what is booked, both days included."""
+def free_slots(doctor: Doctor, *, since: date | None = None, until: date | None = None) -> list[hours.Slot]:
+    """The slots of the doctor's hours less what is booked, both days included.
+
+    Without `since` from today on, without `until` for a week. Raises: InvalidValue for a period that is too long or
+    ends before it begins.
+    """
+    since = since or hours.today_of(doctor)
+    until = until or since + timedelta(days=6)
+    if until < since:
+        raise InvalidValue("Must not lie before `from`.", field="to")
+    if (until - since).days >= MAX_SLOT_DAYS:
+        raise InvalidValue(f"At most {MAX_SLOT_DAYS} days at once.", field="to")
     slots = list(hours.slots_between(doctor, since, until))
     if not slots:
         return []

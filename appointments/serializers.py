@@ -42,6 +42,21 @@ class AppointmentQuery(PeriodQuery):
     status = Choice(choices=Status.choices, required=False)
 
 
+class SlotQuery(PeriodQuery):
+    """Without days: the week from today, where the doctor works."""
+
+
+class SlotOut(OutSerializer):
+    starts_at = serializers.DateTimeField(help_text="UTC")
+    ends_at = serializers.DateTimeField(help_text="UTC")
+    date = serializers.DateField(help_text="The wall date where the doctor works.")
+    time = serializers.CharField(help_text="HH:MM on the wall where the doctor works.")
+
+
+class SlotsOut(OutSerializer):
+    results = SlotOut(many=True)
+
+
 class AppointmentOut(OutSerializer):
     appointment_id = serializers.CharField()
     patient_id = serializers.CharField()

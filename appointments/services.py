@@ -182,6 +182,4 @@ def _kind_of_change(status: str, is_moved: bool) -> str:
 
 
 def _tell(kind: str, visit: Appointment, *, before: dict[str, Any] | None, after: dict[str, Any] | None) -> None:
-    events.publish(
-        kind, patient_id=visit.patient_id, subject_id=visit.appointment_id, before=before, after=after
-    )
+    events.publish(kind, patient_id=visit.patient_id, subject_id=visit.appointment_id, before=before, after=after)

@@ -4,7 +4,15 @@ from rest_framework.response import Response
 
 from accounts.authentication import AccountRequest
 from appointments import permissions, queries, services
-from appointments.serializers import AppointmentChanges, AppointmentIn, AppointmentOut, AppointmentQuery
+from appointments.serializers import (
+    AppointmentChanges,
+    AppointmentIn,
+    AppointmentOut,
+    AppointmentQuery,
+    SlotQuery,
+    SlotsOut,
+)
+from doctors import queries as doctor_queries
 from healthcare.views import RoomViewSet
 
 
@@ -38,3 +46,18 @@ class AppointmentViewSet(RoomViewSet):
     def destroy(self, request: AccountRequest, appointment_id: str) -> Response:
         services.delete_appointment(actor=request.user, appointment_id=appointment_id)
         return Response(status=204)
+
+
+class SlotViewSet(RoomViewSet):
+    """When a doctor is free."""
+
+    allowed = permissions.SLOTS
+    pagination_class = None
+    answers = {"slots": SlotsOut}
+    parameters = {"slots": SlotQuery}
+
+    def slots(self, request: AccountRequest, doctor_id: str) -> Response:
+        """The free slots of some days, 31 at most: the doctor's hours less what is booked."""
+        doctor = doctor_queries.get_visible(request.user, doctor_id)
+        period = SlotQuery.parse_query(request, also=frozenset())
+        return Response(SlotsOut.of({"results": queries.free_slots(doctor, **period)}))

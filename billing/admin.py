@@ -8,9 +8,9 @@ from django.http import HttpRequest
 from django.utils.translation import gettext_lazy as _
 
 from billing import queries, services
-from billing.models import Bill
+from billing.models import Bill, Fee
 from billing.serializers import BillChanges, BillIn
-from healthcare.admin import RoomAdmin, RoomForm
+from healthcare.admin import RefusalsOnForm, RoomAdmin, RoomForm
 
 
 class BillForm(RoomForm):
@@ -48,3 +48,14 @@ class BillAdmin(RoomAdmin):
         if key.isascii() and key.isdigit():
             wanted |= Q(id=int(key))
         return (queryset.filter(wanted) if key else queryset), False
+
+
+@admin.register(Fee)
+class FeeAdmin(RefusalsOnForm):
+    """The fee table."""
+
+    list_display = ("__str__", "amount")
+    fields = ("specialty", "amount")
+
+    def save_model(self, request: HttpRequest, obj: Fee, form: Any, change: bool) -> None:
+        services.save_fee(actor=request.user, fee=obj)  # type: ignore[arg-type]

@@ -5,8 +5,9 @@ class BillingConfig(AppConfig):
     name = "billing"
 
     def ready(self) -> None:
-        from billing import queries
-        from healthcare import references
+        from billing import queries, services
+        from healthcare import events, references
 
         references.register("patient", "bills", queries.count_of_patient)
         references.register("appointment", "bills", queries.count_of_appointment)
+        events.register_consumer("billing", {"appointment.completed"}, services.bill_completed_visit)

@@ -12,6 +12,27 @@ class Status(models.TextChoices):
     VOID = "void", _("void")
 
 
+class Fee(models.Model):
+    """What a completed visit costs, by the doctor's specialty; the row without one is for all others."""
+
+    specialty = models.CharField(
+        _("specialty"), max_length=120, blank=True, help_text=_("Empty: every specialty that has no row of its own.")
+    )
+    specialty_key = models.CharField(max_length=120, unique=True, editable=False)
+    amount = models.DecimalField(_("amount"), max_digits=12, decimal_places=2, validators=[MinValueValidator(0)])
+
+    class Meta:
+        verbose_name = _("fee")
+        verbose_name_plural = _("fees")
+        ordering = ["specialty_key"]
+        constraints = [
+            models.CheckConstraint(condition=models.Q(amount__gte=0), name="fee_amount_is_not_negative"),
+        ]
+
+    def __str__(self) -> str:
+        return self.specialty or str(_("all others"))
+
+
 class Bill(models.Model):
     patient_id = models.CharField(_("patient id"), max_length=64)
     appointment_id = models.CharField(_("appointment id"), max_length=64, null=True, blank=True)
@@ -21,6 +42,8 @@ class Bill(models.Model):
     )
     status = models.CharField(_("status"), max_length=8, choices=Status, default=Status.OPEN)
     created_at = models.DateTimeField(_("created"), default=timezone.now, editable=False)
+    #: The event that this bill was made from. Unique, so that an event that is told twice leaves one bill.
+    source_event_id = models.CharField(max_length=24, null=True, unique=True, editable=False)
 
     class Meta:
         db_table = "billing"
@@ -39,3 +62,18 @@ class Bill(models.Model):
 
     def __str__(self) -> str:
         return f"bill {self.pk}"
+
+
+class DeletedBill(models.Model):
+    """That an admin deleted a bill: an event that is told again does not bring it back, and nobody misses it."""
+
+    source_event_id = models.CharField(max_length=24, null=True, unique=True)
+    appointment_id = models.CharField(max_length=64, null=True)
+    deleted_at = models.DateTimeField(default=timezone.now)
+
+    class Meta:
+        default_permissions = ()
+        indexes = [models.Index(fields=["appointment_id"], name="deleted_bill_appointment")]
+
+    def __str__(self) -> str:
+        return f"deleted bill {self.pk}"

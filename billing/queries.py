@@ -4,7 +4,7 @@ from django.db.models import QuerySet
 
 from accounts.models import Role, User
 from accounts.queries import is_permitted_staff
-from billing.models import Bill
+from billing.models import Bill, Fee
 from healthcare.exceptions import NotVisible
 from healthcare.references import COUNT_LIMIT
 from patients import queries as patient_queries
@@ -53,3 +53,11 @@ def count_of_patient(patient_id: str) -> int:
 def count_of_appointment(appointment_id: str) -> int:
     """How many name the appointment, up to the limit of `healthcare.references`."""
     return Bill.objects.filter(appointment_id=appointment_id)[:COUNT_LIMIT].count()
+
+
+def fee_for(specialty_key: str) -> Fee:
+    """The fee of a specialty, else the one for all others. Raises: LookupError when there is neither."""
+    fees = {fee.specialty_key: fee for fee in Fee.objects.filter(specialty_key__in=[specialty_key, ""])}
+    if not fees:
+        raise LookupError("The fee table has no row for this specialty and none for all others.")
+    return fees.get(specialty_key) or fees[""]

@@ -1,16 +1,26 @@
 """Everything that changes a bill."""
 
+from collections.abc import Mapping
 from decimal import Decimal
 from typing import Any
 
-from django.db import transaction
+from django.db import IntegrityError, transaction
 
 from accounts.models import User
 from appointments import queries as appointment_queries
 from billing import queries
-from billing.models import Bill, Status
-from healthcare.exceptions import InvalidValue
+from billing.models import Bill, DeletedBill, Fee, Status
+from doctors import queries as doctor_queries
+from doctors.models import specialty_key
+from healthcare.exceptions import Conflict, InvalidValue
 from patients import queries as patient_queries
+
+
+class DuplicateFee(Conflict):
+    code = "duplicate"
+
+    def __init__(self) -> None:
+        super().__init__("There is a fee for this specialty already.", field="specialty")
 
 
 def create_bill(
@@ -53,7 +63,48 @@ def change_bill(*, actor: User, bill_id: int, **changes: Any) -> Bill:
 
 def delete_bill(*, actor: User, bill_id: int) -> None:
     """Raises: NotVisible."""
-    queries.get_visible(actor, bill_id).delete()
+    bill = queries.get_visible(actor, bill_id)
+    with transaction.atomic(using="default"):
+        DeletedBill.objects.create(source_event_id=bill.source_event_id, appointment_id=bill.appointment_id)
+        bill.delete()
+
+
+def bill_completed_visit(event: Mapping[str, Any]) -> None:
+    """Bill a completed visit, once however often it is told: the consumer of `appointment.completed`.
+
+    The amount is the fee of the doctor's specialty, the disease the visit's.
+    Raises: LookupError when there is neither a fee for it nor one for all others.
+    """
+    visit = event["after"]
+    source = str(event["_id"])
+    doctor = doctor_queries.find(visit["doctor_id"])
+    fee = queries.fee_for(doctor.specialty_key if doctor else "")
+    with transaction.atomic(using="default"):
+        if DeletedBill.objects.filter(source_event_id=source).exists():
+            return
+        Bill.objects.bulk_create(
+            [
+                Bill(
+                    patient_id=visit["patient_id"],
+                    appointment_id=visit["appointment_id"],
+                    disease=visit["disease"],
+                    total_cost=fee.amount,
+                    source_event_id=source,
+                )
+            ],
+            ignore_conflicts=True,
+        )
+
+
+def save_fee(*, actor: User, fee: Fee) -> Fee:
+    """Store a fee under its specialty's one spelling. Raises: DuplicateFee."""
+    fee.specialty_key = specialty_key(fee.specialty)
+    try:
+        with transaction.atomic(using="default"):
+            fee.save()
+    except IntegrityError as error:
+        raise DuplicateFee from error
+    return fee
 
 
 def _check_appointment(appointment_id: str | None, patient_id: str) -> None:

@@ -18,7 +18,9 @@ from django.urls import reverse
 from django.utils.functional import cached_property
 from django.utils.translation import gettext_lazy as _
 
+from healthcare import events
 from healthcare.exceptions import Refusal, pointers
+from healthcare.models import Event
 from healthcare.serializers import ChangesSerializer, StrictSerializer
 
 COUNT_LIMIT = 1_000
@@ -71,8 +73,6 @@ class RoomForm(forms.ModelForm):
 
     new: ClassVar[type[StrictSerializer]]
     changes: ClassVar[type[ChangesSerializer]]
-    #: What the service refused in this request; `RoomAdmin` shows the form again with it.
-    refusal: ClassVar[Refusal | None] = None
 
     def clean(self) -> dict[str, Any]:
         values = super().clean() or {}
@@ -91,8 +91,6 @@ class RoomForm(forms.ModelForm):
                 self.judged = dict(judge.validated_data)
             for pointer, error in pointers(judge.errors):
                 self._add(pointer.split("/")[1] if pointer else None, str(error))
-        if self.refusal is not None:
-            self._add(self.refusal.field, self.refusal.detail)
         return values
 
     def _add(self, field: str | None, sentence: str) -> None:
@@ -102,7 +100,38 @@ class RoomForm(forms.ModelForm):
         """Leave the model's own validation out: it would ask MongoDB for uniqueness, which the write itself decides."""
 
 
-class RoomAdmin(admin.ModelAdmin):
+class RefusalsOnForm(admin.ModelAdmin):
+    """A ModelAdmin on whose form a service's refusal is a sentence, with everything that was typed still there."""
+
+    def get_form(self, request: HttpRequest, obj: Any = None, change: bool = False, **kwargs: Any) -> Any:
+        form = super().get_form(request, obj, change=change, **kwargs)
+        refusal = getattr(request, "refusal", None)
+        if refusal is None:
+            return form
+
+        def clean(self: forms.ModelForm) -> Any:
+            values = super(with_refusal, self).clean()
+            self.add_error(refusal.field if refusal.field in self.fields else None, refusal.detail)
+            return values
+
+        with_refusal = type(form.__name__, (form,), {"clean": clean})
+        return with_refusal
+
+    def changeform_view(
+        self,
+        request: HttpRequest,
+        object_id: str | None = None,
+        form_url: str = "",
+        extra_context: dict[str, Any] | None = None,
+    ) -> HttpResponse:
+        try:
+            return super().changeform_view(request, object_id, form_url, extra_context)
+        except Refusal as refusal:
+            request.refusal = refusal  # type: ignore[attr-defined]
+        return super().changeform_view(request, object_id, form_url, extra_context)
+
+
+class RoomAdmin(RefusalsOnForm):
     """An admin of a room's model, whose writes are the room's services.
 
     A room says which serializers judge the form (`form`), what its services are (`create`, `change`, `remove`), and
@@ -143,10 +172,6 @@ class RoomAdmin(admin.ModelAdmin):
         # What the system fills in has no place on the form of something new.
         return names if obj else [name for name in names if name not in self.computed_fields]
 
-    def get_form(self, request: HttpRequest, obj: Any = None, change: bool = False, **kwargs: Any) -> Any:
-        form = super().get_form(request, obj, change=change, **kwargs)
-        return type(form.__name__, (form,), {"refusal": getattr(request, "refusal", None)})
-
     def save_model(self, request: HttpRequest, obj: Any, form: Any, change: bool) -> None:
         if change and not form.judged:
             return
@@ -155,20 +180,6 @@ class RoomAdmin(admin.ModelAdmin):
 
     def delete_model(self, request: HttpRequest, obj: Any) -> None:
         self.remove(request.user, obj.pk)
-
-    def changeform_view(
-        self,
-        request: HttpRequest,
-        object_id: str | None = None,
-        form_url: str = "",
-        extra_context: dict[str, Any] | None = None,
-    ) -> HttpResponse:
-        try:
-            return super().changeform_view(request, object_id, form_url, extra_context)
-        except Refusal as refusal:
-            request.refusal = refusal  # type: ignore[attr-defined]
-        # Once more, with the reason on the form and everything that was typed still there.
-        return super().changeform_view(request, object_id, form_url, extra_context)
 
     def delete_view(
         self, request: HttpRequest, object_id: str, extra_context: dict[str, Any] | None = None
@@ -199,3 +210,33 @@ def _as_json(value: Any) -> Any:
 
 def _blank_as_null(value: Any) -> Any:
     return None if value == "" else value
+
+
+@admin.register(Event)
+class EventAdmin(admin.ModelAdmin):
+    """The event log: what waits, and what was set aside until somebody has looked at its reason."""
+
+    list_display = ("at", "kind", "subject_id", "attempts", "reason", "set_aside_at")
+    list_filter = (("set_aside_at", admin.EmptyFieldListFilter),)
+    search_fields = ("subject_id",)
+    ordering = ("-id",)
+    actions = ("try_again",)
+    paginator = CappedPaginator
+    show_full_result_count = False
+    show_facets = admin.ShowFacets.NEVER
+    list_per_page = 50
+    list_select_related = ()
+
+    def has_add_permission(self, request: HttpRequest) -> bool:
+        return False
+
+    def has_delete_permission(self, request: HttpRequest, obj: Any = None) -> bool:
+        return False
+
+    def get_readonly_fields(self, request: HttpRequest, obj: Any = None) -> list[str]:
+        return [field.name for field in self.model._meta.concrete_fields]
+
+    @admin.action(description=_("Try again"), permissions=["change"])
+    def try_again(self, request: HttpRequest, queryset: models.QuerySet[Event]) -> None:
+        again = sum(events.try_again(event.pk) for event in queryset)
+        self.message_user(request, _("%(number)d events wait for the relay again.") % {"number": again})
