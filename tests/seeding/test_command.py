@@ -84,7 +84,7 @@ def test_it_stores_what_the_plan_says():
 
 def test_its_documents_are_as_the_orm_writes_them():
     seed()
-    empty = connections["clinical"].database
+    database = connections["clinical"].database
     day = date(2025, 1, 2)
     Patient(
         patient_id="orm",
@@ -148,25 +148,26 @@ def test_its_documents_are_as_the_orm_writes_them():
     )
     by_orm.save(force_insert=True)
     for name in COLLECTIONS:
-        expected = shape(empty[name].find_one({"_id": by_orm.pk if name == "prescriptions" else "orm"}))
-        others = [
-            shape(each) for each in empty[name].find({"_id": {"$ne": by_orm.pk if name == "prescriptions" else "orm"}})
-        ]
+        documents = database[name]
+        of_orm = by_orm.pk if name == "prescriptions" else "orm"
+        expected = documents.find_one({"_id": of_orm})
+        others = list(documents.find({"_id": {"$ne": of_orm}}))
         assert others
         for each in others:
-            assert list(each) == list(expected)
-            # An absent value is null, in a field that may be.
-            assert all(each[field] in (expected[field], "null", []) for field in each), name
-        assert any(each == expected for each in others), name
+            assert_alike(each, expected)
 
 
-def shape(value: Any) -> Any:
-    """The keys and BSON types of a document; of a list those of its first element."""
-    if isinstance(value, dict):
-        return {key: shape(each) for key, each in value.items()}
-    if isinstance(value, list):
-        return [shape(value[0])] if value else []
-    return "null" if value is None else type(value).__name__
+def assert_alike(value: Any, expected: Any) -> None:
+    """Assert the same keys in the same order, and the same types; a value may be absent, which is null."""
+    if isinstance(expected, dict):
+        assert list(value) == list(expected)
+        for key in expected:
+            assert_alike(value[key], expected[key])
+    elif isinstance(expected, list):
+        for each in value:
+            assert_alike(each, expected[0])
+    elif value is not None:
+        assert type(value) is type(expected)
 
 
 def test_days_are_midnights_and_wide_numbers_are_long():
@@ -179,7 +180,8 @@ def test_days_are_midnights_and_wide_numbers_are_long():
 
 
 def test_the_same_seed_and_date_give_the_same_data():
-    seed()
+    # The first one too, so that the bills are numbered from 1: a rollback leaves the sequence where it was.
+    seed(flush=True, interactive=False)
     first = fingerprint()
     seed(flush=True, interactive=False)
     assert fingerprint() == first
@@ -243,9 +245,7 @@ def test_it_refuses_when_there_is_data():
 
 
 @pytest.mark.parametrize("model", ["bill", "patient", "prescription"])
-def test_a_single_record_is_data(model, people: People):
-    Patient.objects.all().delete()
-    Doctor.objects.all().delete()
+def test_a_single_record_is_data(model):
     if model == "bill":
         Bill.objects.create(patient_id="P1", total_cost=1)
     elif model == "patient":
@@ -278,11 +278,12 @@ def test_append_adds_others_each_time():
     assert set(billed.values_list("appointment_id", flat=True)) == completed
 
 
-def test_append_leaves_what_is_there_as_it_is(people: People):
-    before = Patient.objects.get(pk="P1")
+def test_append_leaves_what_is_there_as_it_is():
+    before = Patient(patient_id="P1", name="x")
+    before.save(force_insert=True)
     seed(append=True)
     assert Patient.objects.get(pk="P1").created_at == before.created_at
-    assert Patient.objects.count() == 2 + SMALL["patients"]
+    assert Patient.objects.count() == 1 + SMALL["patients"]
 
 
 def test_bills_made_afterwards_get_numbers_of_their_own():
@@ -306,22 +307,19 @@ def test_flush_empties_the_rooms_and_leaves_accounts_and_indexes(people: People)
 
 
 def test_flush_mends_an_interrupted_run():
-    expected = fingerprint_after(lambda: seed())
+    seed(flush=True, interactive=False)
+    expected = fingerprint()
     writing.flush()
     writing.write_doctors(PLAN)
     raw.collection("patients.emptied").insert_one({"left": "by a flush that was killed"})
     with pytest.raises(CommandError, match="There is data already"):
         seed()
-    assert fingerprint_after(lambda: seed(flush=True, interactive=False)) == expected
-
-
-def fingerprint_after(action: Any) -> str:
-    action()
-    return fingerprint()
+    seed(flush=True, interactive=False)
+    assert fingerprint() == expected
 
 
 def test_flush_asks_before_it_deletes(monkeypatch):
-    seed()
+    seed(flush=True, interactive=False)
     before = fingerprint()
     with pytest.raises(CommandError, match="--noinput"):
         seed(flush=True)
@@ -396,7 +394,9 @@ def test_progress_is_told_in_lines_without_a_terminal(monkeypatch):
 
 class TestDemoAccounts:
     def login(self, login: demo.DemoLogin, password: str | None = None) -> APIClient:
-        answer = APIClient().post("/api/auth/login", {"email": login.email, "password": password or login.password})
+        answer = APIClient().post(
+            "/api/auth/login", {"email": login.email, "password": password or login.password}, format="json"
+        )
         assert answer.status_code == 200, answer.json()
         client = APIClient()
         client.credentials(HTTP_AUTHORIZATION=f"Bearer {answer.json()['access_token']}")
