@@ -27,6 +27,9 @@ _TIME = re.compile(r"([01]\d|2[0-3]):[0-5]\d", re.ASCII)
 
 def is_clean(text: str, *, lines: bool = False) -> bool:
     """No control characters: NUL breaks PostgreSQL, others forge log lines. `lines` admits line breaks and tabs."""
+    if text.isprintable():
+        # Nearly always, and thirty times as quick as looking at each character.
+        return True
     allowed = "\n\r\t" if lines else ""
     return all(character in allowed or unicodedata.category(character) not in ("Cc", "Cs") for character in text)
 

@@ -574,7 +574,6 @@ def test_bad_dates_in_filters(people: People, parameter: str):
 def test_bad_dates_in_bodies(people: People):
     make_appointment(people, appointment_id="A1")
     admin, doctor = people.client("admin"), people.client("doctor")
-    prescribed = {**PRESCRIPTION, "patient_id": "P1"}
     before = everything()
     for value in [*BAD_DATES, 20250912, None, [2025, 9, 12], 1757635200.0]:
         requests = [

@@ -80,7 +80,11 @@ CODEC: CodecOptions[Document] = CodecOptions(
 
 def collection(source: Source) -> "Collection":
     """The collection of a model, or of that name in the clinical database."""
-    return Collection(source if isinstance(source, str) else source._meta.db_table)
+    return Collection(collection_name(source))
+
+
+def collection_name(source: Source) -> str:
+    return source if isinstance(source, str) else source._meta.db_table
 
 
 def aggregate(

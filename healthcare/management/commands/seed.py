@@ -20,8 +20,8 @@ MOST_OF_CAPACITY = 0.85
 
 class Command(BaseCommand):
     help = (
-        "Fill the system with invented patients, doctors, three years of appointments, prescriptions and bills. The same "
-        "seed and date give the same data. Every completed visit is billed; --bills adds bills without a visit."
+        "Fill the system with invented patients, doctors, three years of appointments, prescriptions and bills. The "
+        "same seed and date give the same data. Every completed visit is billed; --bills adds bills without a visit."
     )
 
     def add_arguments(self, parser: ArgumentParser) -> None:
@@ -113,7 +113,7 @@ class Command(BaseCommand):
     def _flush(self, *, is_interactive: bool) -> None:
         if is_interactive:
             self._confirm()
-        writing.flush(lambda line: self.stdout.write(line))
+        writing.flush()
 
     def _confirm(self) -> None:
         """Have a person type the answer; where it is no trial, the name of the database."""
@@ -175,8 +175,8 @@ def _check(plan: Plan) -> None:
         if sizes.appointments > room:
             needed = -(-sizes.appointments * sizes.doctors // room)
             raise CommandError(
-                f"--appointments {sizes.appointments} do not fit into the working hours of {sizes.doctors} doctors, who see "
-                f"{room:,} patients in three years: about {needed} doctors are needed."
+                f"--appointments {sizes.appointments} do not fit into the working hours of {sizes.doctors} doctors, "
+                f"which hold {room:,} visits in three years: about {needed} doctors are needed."
             )
 
 

@@ -55,11 +55,14 @@ def ensure_demo_accounts(pair: Pair | None = None) -> list[DemoLogin]:
 
 
 def _account(login: DemoLogin) -> User:
+    found = User.objects.filter(email=login.email).first()
+    if found is not None:
+        return found
     try:
         return create_account(
             actor=None, email=login.email, password=login.password, role=login.role, name=f"Demo {login.role}"
         )
-    except EmailTaken:
+    except EmailTaken:  # by another process, just now
         return User.objects.get(email=login.email)
 
 

@@ -1,4 +1,4 @@
-"""Where the invented hospital network has its houses: time zones with and without summer time, streets, phone numbers."""
+"""Where the invented hospital network has its doctors: time zones with and without summer time, streets, phones."""
 
 from dataclasses import dataclass
 from random import Random

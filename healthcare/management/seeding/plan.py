@@ -11,9 +11,11 @@ from functools import cached_property
 from random import Random
 from typing import NamedTuple
 
-#: Patients of a block, and the visits that one may hold: a block is in memory as a whole.
-BLOCK_PATIENTS = 250
-BLOCK_RECORDS = 6_000
+#: A block is in memory as a whole. It is large, as its documents are inserted in the order of their days: the more of
+#: them, the more of its entries each page of an index gets at once. But the progress bar should move.
+BLOCK_PATIENTS = 1_000
+BLOCK_RECORDS = 30_000
+FEWEST_BLOCKS = 20
 DOCTORS_PER_HOUSE = 40
 
 DAYS = 3 * 365
@@ -86,19 +88,22 @@ class Plan:
     def block_count(self) -> int:
         of_patients = -(-self.sizes.patients // BLOCK_PATIENTS)
         of_records = -(-(self.sizes.total - self.sizes.doctors) // BLOCK_RECORDS)
-        return min(max(of_patients, of_records), self.sizes.patients)
+        # Not below 50 patients for the sake of the bar.
+        return min(max(of_patients, of_records, min(FEWEST_BLOCKS, self.sizes.patients // 50), 1), self.sizes.patients)
 
     @cached_property
     def house_count(self) -> int:
         return max(1, min(self.sizes.doctors // DOCTORS_PER_HOUSE, self.block_count))
 
     def block(self, number: int) -> Block:
-        house = number % self.house_count
+        # One house after the other: what is written at a time lies together in the index by doctor.
+        house = number * self.house_count // self.block_count
+        first, after = (-(-each * self.block_count // self.house_count) for each in (house, house + 1))
         return Block(
             number=number,
             house=house,
-            turn=number // self.house_count,
-            turns=len(range(house, self.block_count, self.house_count)),
+            turn=number - first,
+            turns=after - first,
             patients=self._share(self.sizes.patients, number),
             appointments=self._share(self.sizes.appointments, number),
             prescriptions=self._share(self.sizes.prescriptions, number),

@@ -1,7 +1,7 @@
 """The patients of a block and what happened to them, as documents and rows: a pure function of the plan.
 
-A patient has a few diseases, each with a doctor of the specialty that treats it; visits follow the disease, prescriptions
-and bills the visits. The chart is made with the patient, so that one insert stores both.
+A patient has a few diseases, each with a doctor of the specialty that treats it; visits follow the disease,
+prescriptions and bills follow the visits. The chart is made with the patient, so that one insert stores both.
 """
 
 from bisect import bisect
@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from datetime import date, datetime, timedelta
 from functools import lru_cache
 from itertools import accumulate
+from operator import itemgetter
 from typing import Any, NamedTuple, TypeVar
 
 from bson import Decimal128, Int64
@@ -99,7 +100,13 @@ def make_block(plan: Plan, number: int) -> Records:
 
 
 def patient_id(plan: Plan, number: int) -> str:
-    return keys.key(PATIENT_PREFIX, keys.offset(plan.seed, plan.run, "patients") + number)
+    """The key of a patient of the first block."""
+    return keys.space(PATIENT_PREFIX, 0, plan.seed, plan.run).key(number)
+
+
+def appointment_id(plan: Plan, number: int) -> str:
+    """The key of an appointment of the first block."""
+    return keys.space(APPOINTMENT_PREFIX, 0, plan.seed, plan.run).key(number)
 
 
 class _BlockMaker:
@@ -114,9 +121,9 @@ class _BlockMaker:
         self.first_day = (plan.first_day - plan.first_monday).days
         self.last_day = (plan.last_day - plan.first_monday).days
         self.today = (plan.as_of - plan.first_monday).days
-        self.patient_keys = keys.offset(plan.seed, plan.run, "patients")
-        self.appointment_keys = keys.offset(plan.seed, plan.run, "appointments")
-        self.prescription_keys = keys.offset(plan.seed, plan.run, "prescriptions")
+        self.patient_keys = keys.space(PATIENT_PREFIX, block.number, plan.seed, plan.run)
+        self.appointment_keys = keys.space(APPOINTMENT_PREFIX, block.number, plan.seed, plan.run)
+        self.prescription_offset = keys.offset("prescriptions", plan.seed, plan.run)
         self.appointment_numbers = iter(block.appointments)
         self.prescription_numbers = iter(block.prescriptions)
         self.bill_numbers = iter(block.bills)
@@ -130,6 +137,9 @@ class _BlockMaker:
         bills = self._dealt(len(self.block.bills), needs)
         for number, *counts in zip(self.block.patients, visits, prescriptions, bills, strict=True):
             self._add_patient(number, *counts)
+        # In this order the entries of one index page are made one after the other (see `keys`).
+        self.made.appointments.sort(key=itemgetter("date"))
+        self.made.prescriptions.sort(key=itemgetter("start_date"))
         return self.made
 
     def _dealt(self, total: int, weights: Sequence[float]) -> list[int]:
@@ -159,7 +169,7 @@ class _BlockMaker:
         name, (given, family) = person(
             self.chance, is_female=sex == Sex.FEMALE or (sex != Sex.MALE and self.random() < 0.5)
         )
-        key = keys.key(PATIENT_PREFIX, self.patient_keys + number)
+        key = self.patient_keys.key(number)
         place = self._one_of(self.house.doctors).place if self.house.doctors else self._one_of(PLACES)
         conditions = self._conditions(born, sex, place.city, is_first=is_first)
         birth_day = (born - self.plan.first_monday).days
@@ -323,7 +333,7 @@ class _BlockMaker:
             status = _COMPLETED if day < self.today else _SCHEDULED
         asked_on = max(min(day - 1 - int(self.random() * self.random() * 60), self.today - 1), birth_day)
         document = {
-            "_id": keys.key(APPOINTMENT_PREFIX, self.appointment_keys + next(self.appointment_numbers)),
+            "_id": self.appointment_keys.key(next(self.appointment_numbers)),
             "patient_id": patient,
             "doctor_id": doctor.doctor_id,
             "date": self.days[day],
@@ -370,7 +380,7 @@ class _BlockMaker:
         drug = self._one_of(disease.drugs)
         duration = self._one_of(drug.courses)
         return {
-            "_id": keys.object_id(self.prescription_keys + next(self.prescription_numbers), made_at),
+            "_id": keys.object_id(self.prescription_offset + next(self.prescription_numbers), made_at),
             "patient_id": patient,
             "doctor_id": doctor.doctor_id,
             "appointment_id": appointment_id,

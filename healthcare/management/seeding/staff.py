@@ -145,7 +145,7 @@ def doctor(plan: Plan, number: int) -> Doctor:
 
 
 def doctor_id(plan: Plan, number: int) -> str:
-    return keys.key(KEY_PREFIX, keys.offset(plan.seed, plan.run, "doctors") + number)
+    return keys.space(KEY_PREFIX, number % plan.house_count, plan.seed, plan.run).key(number)
 
 
 def person(chance: Random, *, is_female: bool) -> tuple[str, tuple[str, str]]:

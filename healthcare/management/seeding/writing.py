@@ -5,21 +5,21 @@ MongoDB: `insert_many` of a block's documents through the raw door, which waits 
 to make good for at the end. The indexes stay as the migrations made them, whatever happens. PostgreSQL: COPY.
 """
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from itertools import islice
-from typing import Any, NamedTuple, TypeVar
+from typing import NamedTuple, TypeVar
 
 from django.apps import apps
 from django.core.management.color import no_style
 from django.db import connections, models, router, transaction
 
 from appointments.models import Appointment
-from appointments.services import KEY_PREFIX as APPOINTMENT_PREFIX
 from billing.models import Bill
 from doctors.models import Doctor
-from healthcare.management.seeding import keys, records, staff
+from healthcare.management.seeding import records, staff
 from healthcare.management.seeding.plan import Plan
 from healthcare.mongodb import raw
+from healthcare.mongodb.emptying import empty_collection
 from healthcare.routers import CLINICAL, DEFAULT
 from patients.models import Patient
 from prescriptions.models import Prescription
@@ -37,7 +37,6 @@ KINDS: dict[str, type[models.Model]] = {
 }
 MAX_TIME_MS = 120_000
 DOCTORS_AT_ONCE = 1_000
-DELETED_AT_ONCE = 20_000
 KEYS_PROBED = 200
 
 _BILL_COLUMNS = records.Bill._fields
@@ -74,11 +73,10 @@ def counts() -> dict[str, int]:
 
 def has_keys_of(plan: Plan) -> bool:
     """Whether one of the first keys of the run is taken."""
-    first = keys.offset(plan.seed, plan.run, "appointments")
     wanted = {
         Patient: [records.patient_id(plan, number) for number in range(KEYS_PROBED)],
         Doctor: [staff.doctor_id(plan, number) for number in range(KEYS_PROBED)],
-        Appointment: [keys.key(APPOINTMENT_PREFIX, first + number) for number in range(KEYS_PROBED)],
+        Appointment: [records.appointment_id(plan, number) for number in range(KEYS_PROBED)],
     }
     return any(raw.collection(model).find_one({"_id": {"$in": found}}) for model, found in wanted.items())
 
@@ -147,33 +145,15 @@ def reserve_bill_numbers(count: int) -> int:
 # --- Emptying
 
 
-def flush(report: Callable[[str], None]) -> None:
-    """Empty the rooms' tables and collections; accounts and what is not the rooms' stays.
-
-    Deletes in parts and drops nothing: an interrupted flush leaves less data and every index.
-    """
+def flush() -> None:
+    """Empty the rooms' tables and collections; accounts and what is not the rooms' stays."""
     found = [model for room in ROOMS for model in apps.get_app_config(room).get_models() if _is_stored(model)]
-    by_database: dict[str, list[type[models.Model]]] = {DEFAULT: [], CLINICAL: []}
-    for model in found:
-        by_database[_database(model)].append(model)
     connection = connections[DEFAULT]
-    tables = [model._meta.db_table for model in by_database[DEFAULT]]
+    tables = [model._meta.db_table for model in found if _database(model) == DEFAULT]
     connection.ops.execute_sql_flush(connection.ops.sql_flush(no_style(), tables, reset_sequences=True))
-    for model in by_database[CLINICAL]:
-        _empty(raw.collection(model), report)
-
-
-def _empty(documents: raw.Collection, report: Callable[[str], None]) -> None:
-    deleted = 0
-    while True:
-        after = documents.aggregate(
-            [{"$sort": {"_id": 1}}, {"$skip": DELETED_AT_ONCE}, {"$limit": 1}, {"$project": {"_id": 1}}]
-        )
-        where: dict[str, Any] = {"_id": {"$lt": after[0]["_id"]}} if after else {}
-        deleted += documents.delete_many(where, max_time_ms=MAX_TIME_MS)
-        if not after:
-            break
-        report(f"{documents.name}: {deleted:,} deleted")
+    for model in found:
+        if _database(model) == CLINICAL:
+            empty_collection(model)
 
 
 def _is_stored(model: type[models.Model]) -> bool:

@@ -1,0 +1,465 @@
+"""`manage.py seed` against the real databases."""
+
+import hashlib
+import os
+import subprocess
+import sys
+from datetime import date
+from decimal import Decimal
+from io import StringIO
+from typing import Any
+
+import pytest
+from bson.codec_options import CodecOptions
+from bson.raw_bson import RawBSONDocument
+from django.conf import settings
+from django.core.management import CommandError, call_command
+from django.db import connections
+from rest_framework.test import APIClient
+
+from accounts.models import User
+from accounts.services import create_account, set_password
+from appointments.models import Appointment
+from billing.models import Bill
+from doctors.models import Doctor, ScheduleException, WeeklyHours
+from healthcare import clock
+from healthcare.management.seeding import demo, records, staff, writing
+from healthcare.management.seeding.plan import Plan, Sizes
+from healthcare.mongodb import raw
+from patients.models import ChartAppointment, ChartPrescription, Patient
+from prescriptions.models import Prescription
+from tests.people import People
+
+AS_OF = "2025-09-12"
+SMALL = {"patients": 40, "doctors": 12, "appointments": 300, "prescriptions": 150, "bills": 30}
+PLAN = Plan(seed=1, as_of=date.fromisoformat(AS_OF), sizes=Sizes(**SMALL))
+COLLECTIONS = ("patients", "doctors", "appointments", "prescriptions")
+
+pytestmark = pytest.mark.django_db
+
+
+def seed(**options: Any) -> str:
+    output = StringIO()
+    call_command("seed", stdout=output, **{"as_of": PLAN.as_of, "workers": 1, **SMALL, **options})
+    return output.getvalue()
+
+
+def stored() -> dict[str, int]:
+    return writing.counts()
+
+
+def fingerprint() -> str:
+    """A hash of everything that the rooms have stored, byte for byte."""
+    found = hashlib.sha256()
+    for name in COLLECTIONS:
+        documents = raw_documents(name)
+        assert documents
+        for document in documents:
+            found.update(document.raw)
+    for row in Bill.objects.order_by("id").values_list():
+        found.update(repr(row).encode())
+    return found.hexdigest()
+
+
+def raw_documents(name: str) -> list[RawBSONDocument]:
+    options = CodecOptions(document_class=RawBSONDocument)
+    return list(connections["clinical"].database.get_collection(name, codec_options=options).find().sort("_id"))
+
+
+def test_it_stores_what_the_plan_says():
+    output = seed()
+    made = [records.make_block(PLAN, number) for number in range(PLAN.block_count)]
+    completed = sum(each["status"] == "completed" for block in made for each in block.appointments)
+    assert stored() == {**SMALL, "bills": SMALL["bills"] + completed}
+    assert f"{completed} bills" in output or str(completed) in output
+    assert set(Patient.objects.values_list("pk", flat=True)) == {
+        each["_id"] for block in made for each in block.patients
+    }
+    visit = Appointment.objects.get(pk=made[0].appointments[0]["_id"])
+    assert visit.starts_at == made[0].appointments[0]["starts_at"]
+    bill = Bill.objects.get(pk=made[0].bills[0].id)
+    assert bill.total_cost == Decimal(made[0].bills[0].total_cost)
+    assert bill.created_at == made[0].bills[0].created_at
+
+
+def test_its_documents_are_as_the_orm_writes_them():
+    seed()
+    database = connections["clinical"].database
+    day = date(2025, 1, 2)
+    Patient(
+        patient_id="orm",
+        name="x",
+        birth_date=day,
+        sex="male",
+        diseases=["x"],
+        phone="1",
+        email="x@example.org",
+        address="x",
+        national_id="1",
+        notes="x",
+        appointments=[
+            ChartAppointment(
+                appointment_id="A", doctor_id="D", date=day, time="", duration_minutes=30, status="x", disease="x"
+            )
+        ],
+        prescriptions=[
+            ChartPrescription(
+                prescription_id="65a1b2c3d4e5f60718293a4b",
+                doctor_id="D",
+                drug="x",
+                dosage="x",
+                frequency="x",
+                start_date=day,
+                duration_days=3,
+                disease="x",
+            )
+        ],
+    ).save(force_insert=True)
+    Doctor(
+        doctor_id="orm",
+        name="x",
+        specialty="x",
+        specialty_key="x",
+        availability=[WeeklyHours(weekday=0, start="08:00", end="12:00", slot_minutes=20)],
+        exceptions=[ScheduleException(date=day)],
+    ).save(force_insert=True)
+    Appointment(
+        appointment_id="orm",
+        patient_id="P",
+        doctor_id="D",
+        date=day,
+        time="10:00",
+        duration_minutes=30,
+        disease="x",
+        starts_at=clock.now(),
+    ).save(force_insert=True)
+    by_orm = Prescription(
+        patient_id="P",
+        doctor_id="D",
+        appointment_id="A",
+        drug="x",
+        dosage="x",
+        frequency="x",
+        cost=Decimal("1.50"),
+        disease="x",
+        start_date=day,
+        duration_days=3,
+        instructions="x",
+    )
+    by_orm.save(force_insert=True)
+    for name in COLLECTIONS:
+        documents = database[name]
+        of_orm = by_orm.pk if name == "prescriptions" else "orm"
+        expected = documents.find_one({"_id": of_orm})
+        others = list(documents.find({"_id": {"$ne": of_orm}}))
+        assert others
+        for each in others:
+            assert_alike(each, expected)
+
+
+def assert_alike(value: Any, expected: Any) -> None:
+    """Assert the same keys in the same order, and the same types; a value may be absent, which is null."""
+    if isinstance(expected, dict):
+        assert list(value) == list(expected)
+        for key in expected:
+            assert_alike(value[key], expected[key])
+    elif isinstance(expected, list):
+        for each in value:
+            assert_alike(each, expected[0])
+    elif value is not None:
+        assert type(value) is type(expected)
+
+
+def test_days_are_midnights_and_wide_numbers_are_long():
+    seed()
+    day = {"$dateToString": {"date": "$date", "format": "%H:%M:%S.%L"}}
+    assert raw.aggregate(Appointment, [{"$group": {"_id": day}}]) == [{"_id": "00:00:00.000"}]
+    assert raw.aggregate(Patient, [{"$group": {"_id": {"$type": "$revision"}}}]) == [{"_id": "long"}]
+    assert raw.collection(Patient).count({"revision": 0}) == SMALL["patients"]
+    assert raw.aggregate(Appointment, [{"$group": {"_id": {"$type": "$duration_minutes"}}}]) == [{"_id": "int"}]
+
+
+def test_the_same_seed_and_date_give_the_same_data():
+    # The first one too, so that the bills are numbered from 1: a rollback leaves the sequence where it was.
+    seed(flush=True, interactive=False)
+    first = fingerprint()
+    seed(flush=True, interactive=False)
+    assert fingerprint() == first
+    seed(flush=True, interactive=False, seed=2)
+    assert fingerprint() != first
+    seed(flush=True, interactive=False, as_of=date(2025, 9, 13))
+    assert fingerprint() != first
+
+
+@pytest.mark.django_db(transaction=True)
+def test_neither_the_number_of_workers_nor_the_hash_seed_matters():
+    sizes = {"patients": 150, "doctors": 12, "appointments": 900, "prescriptions": 300, "bills": 60}
+    found = []
+    for workers, hash_seed in ((1, "1"), (3, "2")):
+        arguments = [f"--{name}={number}" for name, number in sizes.items()]
+        subprocess.run(
+            [
+                sys.executable,
+                "-c",
+                RUN_SEED,
+                f"--workers={workers}",
+                f"--as-of={AS_OF}",
+                "--flush",
+                "--noinput",
+                *arguments,
+            ],
+            check=True,
+            cwd=settings.BASE_DIR,
+            env={
+                **os.environ,
+                "PYTHONHASHSEED": hash_seed,
+                "TEST_DATABASES": " ".join(
+                    connections[alias].settings_dict["NAME"] for alias in ("default", "clinical")
+                ),
+            },
+        )
+        found.append(fingerprint())
+    assert stored()["appointments"] == 900
+    assert found[0] == found[1]
+
+
+# What manage.py does, on the databases of the test.
+RUN_SEED = """
+import os, sys, django
+from django.core.management import execute_from_command_line
+from django.db import connections
+if __name__ == "__main__":
+    django.setup()
+    for alias, name in zip(("default", "clinical"), os.environ["TEST_DATABASES"].split()):
+        connections[alias].settings_dict["NAME"] = name
+    execute_from_command_line(["manage.py", "seed", *sys.argv[1:]])
+"""
+
+
+def test_it_refuses_when_there_is_data():
+    seed()
+    before = fingerprint()
+    with pytest.raises(CommandError, match=r"--append.*--flush"):
+        seed()
+    assert fingerprint() == before
+
+
+@pytest.mark.parametrize("model", ["bill", "patient", "prescription"])
+def test_a_single_record_is_data(model):
+    if model == "bill":
+        Bill.objects.create(patient_id="P1", total_cost=1)
+    elif model == "patient":
+        Patient(patient_id="P9", name="x").save(force_insert=True)
+    else:
+        raw.collection(Prescription).insert_one({"patient_id": "P1"})
+    with pytest.raises(CommandError, match="There is data already"):
+        seed()
+    assert sum(stored().values()) == 1
+
+
+def test_it_does_nothing_if_there_is_data_and_only_an_empty_system_is_to_be_filled():
+    seed(if_empty=True)
+    before = fingerprint()
+    assert "nothing added" in seed(if_empty=True)
+    assert fingerprint() == before
+
+
+def test_append_adds_others_each_time():
+    seed()
+    once = stored()
+    for times in (2, 3):
+        seed(append=True)
+        assert {name: stored()[name] for name in SMALL if name != "bills"} == {
+            name: times * number for name, number in once.items() if name != "bills"
+        }
+    billed = Bill.objects.exclude(appointment_id=None)
+    assert billed.values("appointment_id").distinct().count() == billed.count()
+    completed = set(Appointment.objects.filter(status="completed").values_list("pk", flat=True))
+    assert set(billed.values_list("appointment_id", flat=True)) == completed
+
+
+def test_append_leaves_what_is_there_as_it_is():
+    before = Patient(patient_id="P1", name="x")
+    before.save(force_insert=True)
+    seed(append=True)
+    assert Patient.objects.get(pk="P1").created_at == before.created_at
+    assert Patient.objects.count() == 1 + SMALL["patients"]
+
+
+def test_bills_made_afterwards_get_numbers_of_their_own():
+    seed()
+    later = Bill.objects.create(patient_id="P1", total_cost=1)
+    assert later.pk > SMALL["appointments"] + SMALL["bills"]
+
+
+def test_flush_empties_the_rooms_and_leaves_accounts_and_indexes(people: People):
+    seed(append=True)
+    database = connections["clinical"].database
+    accounts = set(User.objects.values_list("email", flat=True))
+    indexes = {name: database[name].index_information() for name in COLLECTIONS}
+    seed(flush=True, interactive=False)
+    assert not Patient.objects.filter(pk="P1").exists()
+    assert stored()["patients"] == SMALL["patients"]
+    assert set(User.objects.values_list("email", flat=True)) == accounts
+    assert {name: database[name].index_information() for name in COLLECTIONS} == indexes
+    assert all(len(each) > 3 for each in indexes.values())
+    assert [name for name in database.list_collection_names() if "emptied" in name] == []
+
+
+def test_flush_mends_an_interrupted_run():
+    seed(flush=True, interactive=False)
+    expected = fingerprint()
+    writing.flush()
+    writing.write_doctors(PLAN)
+    raw.collection("patients.emptied").insert_one({"left": "by a flush that was killed"})
+    with pytest.raises(CommandError, match="There is data already"):
+        seed()
+    seed(flush=True, interactive=False)
+    assert fingerprint() == expected
+
+
+def test_flush_asks_before_it_deletes(monkeypatch):
+    seed(flush=True, interactive=False)
+    before = fingerprint()
+    with pytest.raises(CommandError, match="--noinput"):
+        seed(flush=True)
+    monkeypatch.setattr(sys.stdin, "isatty", lambda: True, raising=False)
+    asked = []
+    monkeypatch.setattr("builtins.input", lambda question: asked.append(question) or "yes")
+    # The test's servers are named by URLs and DEBUG is off, as in production: the name of the database is wanted.
+    with pytest.raises(CommandError, match="Nothing was deleted"):
+        seed(flush=True)
+    assert fingerprint() == before
+    assert "40 patients" in asked[0]
+    monkeypatch.setattr("builtins.input", lambda question: connections["clinical"].settings_dict["NAME"])
+    seed(flush=True, seed=2)
+    assert fingerprint() != before
+    monkeypatch.setattr(settings, "DEBUG", True)
+    monkeypatch.setattr("builtins.input", lambda question: "yes")
+    seed(flush=True)
+    assert fingerprint() == before
+
+
+@pytest.mark.parametrize(
+    ("options", "sentence"),
+    [
+        ({"patients": -1}, "--patients must be 0 or more"),
+        ({"bills": -3}, "--bills must be 0 or more"),
+        ({"doctors": 0}, "--appointments 300 needs doctors"),
+        ({"doctors": 0, "appointments": 0}, "--prescriptions 150 needs doctors"),
+        ({"patients": 0}, "--appointments 300 needs patients"),
+        ({"patients": 0, "appointments": 0, "prescriptions": 0}, "--bills 30 needs patients"),
+        ({"appointments": 40 * 501, "doctors": 90}, "more than 500 for each patient"),
+        ({"patients": 500, "appointments": 90_000, "doctors": 2}, r"do not fit into .* 2 doctors"),
+        ({"workers": 0}, "--workers must be 1 or more"),
+    ],
+)
+def test_nonsense_is_refused_in_a_sentence(options, sentence):
+    with pytest.raises(CommandError, match=sentence):
+        seed(**options)
+    assert sum(stored().values()) == 0
+
+
+def test_a_date_that_is_none_is_refused():
+    with pytest.raises(CommandError, match="--as-of"):
+        call_command("seed", "--as-of", "yesterday", stdout=StringIO())
+
+
+def test_nothing_at_all_can_be_asked_for():
+    seed(**dict.fromkeys(SMALL, 0))
+    assert sum(stored().values()) == 0
+
+
+def test_sizes_that_are_left_out_follow_from_the_patients():
+    seed(patients=30, doctors=None, appointments=None, prescriptions=None, bills=None)
+    found = stored()
+    assert {name: found[name] for name in found if name != "bills"} == {
+        "patients": 30,
+        "doctors": 24,
+        "appointments": 300,
+        "prescriptions": 150,
+    }
+    assert Bill.objects.filter(appointment_id=None).count() == 15
+
+
+def test_progress_is_told_in_lines_without_a_terminal(monkeypatch):
+    monkeypatch.setattr("healthcare.management.seeding.progress.SECONDS_BETWEEN_LINES", 0)
+    output = seed(patients=100)
+    assert "of 592 records" in output
+    assert "/s, " in output
+    assert " s left" in output
+    assert "together" in output.splitlines()[-1]
+    assert seed(flush=True, interactive=False, verbosity=0) == ""
+
+
+class TestDemoAccounts:
+    def login(self, login: demo.DemoLogin, password: str | None = None) -> APIClient:
+        answer = APIClient().post(
+            "/api/auth/login", {"email": login.email, "password": password or login.password}, format="json"
+        )
+        assert answer.status_code == 200, answer.json()
+        client = APIClient()
+        client.credentials(HTTP_AUTHORIZATION=f"Bearer {answer.json()['access_token']}")
+        return client
+
+    def test_none_is_made_unasked(self):
+        seed()
+        assert not User.objects.exists()
+
+    def test_each_role_can_log_in_and_doctor_and_patient_have_records(self):
+        output = seed(demo_accounts=True)
+        assert [login.role for login in demo.demo_logins()] == ["admin", "staff", "doctor", "patient"]
+        clients = {login.role: self.login(login) for login in demo.demo_logins()}
+        for login in demo.demo_logins():
+            assert login.email in output
+            me = clients[login.role].get("/api/auth/me").json()
+            assert (me["email"], me["role"]) == (login.email, login.role)
+        doctor, patient = staff.doctor_id(PLAN, 0), records.patient_id(PLAN, 0)
+        assert clients["doctor"].get("/api/auth/me").json()["doctor_id"] == doctor
+        assert clients["patient"].get("/api/auth/me").json()["patient_id"] == patient
+        with_one_another = [
+            each
+            for each in clients["patient"].get("/api/appointments").json()["results"]
+            if each["doctor_id"] == doctor
+        ]
+        assert {"completed", "scheduled"} <= {each["status"] for each in with_one_another}
+        assert Prescription.objects.filter(doctor_id=doctor, patient_id=patient).exists()
+
+    def test_making_them_again_changes_nothing(self):
+        seed(demo_accounts=True)
+        admin = User.objects.get(email="admin@example.org")
+        set_password(user=admin, password="changed by its owner")
+        tied = list(Patient.objects.exclude(user_id=None).values_list("pk", flat=True))
+        seed(demo_accounts=True, if_empty=True)
+        seed(demo_accounts=True, append=True)
+        assert User.objects.count() == 4
+        self.login(demo.demo_logins()[0], password="changed by its owner")
+        assert list(Patient.objects.exclude(user_id=None).values_list("pk", flat=True)) == tied
+        assert Doctor.objects.exclude(user_id=None).count() == 1
+
+    def test_they_are_tied_to_new_records_after_a_flush(self):
+        seed(demo_accounts=True)
+        seed(demo_accounts=True, flush=True, interactive=False, seed=2)
+        assert User.objects.count() == 4
+        patient = User.objects.get(email="patient@example.org")
+        assert Patient.objects.get(user_id=patient.pk).pk == records.patient_id(
+            Plan(seed=2, as_of=PLAN.as_of, sizes=PLAN.sizes), 0
+        )
+
+    def test_they_are_tied_to_people_of_a_visit_when_the_data_were_there(self):
+        seed()
+        seed(demo_accounts=True, if_empty=True)
+        doctor = Doctor.objects.exclude(user_id=None).get()
+        patient = Patient.objects.exclude(user_id=None).get()
+        assert Appointment.objects.filter(doctor_id=doctor.pk, patient_id=patient.pk, status="completed").exists()
+
+    def test_they_are_made_without_records_when_there_are_none(self):
+        seed(demo_accounts=True, **dict.fromkeys(SMALL, 0))
+        assert User.objects.count() == 4
+        assert sum(stored().values()) == 0
+
+    def test_an_account_of_that_address_in_another_role_is_left_alone(self):
+        create_account(actor=None, email="doctor@example.org", password="a password of its own", role="staff")
+        seed(demo_accounts=True)
+        assert User.objects.get(email="doctor@example.org").role == "staff"
+        assert not Doctor.objects.exclude(user_id=None).exists()
