@@ -182,6 +182,7 @@ table("PATCH",  "api/doctors/{id}",                  401, 403, 403, 200, 403, 40
 table("PATCH",  "api/doctors/{id}",                  401, 403, 403, 400, 403, 403, 200, of=the_doctor,
       body=always({"user_id": None}), note="account")
 table("DELETE", "api/doctors/{id}",                  401, 403, 403, 403, 403, 403, 204, of=the_doctor)
+table("GET",    "api/doctors/{id}/slots",            401, 200, 200, 200, 200, 403, 200, of=the_doctor)
 
 table("GET",    "api/appointments",                  401, 200, 200, 200, 200, 403, 200)
 table("POST",   "api/appointments",                  401, 201, 403, 201, 403, 403, 201, body=visit)
@@ -329,8 +330,12 @@ SEES = {
 
 @pytest.mark.parametrize(("resource", "actor"), [(name, actor) for name, who in SEES.items() for actor in who])
 def test_lists_hold_what_the_actor_may_see(people: People, resource: str, actor: str):
-    for appointment_id, patient_id, doctor_id in [("A1", "P1", "D1"), ("A2", "P1", "D2"), ("A3", "P2", "D1")]:
-        make_appointment(people, appointment_id=appointment_id, patient_id=patient_id, doctor_id=doctor_id)
+    for key, patient_id, doctor_id, time in [
+        ("A1", "P1", "D1", "09:00"),
+        ("A2", "P1", "D2", "10:00"),
+        ("A3", "P2", "D1", "11:00"),
+    ]:
+        make_appointment(people, appointment_id=key, patient_id=patient_id, doctor_id=doctor_id, time=time)
         make_prescription(people, patient_id=patient_id, doctor_id=doctor_id)
     make_bill(people)
     make_bill(people, patient_id="P2", total_cost=90)
