@@ -5,6 +5,7 @@ import io
 import stat
 import sys
 import threading
+import time
 from concurrent.futures import ThreadPoolExecutor
 from decimal import Decimal
 
@@ -463,6 +464,29 @@ def test_two_runs_at_once_write_nothing_twice(monkeypatch):
     }
     assert Bill.objects.count() == Bill.objects.values("appointment_id").distinct().count() == 140
     assert charts_are_right()
+
+
+@pytest.mark.django_db(transaction=True)
+def test_two_runs_bill_a_visit_once_however_slowly_they_look(monkeypatch):
+    look = writing.Databases.billed
+
+    def slow_look(self, appointment_ids):
+        found = look(self, appointment_ids)
+        time.sleep(0.3)
+        return found
+
+    monkeypatch.setattr(writing.Databases, "billed", slow_look)
+
+    def bill(_):
+        try:
+            return writing.Databases().add_bills([Bill(patient_id="p1", appointment_id="e1", total_cost=1)])
+        finally:
+            connections["default"].close()
+
+    with ThreadPoolExecutor(2) as pool:
+        made = list(pool.map(bill, range(2)))
+    assert sorted(made, key=len) == [set(), {"e1"}]
+    assert Bill.objects.count() == 1
 
 
 # --- Bills, claims, conditions
