@@ -4,11 +4,14 @@ import csv
 import io
 import stat
 import sys
+import threading
+import time
+from concurrent.futures import ThreadPoolExecutor
 from decimal import Decimal
 
 import pytest
 from django.core.management import CommandError, call_command
-from django.db import connections
+from django.db import OperationalError, connections
 
 from appointments.models import Appointment
 from billing.models import Bill
@@ -281,6 +284,27 @@ def test_unusable_export_and_file_write_nothing(tmp_path):
     assert not any(stored().values())
 
 
+def test_rejected_rows_never_replace_the_export(tmp_path):
+    export = write_export(tmp_path / "export")
+    before = (export / "claims.csv").read_bytes()
+    with pytest.raises(CommandError, match="is a file of the export"):
+        run_import(export, "--rejected", str(export / "claims.csv"))
+    assert (export / "claims.csv").read_bytes() == before
+
+
+def test_database_that_fails_stops_the_import_with_a_sentence(monkeypatch, tmp_path):
+    def failing(self, visits):
+        raise OperationalError(f"no such host, while writing {visits[0].disease}")
+
+    export = write_export(tmp_path / "export")
+    with monkeypatch.context() as patch:
+        patch.setattr(writing.Databases, "add_visits", failing)
+        with pytest.raises(CommandError, match=r"Stopped by a database \(OperationalError\)") as raised:
+            run_import(export)
+    assert "bronchitis" not in str(raised.value)
+    assert figures(run_import(export))["encounters"] == (1, 1, 0, 0, 0)
+
+
 def _without_column(export):
     (export / "medications.csv").write_text("START,STOP\n")
     return export
@@ -416,6 +440,53 @@ def test_true_duplicates_among_medications_are_two_prescriptions(tmp_path):
     assert figures(run_import(export))["medications"] == (2, 2, 0, 0, 0)
     assert figures(run_import(export))["medications"] == (2, 0, 2, 0, 0)
     assert Prescription.objects.count() == 2
+
+
+@pytest.mark.django_db(transaction=True, databases=["default", "clinical"])  # threads connect anew
+def test_two_runs_at_once_write_nothing_twice(monkeypatch):
+    monkeypatch.setattr(importing, "BATCH_ROWS", 20)
+    together = threading.Barrier(2)
+
+    def run(_):
+        together.wait(timeout=10)
+        try:
+            return run_import(SAMPLE)
+        finally:
+            connections.close_all()
+
+    with ThreadPoolExecutor(2) as pool:
+        said = list(pool.map(run, range(2)))
+    taken = [{name: taken for name, (_, taken, *_) in figures(each).items()} for each in said]
+    assert {name: sum(each[name] for each in taken) for name in ("patients", "encounters", "medications")} == {
+        "patients": 9,
+        "encounters": 140,
+        "medications": 44,
+    }
+    assert Bill.objects.count() == Bill.objects.values("appointment_id").distinct().count() == 140
+    assert charts_are_right()
+
+
+@pytest.mark.django_db(transaction=True)
+def test_two_runs_bill_a_visit_once_however_slowly_they_look(monkeypatch):
+    look = writing.Databases.billed
+
+    def slow_look(self, appointment_ids):
+        found = look(self, appointment_ids)
+        time.sleep(0.3)
+        return found
+
+    monkeypatch.setattr(writing.Databases, "billed", slow_look)
+
+    def bill(_):
+        try:
+            return writing.Databases().add_bills([Bill(patient_id="p1", appointment_id="e1", total_cost=1)])
+        finally:
+            connections["default"].close()
+
+    with ThreadPoolExecutor(2) as pool:
+        made = list(pool.map(bill, range(2)))
+    assert sorted(made, key=len) == [set(), {"e1"}]
+    assert Bill.objects.count() == 1
 
 
 # --- Bills, claims, conditions
