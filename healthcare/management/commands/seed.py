@@ -76,8 +76,8 @@ class Command(BaseCommand):
             self._flush(is_interactive=options["interactive"])
         elif writing.is_unfinished():
             raise CommandError(
-                "An earlier run was interrupted (or another is at work now). Use --flush to delete what is there and begin "
-                "anew."
+                "An earlier run was interrupted (or another is at work now). Use --flush to delete what is there and "
+                "begin anew."
             )
         elif not writing.is_empty():
             if options["if_empty"]:
