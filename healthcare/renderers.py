@@ -6,7 +6,7 @@ import orjson
 from rest_framework import renderers
 from rest_framework.exceptions import ValidationError
 from rest_framework.negotiation import DefaultContentNegotiation
-from rest_framework.renderers import BaseRenderer, BrowsableAPIRenderer
+from rest_framework.renderers import BrowsableAPIRenderer
 from rest_framework.request import Request
 
 
