@@ -27,7 +27,7 @@ class Order:
         names = [str(name) for name in queryset.query.order_by]
         self.is_descending = names[0].startswith("-")
         self.names = [name.lstrip("-") for name in names]
-        self.fields: list[Field] = [queryset.model._meta.get_field(name) for name in self.names]  # type: ignore[misc]
+        self.fields: list[Field] = [queryset.model._meta.get_field(name) for name in self.names]
         # Signed for this list and this order: what comes back is what went out, or no cursor at all.
         self._signer = Signer(salt=f"cursor {queryset.model._meta.label} {names}", sep=".")
 
