@@ -94,13 +94,13 @@ class RefusalsOnForm(admin.ModelAdmin):
         if refusal is None:
             return form
 
-        def clean(self: forms.ModelForm) -> Any:
-            values = super(with_refusal, self).clean()
-            self.add_error(refusal.field if refusal.field in self.fields else None, refusal.detail)
-            return values
+        class FormWithRefusal(form):  # type: ignore[valid-type, misc]
+            def clean(self) -> Any:
+                values = super().clean()
+                self.add_error(refusal.field if refusal.field in self.fields else None, refusal.detail)
+                return values
 
-        with_refusal = type(form.__name__, (form,), {"clean": clean})
-        return with_refusal
+        return FormWithRefusal
 
     def changeform_view(
         self,

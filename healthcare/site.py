@@ -1,4 +1,4 @@
-"""The one admin site. In a module of its own: Django makes it while the admin modules that register with it are read."""
+"""The one admin site, in a module of its own: Django makes it while it reads the modules that register with it."""
 
 from django.contrib import admin
 from django.utils.translation import gettext_lazy as _

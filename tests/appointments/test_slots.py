@@ -67,7 +67,8 @@ def test_another_doctors_visits_do_not_matter(clinic: People) -> None:
 @pytest.mark.parametrize(
     "query",
     [
-        "from=2027-03-02&to=2027-03-01", "from=2027-03-01&to=2027-04-01", "from=tomorrow", "to=2027-02-30", "page_size=5",
+        "from=2027-03-02&to=2027-03-01",
+        "from=2027-03-01&to=2027-04-01", "from=tomorrow", "to=2027-02-30", "page_size=5",
         "from=2027-03-01&from=2027-03-02", "day=2027-03-01",
     ],
 )  # fmt: skip
