@@ -90,9 +90,9 @@ class RefusalsOnForm(admin.ModelAdmin):
 
     def get_form(self, request: HttpRequest, obj: Any = None, change: bool = False, **kwargs: Any) -> Any:
         form = super().get_form(request, obj, change=change, **kwargs)
-        refusal = getattr(request, "refusal", None)
-        if refusal is None:
+        if not hasattr(request, "refusal"):
             return form
+        refusal: Refusal = request.refusal
 
         class FormWithRefusal(form):  # type: ignore[valid-type, misc]
             def clean(self) -> Any:
