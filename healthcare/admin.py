@@ -1,4 +1,4 @@
-"""The one admin site, and what every room's admin is made of.
+"""What every room's admin is made of, and the page of the event log. The site itself is `healthcare.sites`.
 
 A form here goes the way that a request of the API goes: the room's serializer judges the values, the room's service
 writes them, and what the service refuses is a sentence on the form. Django's own saving and deleting is never used.
@@ -24,21 +24,6 @@ from healthcare.models import Event
 from healthcare.serializers import ChangesSerializer, StrictSerializer
 
 COUNT_LIMIT = 1_000
-
-
-class HospitalAdminSite(admin.AdminSite):
-    """The staff's entrance: accounts with the role staff, doctor or admin."""
-
-    site_header = _("Smart Healthcare")
-    site_title = _("Smart Healthcare")
-    index_title = _("Records")
-    site_url = "/api"
-    empty_value_display = "–"
-
-    def __init__(self, name: str = "admin") -> None:
-        super().__init__(name)
-        # It logs deletions before it tries them, and knows nothing of services; records are deleted one by one.
-        self.disable_action("delete_selected")
 
 
 class CappedPaginator(Paginator):
