@@ -27,7 +27,7 @@ class Order:
         names = [str(name) for name in queryset.query.order_by]
         self.is_descending = names[0].startswith("-")
         self.names = [name.lstrip("-") for name in names]
-        self.fields: list[Field] = [queryset.model._meta.get_field(name) for name in self.names]  # type: ignore[misc]
+        self.fields: list[Field] = [queryset.model._meta.get_field(name) for name in self.names]
         # Signed for this list and this order: what comes back is what went out, or no cursor at all.
         self._signer = Signer(salt=f"cursor {queryset.model._meta.label} {names}", sep=".")
 
@@ -67,7 +67,9 @@ class KeysetPagination(BasePagination):
     that serves the order: limit + 1 rows are read, wherever the page lies.
     """
 
-    def paginate_queryset(self, queryset: QuerySet[Any], request: Request, view: Any = None) -> list[Any]:
+    def paginate_queryset(  # type: ignore[override] - a list is a queryset here, never a sequence
+        self, queryset: QuerySet[Any], request: Request, view: Any = None
+    ) -> list[Any]:
         self.request = request
         self.page_size = self._page_size(request)
         self.order = Order(queryset)
@@ -83,7 +85,8 @@ class KeysetPagination(BasePagination):
             rows.reverse()
         self.has_next = bool(rows) if backwards else more
         self.has_previous = more if backwards else edge is not None and bool(rows)
-        self.first, self.last = (rows[0], rows[-1]) if rows else (None, None)
+        self.first: Any = rows[0] if rows else None
+        self.last: Any = rows[-1] if rows else None
         return rows
 
     def get_paginated_response(self, data: Any) -> Response:

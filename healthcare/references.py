@@ -33,10 +33,12 @@ def register(kind: str, what: str, count: Callable[[str], int]) -> None:
 def refuse_if_named(kind: str, key: str) -> None:
     """Raises: StillReferenced, naming what is in the way and how much of it."""
     found = [(reference.what, reference.count(key)) for reference in _references.get(kind, [])]
-    in_the_way = [f"{_amount(number)} {what}" for what, number in found if number]
+    in_the_way = [_counted(number, what) for what, number in found if number]
     if in_the_way:
-        raise StillReferenced(f"This {kind} cannot be deleted: {', '.join(in_the_way)} still name it.")
+        raise StillReferenced(f"This {kind} cannot be deleted: it is named by {', '.join(in_the_way)}.")
 
 
-def _amount(number: int) -> str:
-    return f"{number} or more" if number >= COUNT_LIMIT else str(number)
+def _counted(number: int, what: str) -> str:
+    if number == 1:
+        return f"1 {what.removesuffix('s')}"
+    return f"{number} or more {what}" if number >= COUNT_LIMIT else f"{number} {what}"

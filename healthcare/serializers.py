@@ -260,9 +260,16 @@ class StrictSerializer(serializers.Serializer):
 class ChangesSerializer(StrictSerializer):
     """A PATCH: whatever is absent stays as it is; a body without any change is a mistake."""
 
+    def get_fields(self) -> dict[str, serializers.Field]:
+        # Not DRF's `partial`: that makes the fields of nested objects optional as well, and those are given whole.
+        fields = super().get_fields()
+        for field in fields.values():
+            field.required, field.default = False, serializers.empty
+        return fields
+
     @classmethod
     def parse(cls, request: Request, **kwargs: Any) -> dict[str, Any]:
-        changes = super().parse(request, partial=True, **kwargs)
+        changes = super().parse(request, **kwargs)
         if not changes:
             raise ValidationError({"non_field_errors": ["Name at least one field to change."]}, code="empty")
         return changes

@@ -2,8 +2,8 @@
 
 Values come from the environment, else from `.env` beside manage.py (or the file that ENV_FILE names), else from the
 defaults below; `.env.example` lists them all. Nothing is needed to try the system: without `MONGODB_URI` and
-`DATABASE_URL` the embedded servers of `manage.py devstack` are used, and the secrets that are missing then are made once
-and kept beside their data.
+`DATABASE_URL` the embedded servers of `manage.py devstack` are used, and the secrets that are missing then are made
+once and kept beside their data.
 """
 
 from datetime import timedelta

@@ -94,16 +94,12 @@ class DatabaseWrapper(base.DatabaseWrapper):
         except ServerSelectionTimeoutError as error:
             servers = client.topology_description.server_descriptions().values()
             if any(server.server_type_name == "RSGhost" for server in servers):
-                message = (
-                    f"The MongoDB server is a replica set that was never initiated. {_NEEDS_REPLICA_SET}"
-                )
+                message = f"The MongoDB server is a replica set that was never initiated. {_NEEDS_REPLICA_SET}"
                 raise ImproperlyConfigured(message) from error
             if not servers:
                 # The driver forgets servers that answer but are not of the set that the URI names.
                 name = client.topology_description.replica_set_name
-                message = (
-                    f"The MongoDB server is not a member of the replica set {name!r}. {_NEEDS_REPLICA_SET}"
-                )
+                message = f"The MongoDB server is not a member of the replica set {name!r}. {_NEEDS_REPLICA_SET}"
                 raise ImproperlyConfigured(message) from error
             raise OperationalError(f"No MongoDB server can be reached: {error}") from error
         except PyMongoError as error:

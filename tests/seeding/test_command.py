@@ -4,7 +4,7 @@ import hashlib
 import os
 import subprocess
 import sys
-from datetime import date
+from datetime import UTC, date, datetime, time
 from decimal import Decimal
 from io import StringIO
 from typing import Any
@@ -15,6 +15,7 @@ from bson.raw_bson import RawBSONDocument
 from django.conf import settings
 from django.core.management import CommandError, call_command
 from django.db import connections
+from django.utils import timezone
 from rest_framework.test import APIClient
 
 from accounts.models import User
@@ -71,13 +72,13 @@ def test_it_stores_what_the_plan_says():
     made = [records.make_block(PLAN, number) for number in range(PLAN.block_count)]
     completed = sum(each["status"] == "completed" for block in made for each in block.appointments)
     assert stored() == {**SMALL, "bills": SMALL["bills"] + completed}
-    assert f"{completed} bills" in output or str(completed) in output
+    assert f"bills of visits{completed:>13,}" in output
     assert set(Patient.objects.values_list("pk", flat=True)) == {
         each["_id"] for block in made for each in block.patients
     }
     visit = Appointment.objects.get(pk=made[0].appointments[0]["_id"])
     assert visit.starts_at == made[0].appointments[0]["starts_at"]
-    bill = Bill.objects.get(pk=made[0].bills[0].id)
+    bill = Bill.objects.get(appointment_id=made[0].bills[0].appointment_id)
     assert bill.total_cost == Decimal(made[0].bills[0].total_cost)
     assert bill.created_at == made[0].bills[0].created_at
 
@@ -228,6 +229,7 @@ RUN_SEED = """
 import os, sys, django
 from django.core.management import execute_from_command_line
 from django.db import connections
+from django.utils import timezone
 if __name__ == "__main__":
     django.setup()
     for alias, name in zip(("default", "clinical"), os.environ["TEST_DATABASES"].split()):
@@ -306,16 +308,26 @@ def test_flush_empties_the_rooms_and_leaves_accounts_and_indexes(people: People)
     assert [name for name in database.list_collection_names() if "emptied" in name] == []
 
 
-def test_flush_mends_an_interrupted_run():
+def test_flush_mends_an_interrupted_run(monkeypatch):
     seed(flush=True, interactive=False)
     expected = fingerprint()
     writing.flush()
-    writing.write_doctors(PLAN)
+
+    def be_interrupted(*args: Any, **options: Any) -> None:
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patched:
+        patched.setattr("healthcare.management.seeding.workers.write_blocks", be_interrupted)
+        with pytest.raises(CommandError, match="Interrupted"):
+            seed()
+    assert stored()["doctors"] == SMALL["doctors"]
     raw.collection("patients.emptied").insert_one({"left": "by a flush that was killed"})
-    with pytest.raises(CommandError, match="There is data already"):
-        seed()
+    for options in ({}, {"append": True}, {"if_empty": True}):
+        with pytest.raises(CommandError, match="earlier run was interrupted"):
+            seed(**options)
     seed(flush=True, interactive=False)
     assert fingerprint() == expected
+    seed(if_empty=True)
 
 
 def test_flush_asks_before_it_deletes(monkeypatch):
@@ -360,9 +372,30 @@ def test_nonsense_is_refused_in_a_sentence(options, sentence):
     assert sum(stored().values()) == 0
 
 
-def test_a_date_that_is_none_is_refused():
-    with pytest.raises(CommandError, match="--as-of"):
-        call_command("seed", "--as-of", "yesterday", stdout=StringIO())
+@pytest.mark.parametrize("as_of", ["yesterday", "2025-02-30", "1066-10-14", "9999-12-31"])
+def test_a_date_that_cannot_be_is_refused(as_of):
+    with pytest.raises(CommandError, match="--as-of must be a da"):
+        seed(as_of=as_of)
+    assert sum(stored().values()) == 0
+
+
+def test_the_date_can_be_a_text():
+    seed(as_of=AS_OF)
+    assert stored()["patients"] == SMALL["patients"]
+
+
+def test_the_date_is_today_by_default():
+    seed(as_of=None)
+    today = datetime.combine(timezone.localdate(), time.min, tzinfo=UTC)
+    assert not raw.collection(Appointment).find_one({"status": "scheduled", "date": {"$lt": today}})
+    assert raw.collection(Appointment).find_one({"status": "scheduled", "date": {"$gt": today}})
+
+
+def test_documents_do_not_stay_in_memory_when_queries_are_logged(monkeypatch):
+    monkeypatch.setattr(settings, "DEBUG", True)
+    connections["clinical"].queries_log.clear()
+    seed()
+    assert not any("insert" in entry["sql"] for entry in connections["clinical"].queries_log)
 
 
 def test_nothing_at_all_can_be_asked_for():

@@ -16,7 +16,8 @@ from prescriptions.dosage import parse_dosage
 from prescriptions.frequency import parse_frequency
 
 AS_OF = date(2025, 9, 12)
-SIZES = Sizes(patients=600, doctors=50, appointments=6_000, prescriptions=3_000, bills=400)
+# Two houses with several blocks each.
+SIZES = Sizes(patients=600, doctors=90, appointments=6_000, prescriptions=3_000, bills=400)
 
 
 class Everything:

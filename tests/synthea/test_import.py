@@ -4,11 +4,14 @@ import csv
 import io
 import stat
 import sys
+import threading
+import time
+from concurrent.futures import ThreadPoolExecutor
 from decimal import Decimal
 
 import pytest
 from django.core.management import CommandError, call_command
-from django.db import connections
+from django.db import OperationalError, connections
 
 from appointments.models import Appointment
 from billing.models import Bill
@@ -22,7 +25,6 @@ from tests.synthea.exports import SAMPLE, figures, rejected, row, run_import, st
 pytestmark = pytest.mark.django_db
 
 FUTURE = {"START": "2150-02-01T15:00:00Z", "STOP": "2150-02-01T15:30:00Z"}
-TOO_LONG = "duration_days: Ensure this value is less than or equal to 3650."
 
 
 def charts_are_right() -> bool:
@@ -49,17 +51,16 @@ def test_sample_gives_these_figures(tmp_path):
         "organizations": (22, 0, 0, 22, 0),
         "encounters": (140, 140, 0, 0, 0),
         "conditions": (87, 13, 0, 74, 0),
-        "medications": (45, 44, 0, 0, 1),
+        "medications": (45, 45, 0, 0, 0),
         "claims": (185, 185, 0, 0, 0),
     }
     assert "bills: 140 made, 0 already there" in said
-    # 28 years of one prescription: longer than the API admits.
-    assert rejected(tmp_path / "rejected.csv") == [("medications.csv", 18, TOO_LONG)]
+    assert rejected(tmp_path / "rejected.csv") == []
     assert {name: len(found) for name, found in stored().items()} == {
         "patients": 9,
         "doctors": 22,
         "appointments": 140,
-        "prescriptions": 44,
+        "prescriptions": 45,
         "bills": 140,
     }
     assert Bill.objects.exclude(status="paid").count() == 1
@@ -77,7 +78,7 @@ def test_sample_again_changes_nothing():
         "organizations": (0, 0),
         "encounters": (0, 140),
         "conditions": (0, 13),
-        "medications": (0, 44),
+        "medications": (0, 45),
         "claims": (0, 185),
     }
     assert "bills: 0 made, 140 already there" in said
@@ -281,6 +282,27 @@ def test_unusable_export_and_file_write_nothing(tmp_path):
     assert not any(stored().values())
 
 
+def test_rejected_rows_never_replace_the_export(tmp_path):
+    export = write_export(tmp_path / "export")
+    before = (export / "claims.csv").read_bytes()
+    with pytest.raises(CommandError, match="is a file of the export"):
+        run_import(export, "--rejected", str(export / "claims.csv"))
+    assert (export / "claims.csv").read_bytes() == before
+
+
+def test_database_that_fails_stops_the_import_with_a_sentence(monkeypatch, tmp_path):
+    def failing(self, visits):
+        raise OperationalError(f"no such host, while writing {visits[0].disease}")
+
+    export = write_export(tmp_path / "export")
+    with monkeypatch.context() as patch:
+        patch.setattr(writing.Databases, "add_visits", failing)
+        with pytest.raises(CommandError, match=r"Stopped by a database \(OperationalError\)") as raised:
+            run_import(export)
+    assert "bronchitis" not in str(raised.value)
+    assert figures(run_import(export))["encounters"] == (1, 1, 0, 0, 0)
+
+
 def _without_column(export):
     (export / "medications.csv").write_text("START,STOP\n")
     return export
@@ -360,7 +382,7 @@ def test_the_size_of_batches_makes_no_difference(monkeypatch, batch_rows):
     run_import(SAMPLE)
     assert charts_are_right()
     found = stored(with_instants=False)
-    assert [len(found[name]) for name in ("patients", "appointments", "prescriptions", "bills")] == [9, 140, 44, 140]
+    assert [len(found[name]) for name in ("patients", "appointments", "prescriptions", "bills")] == [9, 140, 45, 140]
 
 
 def test_what_somebody_changed_stays(tmp_path):
@@ -416,6 +438,53 @@ def test_true_duplicates_among_medications_are_two_prescriptions(tmp_path):
     assert figures(run_import(export))["medications"] == (2, 2, 0, 0, 0)
     assert figures(run_import(export))["medications"] == (2, 0, 2, 0, 0)
     assert Prescription.objects.count() == 2
+
+
+@pytest.mark.django_db(transaction=True, databases=["default", "clinical"])  # threads connect anew
+def test_two_runs_at_once_write_nothing_twice(monkeypatch):
+    monkeypatch.setattr(importing, "BATCH_ROWS", 20)
+    together = threading.Barrier(2)
+
+    def run(_):
+        together.wait(timeout=10)
+        try:
+            return run_import(SAMPLE)
+        finally:
+            connections.close_all()
+
+    with ThreadPoolExecutor(2) as pool:
+        said = list(pool.map(run, range(2)))
+    taken = [{name: taken for name, (_, taken, *_) in figures(each).items()} for each in said]
+    assert {name: sum(each[name] for each in taken) for name in ("patients", "encounters", "medications")} == {
+        "patients": 9,
+        "encounters": 140,
+        "medications": 45,
+    }
+    assert Bill.objects.count() == Bill.objects.values("appointment_id").distinct().count() == 140
+    assert charts_are_right()
+
+
+@pytest.mark.django_db(transaction=True)
+def test_two_runs_bill_a_visit_once_however_slowly_they_look(monkeypatch):
+    look = writing.Databases.billed
+
+    def slow_look(self, appointment_ids):
+        found = look(self, appointment_ids)
+        time.sleep(0.3)
+        return found
+
+    monkeypatch.setattr(writing.Databases, "billed", slow_look)
+
+    def bill(_):
+        try:
+            return writing.Databases().add_bills([Bill(patient_id="p1", appointment_id="e1", total_cost=1)])
+        finally:
+            connections["default"].close()
+
+    with ThreadPoolExecutor(2) as pool:
+        made = list(pool.map(bill, range(2)))
+    assert sorted(made, key=len) == [set(), {"e1"}]
+    assert Bill.objects.count() == 1
 
 
 # --- Bills, claims, conditions

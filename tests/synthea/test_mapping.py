@@ -235,7 +235,7 @@ def test_prescription_id_is_the_rows():
         ({"PATIENT": "p2"}, "ENCOUNTER is the visit of another patient"),
         ({"DESCRIPTION": " "}, "DESCRIPTION is empty"),
         ({"STOP": "2023-01-20T16:17:47Z"}, "STOP lies before START"),
-        ({"STOP": "2093-01-20T16:17:47Z"}, "duration_days: "),
+        ({"STOP": "2193-01-20T16:17:47Z"}, "duration_days: "),
         ({"BASE_COST": "-1"}, "cost: "),
         ({"BASE_COST": "much"}, "BASE_COST"),
         ({"START": "x"}, "START"),

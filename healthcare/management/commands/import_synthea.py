@@ -26,6 +26,8 @@ class Command(BaseCommand):
     def handle(self, *, directory: Path, dry_run: bool, rejected: Path | None, strict: bool, **options: Any) -> None:
         try:
             files = open_export(directory)
+            if rejected is not None and rejected.resolve() in {file.path.resolve() for file in files.values()}:
+                raise CommandError(f"{rejected} is a file of the export: name another one for the rejected rows.")
             rejections = Rejections(rejected)
         except (UnusableExport, OSError) as reason:
             raise CommandError(str(reason)) from reason
@@ -38,7 +40,8 @@ class Command(BaseCommand):
                 run.run()
         except DatabaseError as error:
             # The driver's text may quote a document; its kind does not.
-            message = f"Stopped by a database: {type(error.__cause__ or error).__name__}. Run the import again."
+            kind = type(error.__cause__ or error).__name__
+            message = f"Stopped by a database ({kind}). What was written stays; run the import again for the rest."
             raise CommandError(message) from error
         finally:
             rejections.close()

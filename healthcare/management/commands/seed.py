@@ -1,6 +1,7 @@
 import sys
 import time
 from argparse import ArgumentParser
+from concurrent.futures.process import BrokenProcessPool
 from dataclasses import replace
 from datetime import date
 from typing import Any
@@ -16,6 +17,9 @@ from healthcare.routers import CLINICAL
 
 DEFAULT_PATIENTS = 1_000
 MOST_OF_CAPACITY = 0.85
+#: Object ids count seconds from 1970 in 32 bits, and the first visit is three years before.
+FIRST_DAY = date(1980, 1, 1)
+LAST_DAY = date(2100, 1, 1)
 
 
 class Command(BaseCommand):
@@ -36,7 +40,6 @@ class Command(BaseCommand):
         parser.add_argument("--seed", type=int, default=1, metavar="S", help="what the dice begin with; default: 1")
         parser.add_argument(
             "--as-of",
-            type=_date,
             metavar="DATE",
             help="the day that is the present: visits before it took place or were cancelled; default: today",
         )
@@ -64,25 +67,18 @@ class Command(BaseCommand):
         )
 
     def handle(self, **options: Any) -> None:
-        try:
-            self._seed(options)
-        except KeyboardInterrupt:
-            message = "Interrupted: a part of the data is there. `manage.py seed --flush` begins anew."
-            raise CommandError(message, returncode=130) from None
-        except DatabaseError as error:
-            raise CommandError(
-                f"A database refused the data, a part of it may be there ({type(error).__name__}: {error}). "
-                "`manage.py seed --flush` begins anew."
-            ) from error
-
-    def _seed(self, options: dict[str, Any]) -> None:
         began = time.monotonic()
-        plan = Plan(seed=options["seed"], as_of=options["as_of"] or timezone.localdate(), sizes=_sizes(options))
+        plan = Plan(seed=options["seed"], as_of=_day(options["as_of"]), sizes=_sizes(options))
         if options["workers"] is not None and options["workers"] < 1:
             raise CommandError("--workers must be 1 or more.")
         _check(plan)
         if options["flush"]:
             self._flush(is_interactive=options["interactive"])
+        elif writing.is_unfinished():
+            raise CommandError(
+                "An earlier run was interrupted (or another is at work now). Use --flush to delete what is there and "
+                "begin anew."
+            )
         elif not writing.is_empty():
             if options["if_empty"]:
                 self._say(options, "There is data already: nothing added.")
@@ -93,21 +89,33 @@ class Command(BaseCommand):
                     "There is data already. Use --append to add to it, or --flush to delete all of it first."
                 )
             plan = _appended(plan)
-        plan = replace(plan, first_bill=writing.reserve_bill_numbers(plan.sizes.appointments + plan.sizes.bills))
-        written = self._write(plan, count=options["workers"] or workers.default_count(plan), options=options)
+        written = self._write(plan, options)
         pair = None
         if plan.sizes.patients and plan.sizes.doctors:
             pair = demo.Pair(staff.doctor_id(plan, 0), records.patient_id(plan, 0))
         self._make_demo_accounts(options, pair)
         self._say(options, _table(written, time.monotonic() - began))
 
-    def _write(self, plan: Plan, *, count: int, options: dict[str, Any]) -> writing.Written:
-        with progress.shown(plan.sizes.total, self.stdout if options["verbosity"] else None) as advance:
-            written = writing.write_doctors(plan)
-            advance(written.doctors)
-            for some in workers.write_blocks(plan, count=count):
-                written = written.plus(some)
-                advance(sum(some) - some.visit_bills)
+    def _write(self, plan: Plan, options: dict[str, Any]) -> writing.Written:
+        """Store the whole run. Raises: CommandError when it ends early, which the next run will know."""
+        count = options["workers"] or workers.default_count(plan)
+        mend = "a part of the data is there. `manage.py seed --flush` begins anew."
+        try:
+            writing.begin(plan)
+            plan = replace(plan, first_bill=writing.reserve_bill_numbers(plan.sizes.appointments + plan.sizes.bills))
+            with progress.shown(plan.sizes.total, self.stdout if options["verbosity"] else None) as advance:
+                written = writing.write_doctors(plan)
+                advance(written.doctors)
+                for some in workers.write_blocks(plan, count=count):
+                    written = written.plus(some)
+                    advance(sum(some) - some.visit_bills)
+            writing.finish()
+        except KeyboardInterrupt:
+            raise CommandError(f"Interrupted: {mend}", returncode=130) from None
+        except BrokenProcessPool as error:
+            raise CommandError(f"A worker process was killed: {mend}") from error
+        except DatabaseError as error:
+            raise CommandError(f"A database refused the data ({type(error).__name__}): {mend}") from error
         return written
 
     def _flush(self, *, is_interactive: bool) -> None:
@@ -138,8 +146,17 @@ class Command(BaseCommand):
             self.stdout.write(text)
 
 
-def _date(text: str) -> date:
-    return date.fromisoformat(text)
+def _day(asked: date | str | None) -> date:
+    """The day that is the present. Raises: CommandError."""
+    if asked is None:
+        return timezone.localdate()
+    try:
+        day = asked if isinstance(asked, date) else date.fromisoformat(asked)
+    except ValueError:
+        raise CommandError("--as-of must be a date such as 2025-09-12.") from None
+    if not FIRST_DAY <= day <= LAST_DAY:
+        raise CommandError(f"--as-of must be a day from {FIRST_DAY} to {LAST_DAY}.")
+    return day
 
 
 def _sizes(options: dict[str, Any]) -> Sizes:

@@ -7,7 +7,7 @@ from typing import Protocol
 
 from django.core.management.base import OutputWrapper
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, Task, TextColumn, TimeRemainingColumn
+from rich.progress import BarColumn, Progress, Task, TextColumn, TimeRemainingColumn
 from rich.text import Text
 
 SECONDS_BETWEEN_LINES = 5.0
@@ -41,7 +41,7 @@ def shown(total: int, output: OutputWrapper | None) -> Iterator[Advance]:
     columns = (
         TextColumn("Seeding"),
         BarColumn(),
-        MofNCompleteColumn(),
+        TextColumn("{task.completed:,.0f} of {task.total:,.0f} records"),
         TextColumn("{task.percentage:>3.0f} %"),
         _RateColumn(),
         TimeRemainingColumn(),

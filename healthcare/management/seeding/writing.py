@@ -1,8 +1,8 @@
 """Where a run is stored, and how what is there is counted and emptied.
 
-MongoDB: `insert_many` of a block's documents through the raw door, which waits for a majority. That wait costs little
-(a block is one command for each collection, and the other process works meanwhile), so there is no weaker write concern
-to make good for at the end. The indexes stay as the migrations made them, whatever happens. PostgreSQL: COPY.
+MongoDB: one unordered write of a block's documents through the raw door, which waits for a majority. That wait costs
+little (a block is one command for each collection, and the other process works meanwhile), so there is no weaker write
+concern to make good for at the end. The indexes stay as the migrations made them, whatever happens. PostgreSQL: COPY.
 """
 
 from collections.abc import Iterator, Sequence
@@ -12,14 +12,16 @@ from typing import NamedTuple, TypeVar
 from django.apps import apps
 from django.core.management.color import no_style
 from django.db import connections, models, router, transaction
+from pymongo import InsertOne
 
 from appointments.models import Appointment
 from billing.models import Bill
 from doctors.models import Doctor
+from healthcare import clock
 from healthcare.management.seeding import records, staff
 from healthcare.management.seeding.plan import Plan
 from healthcare.mongodb import raw
-from healthcare.mongodb.emptying import empty_collection
+from healthcare.mongodb.emptying import drop_collection, empty_collection
 from healthcare.routers import CLINICAL, DEFAULT
 from patients.models import Patient
 from prescriptions.models import Prescription
@@ -35,6 +37,8 @@ KINDS: dict[str, type[models.Model]] = {
     "prescriptions": Prescription,
     "bills": Bill,
 }
+#: The collection that says, while it is there, that a run is not complete.
+MARKS = "seeding"
 MAX_TIME_MS = 120_000
 DOCTORS_AT_ONCE = 1_000
 KEYS_PROBED = 200
@@ -81,6 +85,27 @@ def has_keys_of(plan: Plan) -> bool:
     return any(raw.collection(model).find_one({"_id": {"$in": found}}) for model, found in wanted.items())
 
 
+# --- Beginning and ending
+
+
+def begin(plan: Plan) -> None:
+    """Leave a mark that is there until the run is complete, or its data flushed."""
+    raw.collection(MARKS).update_one(
+        {"_id": "unfinished"},
+        {"$set": {"seed": plan.seed, "as_of": plan.as_of, "began_at": clock.now()}},
+        upsert=True,
+    )
+
+
+def finish() -> None:
+    drop_collection(MARKS)
+
+
+def is_unfinished() -> bool:
+    """Whether a run began and did not end: it was interrupted, or another process is at it."""
+    return raw.collection(MARKS).find_one({}) is not None
+
+
 # --- Storing
 
 
@@ -108,8 +133,14 @@ def write_block(plan: Plan, number: int) -> Written:
 
 
 def _insert(model: type[models.Model], documents: list[raw.Document]) -> None:
+    """Insert a block's documents at once.
+
+    Not by `insert_many`: with DEBUG on, the engine copies and keeps the text of everything that goes through it, which
+    for a million visits is a gigabyte.
+    """
     if documents:
-        raw.collection(model).insert_many(documents, max_time_ms=MAX_TIME_MS)
+        inserts = [InsertOne(each) for each in documents]
+        raw.collection(model).bulk_write(inserts, is_ordered=False, max_time_ms=MAX_TIME_MS)
 
 
 def _copy(bills: Sequence[records.Bill]) -> None:
@@ -154,6 +185,7 @@ def flush() -> None:
     for model in found:
         if _database(model) == CLINICAL:
             empty_collection(model)
+    drop_collection(MARKS)
 
 
 def _is_stored(model: type[models.Model]) -> bool:

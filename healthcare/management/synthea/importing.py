@@ -137,7 +137,7 @@ class Import:
                     bill = self._bill(row, visit, there.get(visit.appointment_id))
                     if self._unless_repeated("encounters", visits, record, visit) and bill is not None:
                         bills.append(bill)
-            self._write_visits(visits, there)
+            self._write_visits(visits)
             self._write_bills(bills)
 
     def _visit(self, row: Row, zones: dict[str, str], patients: set[str]) -> Appointment:
@@ -156,16 +156,14 @@ class Import:
         is_paid = self.scratch.is_paid(visit.appointment_id, visit.patient_id)
         return mapping.to_bill(row, visit, is_paid=is_paid, now=self.now)
 
-    def _write_visits(self, visits: dict[str, tuple[Record, Appointment]], there: dict[str, Appointment]) -> None:
+    def _write_visits(self, visits: dict[str, tuple[Record, Appointment]]) -> None:
         completed = [visit for _, visit in visits.values() if visit.status == Status.COMPLETED]
         new = self.databases.add_visits(completed)
         self._count("encounters", len(completed), len(new))
         for record, visit in visits.values():
             if visit.status == Status.SCHEDULED:
                 with self._rejecting("encounters", record):
-                    if visit.appointment_id not in there:
-                        self.databases.book(visit)
-                    self._count("encounters", 1, int(visit.appointment_id not in there))
+                    self._count("encounters", 1, int(self.databases.book(visit)))
 
     def _write_bills(self, bills: list[Bill]) -> None:
         made = self.databases.add_bills(bills)

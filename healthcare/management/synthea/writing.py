@@ -30,7 +30,7 @@ from healthcare.routers import DEFAULT
 from patients.models import Patient
 from prescriptions.models import Prescription
 
-#: Any number, as long as nobody else locks with it; the first digits of a SHA-256 of "import_synthea".
+#: Any number, as long as nobody else locks with it.
 BILLS_LOCK = 0x51A7_3EA0
 #: The longest that a scheduled visit lasts (healthcare.serializers.Minutes).
 LONGEST_VISIT = timedelta(minutes=720)
@@ -104,8 +104,14 @@ class Databases:
         return self._add_charted(PRESCRIPTIONS, prescriptions)
 
     @clinical_transaction
-    def book(self, visit: Appointment) -> None:
-        """Add a scheduled visit as everybody does, and bring the chart up to date. Raises: Rejected."""
+    def book(self, visit: Appointment) -> bool:
+        """Add a scheduled visit as everybody does, and bring the chart up to date; False when it is there.
+
+        The look for overlaps comes before the write: it goes when the claims (design decision 8) refuse them.
+        Raises: Rejected.
+        """
+        if self.known(Appointment, {visit.appointment_id}):
+            return False
         self._refuse_overlap(visit)
         try:
             appointment_services.book_appointment(
@@ -121,6 +127,7 @@ class Databases:
         except Refusal as refusal:
             raise Rejected(refusal.detail) from refusal
         self._bring_up_to_date(VISITS, [visit], set())
+        return True
 
     def add_bills(self, bills: Sequence[Bill]) -> set[str]:
         """Bill the visits that have no bill yet; return their appointment_ids."""
@@ -232,11 +239,14 @@ class Rehearsal(Databases):
         self._remember_visits(new)
         return {visit.appointment_id for visit in new}
 
-    def book(self, visit: Appointment) -> None:
+    def book(self, visit: Appointment) -> bool:
+        if self.visits({visit.appointment_id}):
+            return False
         self._refuse_overlap(visit)
         self._remember_visits([visit])
         for interval in self._intervals(visit):
             interval.append((*_interval(visit), visit.appointment_id))
+        return True
 
     def add_prescriptions(self, prescriptions: Sequence[Prescription]) -> set[ObjectId]:
         # Nothing refers to prescriptions, and no two rows have the same id.
