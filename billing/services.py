@@ -1,5 +1,6 @@
 """Everything that changes a bill."""
 
+import hashlib
 from collections.abc import Mapping
 from decimal import Decimal
 from typing import Any
@@ -65,7 +66,9 @@ def delete_bill(*, actor: User, bill_id: int) -> None:
     """Raises: NotVisible."""
     bill = queries.get_visible(actor, bill_id)
     with transaction.atomic(using="default"):
-        DeletedBill.objects.create(source_event_id=bill.source_event_id, appointment_id=bill.appointment_id)
+        deleted = DeletedBill(source_event_id=bill.source_event_id, appointment_id=bill.appointment_id)
+        # It may have been deleted before, if a delivery of its event crossed that.
+        DeletedBill.objects.bulk_create([deleted], ignore_conflicts=True)
         bill.delete()
 
 
@@ -75,8 +78,27 @@ def bill_completed_visit(event: Mapping[str, Any]) -> None:
     The amount is the fee of the doctor's specialty, the disease the visit's.
     Raises: LookupError when there is neither a fee for it nor one for all others.
     """
-    visit = event["after"]
-    source = str(event["_id"])
+    _bill_once(event["after"], source=str(event["_id"]))
+
+
+def bill_visit_without_event(visit: Mapping[str, Any]) -> None:
+    """Bill a completed visit that no event tells of, once however often it is asked, unless it has a bill or had one.
+
+    The bill's source is made from the visit's id, so that two who ask at once, and one who asks after an admin deleted
+    the bill, leave what one leaves.
+    Raises: LookupError when there is neither a fee for it nor one for all others.
+    """
+    with transaction.atomic(using="default"):
+        if not queries.billed([visit["appointment_id"]]):
+            _bill_once(visit, source=_source_of_visit(visit["appointment_id"]))
+
+
+def _source_of_visit(appointment_id: str) -> str:
+    """As long as an event's id at most, and never one: those have no "v"."""
+    return "v" + hashlib.blake2b(appointment_id.encode(), digest_size=11).hexdigest()
+
+
+def _bill_once(visit: Mapping[str, Any], *, source: str) -> None:
     doctor = doctor_queries.find(visit["doctor_id"])
     fee = queries.fee_for(doctor.specialty_key if doctor else "")
     with transaction.atomic(using="default"):
