@@ -67,7 +67,8 @@ class KeysetPagination(BasePagination):
     that serves the order: limit + 1 rows are read, wherever the page lies.
     """
 
-    def paginate_queryset(  # type: ignore[override] - a list is a queryset here, never a sequence
+    # A list is a queryset here, never a sequence.
+    def paginate_queryset(  # type: ignore[override]
         self, queryset: QuerySet[Any], request: Request, view: Any = None
     ) -> list[Any]:
         self.request = request
