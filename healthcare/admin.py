@@ -1,4 +1,4 @@
-"""The one admin site, and what every room's admin is made of.
+"""What every room's admin is made of, and the admin of the event log.
 
 A form here goes the way that a request of the API goes: the room's serializer judges the values, the room's service
 writes them, and what the service refuses is a sentence on the form. Django's own saving and deleting is never used.
@@ -24,21 +24,6 @@ from healthcare.models import Event
 from healthcare.serializers import ChangesSerializer, StrictSerializer
 
 COUNT_LIMIT = 1_000
-
-
-class HospitalAdminSite(admin.AdminSite):
-    """The staff's entrance: accounts with the role staff, doctor or admin."""
-
-    site_header = _("Smart Healthcare")
-    site_title = _("Smart Healthcare")
-    index_title = _("Records")
-    site_url = "/api"
-    empty_value_display = "–"
-
-    def __init__(self, name: str = "admin") -> None:
-        super().__init__(name)
-        # It logs deletions before it tries them, and knows nothing of services; records are deleted one by one.
-        self.disable_action("delete_selected")
 
 
 class CappedPaginator(Paginator):
@@ -105,17 +90,17 @@ class RefusalsOnForm(admin.ModelAdmin):
 
     def get_form(self, request: HttpRequest, obj: Any = None, change: bool = False, **kwargs: Any) -> Any:
         form = super().get_form(request, obj, change=change, **kwargs)
-        refusal = getattr(request, "refusal", None)
-        if refusal is None:
+        if not hasattr(request, "refusal"):
             return form
+        refusal: Refusal = request.refusal
 
-        def clean(self: forms.ModelForm) -> Any:
-            values = super(with_refusal, self).clean()
-            self.add_error(refusal.field if refusal.field in self.fields else None, refusal.detail)
-            return values
+        class FormWithRefusal(form):  # type: ignore[valid-type, misc]
+            def clean(self) -> Any:
+                values = super().clean()
+                self.add_error(refusal.field if refusal.field in self.fields else None, refusal.detail)
+                return values
 
-        with_refusal = type(form.__name__, (form,), {"clean": clean})
-        return with_refusal
+        return FormWithRefusal
 
     def changeform_view(
         self,

@@ -16,4 +16,4 @@ class HospitalAdminConfig(admin_apps.AdminConfig):
     """Django's admin with our site in the place of its own."""
 
     default = False
-    default_site = "healthcare.admin.HospitalAdminSite"
+    default_site = "healthcare.site.HospitalAdminSite"

@@ -161,7 +161,7 @@ def test_duplicate_id_is_a_sentence_on_the_form(browser: Client, people: People)
 
 def test_deleting_what_is_still_named_is_refused_and_not_logged(browser: Client, records: dict[str, Any]) -> None:
     answer = browser.post(reverse("admin:patients_patient_delete", args=["P1"]), {"post": "yes"}, follow=True)
-    assert "cannot be deleted: 1 appointments still name it" in answer.content.decode()
+    assert "cannot be deleted: it is named by 1 appointment" in answer.content.decode()
     assert document("patients", "P1") is not None
     assert not LogEntry.objects.exists()
 
