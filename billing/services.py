@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from decimal import Decimal
 from typing import Any
 
-from django.db import IntegrityError, transaction
+from django.db import IntegrityError, connections, transaction
 
 from accounts.models import User
 from appointments import queries as appointment_queries
@@ -14,7 +14,11 @@ from billing.models import Bill, DeletedBill, Fee, Status
 from doctors import queries as doctor_queries
 from doctors.models import specialty_key
 from healthcare.exceptions import Conflict, InvalidValue
+from healthcare.routers import DEFAULT
 from patients import queries as patient_queries
+
+#: Any number, as long as nobody else locks with it.
+_LOCK = 0x51A7_3EA0
 
 
 class DuplicateFee(Conflict):
@@ -84,13 +88,25 @@ def bill_completed_visit(event: Mapping[str, Any]) -> None:
 def bill_visit_without_event(visit: Mapping[str, Any]) -> None:
     """Bill a completed visit that no event tells of, once however often it is asked, unless it has a bill or had one.
 
-    The bill's source is made from the visit's id, so that two who ask at once, and one who asks after an admin deleted
-    the bill, leave what one leaves.
+    The bill's source is made from the visit's id: the database, too, refuses a second one.
     Raises: LookupError when there is neither a fee for it nor one for all others.
     """
     with transaction.atomic(using="default"):
+        lock_bills_without_event()
         if not queries.billed([visit["appointment_id"]]):
             _bill_once(visit, source=_source_of_visit(visit["appointment_id"]))
+
+
+def lock_bills_without_event() -> None:
+    """Wait until nobody else makes bills of visits that no event tells of, and let nobody to the transaction's end.
+
+    Such a bill has no event that would make it unique: whoever makes one looks first what there is. SQLite has one
+    writer anyway.
+    """
+    connection = connections[DEFAULT]
+    if connection.vendor == "postgresql":
+        with connection.cursor() as cursor:
+            cursor.execute("SELECT pg_advisory_xact_lock(%s)", [_LOCK])
 
 
 def _source_of_visit(appointment_id: str) -> str:

@@ -1,5 +1,7 @@
 """The checks of events and bills: an event that waits, a visit that nobody billed."""
 
+import threading
+import time
 from concurrent.futures import ThreadPoolExecutor
 from datetime import timedelta
 from typing import Any
@@ -7,22 +9,26 @@ from typing import Any
 import pytest
 from django.db import connections
 
-from appointments import services as appointment_services
 from appointments.models import Appointment
+from billing import queries as billing_queries
 from billing import services as billing_services
 from billing.models import Bill, DeletedBill, Fee
 from healthcare import clock, events
+from healthcare.management.consistency import bills
+from healthcare.management.synthea.writing import Databases
 from healthcare.models import Event
 from healthcare.mongodb import raw
 from tests.consistency.commands import assert_clean, check
 from tests.people import People
 from tests.records import complete, make_appointment, make_bill
 
+VISIT = {"appointment_id": "A2", "patient_id": "P1", "doctor_id": "D1", "disease": "Asthma"}
+
 pytestmark = pytest.mark.django_db
 
 
-def event() -> dict[str, Any]:
-    found = raw.collection(Event).find_one({"kind": "appointment.completed"})
+def event(subject_id: str = "A1") -> dict[str, Any]:
+    found = raw.collection(Event).find_one({"kind": "appointment.completed", "subject_id": subject_id})
     assert found is not None
     return found
 
@@ -43,7 +49,8 @@ def by_hand(visit: Appointment) -> str:
     """A completed visit A2 that somebody wrote into the collection: no event, no bill."""
     document = raw.collection(Appointment).find_one({"_id": "A1"})
     assert document is not None
-    raw.collection(Appointment).insert_one({**document, "_id": "A2"})
+    long_ago = clock.now() - timedelta(minutes=2)
+    raw.collection(Appointment).insert_one({**document, "_id": "A2", "created_at": long_ago})
     assert check("--repair", "--only", "charts").code == 0
     return "A2"
 
@@ -160,7 +167,7 @@ def test_bill_without_event_that_an_admin_deletes_stays_deleted(people: People, 
     bill = Bill.objects.get(appointment_id="A2")
     billing_services.delete_bill(actor=people.admin, bill_id=bill.pk)
     assert_clean(check())
-    billing_services.bill_visit_without_event({"appointment_id": "A2", "doctor_id": "D1"})
+    billing_services.bill_visit_without_event(VISIT)
     assert not Bill.objects.filter(appointment_id="A2").exists()
 
 
@@ -176,6 +183,36 @@ def test_two_repairs_at_once_bill_a_visit_once(by_hand: str):
         assert list(pool.map(repair, range(4))) == [0, 0, 0, 0]
     assert Bill.objects.filter(appointment_id="A2").count() == 1
     assert_clean(check())
+
+
+@pytest.mark.django_db(transaction=True, databases=["default", "clinical"])  # threads connect anew
+def test_repair_and_import_at_once_bill_a_visit_once(by_hand: str, monkeypatch):
+    look = billing_queries.billed
+    importing = threading.Barrier(2)
+
+    def slow_look(appointment_ids):
+        found = look(appointment_ids)
+        time.sleep(0.2)
+        return found
+
+    def in_a_thread(write, *arguments):
+        importing.wait(10)
+        try:
+            write(*arguments)
+        finally:
+            connections["default"].close()
+
+    bill = Bill(patient_id="P1", appointment_id=by_hand, total_cost=1)
+    monkeypatch.setattr(billing_queries, "billed", slow_look)
+    monkeypatch.setattr(Databases, "billed", lambda self, appointment_ids: slow_look(appointment_ids))
+    with ThreadPoolExecutor(2) as pool:
+        running = [
+            pool.submit(in_a_thread, Databases().add_bills, [bill]),
+            pool.submit(in_a_thread, billing_services.bill_visit_without_event, VISIT),
+        ]
+        for each in running:
+            each.result()
+    assert Bill.objects.filter(appointment_id=by_hand).count() == 1
 
 
 def test_bill_needs_a_fee(by_hand: str):
@@ -216,10 +253,28 @@ def test_bill_that_was_deleted_and_is_there_takes_a_person(people: People, visit
     assert_clean(check())
 
 
-def test_visit_that_an_import_brought_to_the_calendar_is_billed_by_its_event(people: People, by_hand: str):
-    """Nothing is taken for unbilled that an event tells of, whoever delivers it."""
-    appointment_services.delete_appointment(
-        actor=people.admin, appointment_id=make_appointment(people, appointment_id="A3", time="11:00").appointment_id
-    )
-    complete(people, make_appointment(people, appointment_id="A3", time="11:00"))
-    assert check("--only", "bills").figures["bills"] == (5, 1, 0, 1)
+def test_visit_of_an_import_that_may_be_about_to_bill_it_is_left_alone(by_hand: str):
+    raw.collection(Appointment).update_one({"_id": "A2"}, {"$set": {"created_at": clock.now()}})
+    assert_clean(check("--repair"))
+    assert Bill.objects.count() == 1
+
+
+def test_visit_that_is_completed_between_two_looks_is_no_difference(people: People, visit: Appointment, monkeypatch):
+    """The bill comes after the look for bills and before the look at events."""
+    make_appointment(people, appointment_id="A2", time="12:00")
+    look = bills.queries.billed
+
+    def look_and_bill(appointment_ids):
+        found = look(appointment_ids)
+        if appointment_ids == {"A1", "A2"}:
+            events.deliver(event("A2"))
+        return found
+
+    with monkeypatch.context() as patched:
+        patched.setattr(events, "_deliver_at_once", lambda event: None)
+        complete(people, Appointment(appointment_id="A2"))
+    monkeypatch.setattr(bills.queries, "billed", look_and_bill)
+    said = check("--repair")
+    assert_clean(said)
+    assert said.figures["bills"][0] == 4
+    assert Bill.objects.filter(appointment_id="A2").count() == 1

@@ -1,11 +1,14 @@
 """The check of charts: each difference is made by a raw write, found, repaired, and gone."""
 
+from concurrent.futures import ThreadPoolExecutor
 from datetime import date, timedelta
 from typing import Any
 
 import pytest
 
+from healthcare.management.consistency import charts
 from healthcare.mongodb import raw
+from patients import chart
 from patients.models import CHART_LENGTH, Patient
 from tests.consistency.commands import assert_clean, check
 from tests.people import People
@@ -96,4 +99,45 @@ def test_document_that_somebody_wrote_by_hand_breaks_nothing(charted: dict[str, 
     said = check("--repair")
     assert (said.code, said.figures["charts"]) == (0, (2, 2, 2, 0))
     assert [entry["appointment_id"] for entry in patient()["appointments"]].count("A9") == 1
+    assert_clean(check())
+
+
+def test_visit_that_is_booked_between_two_reads_is_no_difference(people: People, charted: dict[str, Any], monkeypatch):
+    read = charts._Kind.entries_of
+    days = iter(range(10, 20))
+    suspected = []
+    confirm = charts._still_wrong
+
+    def book_and_read(kind, patient_ids):
+        make_appointment(people, date=DAY + timedelta(days=next(days)))
+        make_prescription(people)
+        return read(kind, patient_ids)
+
+    def watched(suspects):
+        suspected.extend(suspects)
+        return confirm(suspects)
+
+    monkeypatch.setattr(charts._Kind, "entries_of", book_and_read)
+    monkeypatch.setattr(charts, "_still_wrong", watched)
+    assert_clean(check())
+    assert [patient_id for patient_id, _ in suspected] == ["P1", "P1"]
+
+
+@pytest.mark.django_db(transaction=True, databases=["default", "clinical"])  # threads connect anew
+def test_repair_begins_again_on_what_another_write_has_left(people: People, charted: dict[str, Any], monkeypatch):
+    """A visit is booked after the repair has read the collection and before it writes the chart."""
+    raw.collection(Patient).update_one({"_id": "P1"}, {"$set": {"appointments": []}})
+    replace = chart.replace
+    booked = []
+
+    def book_and_replace(kind, patient_id, entries):
+        if not booked:
+            booked.append(1)
+            with ThreadPoolExecutor(1) as pool:
+                pool.submit(make_appointment, people, date=DAY + timedelta(days=30)).result()
+        return replace(kind, patient_id, entries)
+
+    monkeypatch.setattr(chart, "replace", book_and_replace)
+    assert check("--repair").code == 0
+    assert len(patient()["appointments"]) == 4
     assert_clean(check())

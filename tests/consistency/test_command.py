@@ -100,6 +100,15 @@ def test_database_that_stops_is_not_a_clean_system(people: People, monkeypatch):
     assert said.error == "Stopped by a database: DatabaseError. Run the check again."
 
 
+def test_interrupted_check_says_so(people: People, monkeypatch):
+    def interrupt(*args, **options):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(raw.Collection, "stream", interrupt)
+    said = check("--repair")
+    assert (said.code, said.error) == (130, "Interrupted. What was repaired so far stays repaired.")
+
+
 def test_progress_on_a_terminal(broken: People):
     class Terminal(io.StringIO):
         def isatty(self) -> bool:
@@ -158,7 +167,11 @@ FUTURE = {"START": "2150-02-01T15:00:00Z", "STOP": "2150-02-01T15:30:00Z"}
 def test_imported_data_are_consistent(tmp_path):
     run_import(SAMPLE)
     assert_clean(check())
-    encounters = [row("encounters"), row("encounters", Id="e2", TOTAL_CLAIM_COST=""), row("encounters", Id="e3", **FUTURE)]
+    encounters = [
+        row("encounters"),
+        row("encounters", Id="e2", TOTAL_CLAIM_COST=""),
+        row("encounters", Id="e3", **FUTURE),
+    ]
     export = write_export(tmp_path / "export", encounters=encounters)
     for _ in range(2):
         run_import(export)

@@ -55,6 +55,8 @@ class Command(BaseCommand):
             # Without Django's wrapper, which ends every write with a new line.
             with running.reporting(cast(TextIO, self.stdout._out)) as reporter:
                 tallies = running.run(only or running.NAMES, is_repairing=repair, shown=limit, reporter=reporter)
+        except KeyboardInterrupt:
+            raise CommandError("Interrupted. What was repaired so far stays repaired.", returncode=130) from None
         except DatabaseError as error:
             # The driver's text may quote a document; its kind does not.
             message = f"Stopped by a database: {type(error.__cause__ or error).__name__}. Run the check again."

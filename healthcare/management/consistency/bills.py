@@ -6,21 +6,17 @@ look like one that was forgotten: its event is stored with it, and waits until t
 matter of the check of events.
 """
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from functools import partial
-from typing import Any
 
 from bson import ObjectId
-from django.db import transaction
 
 from appointments.models import Appointment, Status
 from billing import queries, services
 from billing.models import Bill, DeletedBill
-from healthcare.management.consistency.findings import Finding, Tally, batches, documents_of
-from healthcare.management.synthea.writing import lock_bills
+from healthcare.management.consistency.findings import Finding, Tally, batches, documents_of, is_settled
 from healthcare.models import Event
 from healthcare.mongodb import raw
-from healthcare.routers import DEFAULT
 
 KIND = "appointment.completed"
 
@@ -29,7 +25,7 @@ def find(tally: Tally) -> Iterator[Finding]:
     unbilled = _visits_without_bill(tally)
     yield from _find_by_events(tally, unbilled)
     for some in batches(sorted(unbilled)):
-        for visit in documents_of(Appointment, _still_unbilled(some)):
+        for visit in _still_unbilled(some):
             sentence = f"Appointment {visit} is completed, has no bill and had none, and no event tells of it."
             yield Finding((visit,), sentence, partial(_bill_visit, visit))
     yield from _find_undeleted()
@@ -71,9 +67,9 @@ def _find_undeleted() -> Iterator[Finding]:
 
 
 def _still_unbilled(appointment_ids: list[str]) -> list[str]:
-    """Those that are still there, completed, and not billed meanwhile (by an import)."""
-    found = documents_of(Appointment, appointment_ids, ["status"])
-    completed = {key for key, visit in found.items() if visit.get("status") == Status.COMPLETED}
+    """Those that are still there, completed, not of an import that is about to bill them, and not billed meanwhile."""
+    found = documents_of(Appointment, appointment_ids, ["status", "created_at"])
+    completed = {key for key, visit in found.items() if visit.get("status") == Status.COMPLETED and is_settled(visit)}
     return sorted(completed - queries.billed(completed))
 
 
@@ -86,13 +82,10 @@ def _bill_visit(appointment_id: str) -> str | None:
     visit = raw.collection(Appointment).find_one({"_id": appointment_id, "status": Status.COMPLETED.value})
     if visit is None:
         return None
-    with transaction.atomic(using=DEFAULT):
-        # An import may be about to bill it, too.
-        lock_bills()
-        return _unless_no_fee(services.bill_visit_without_event, {**visit, "appointment_id": appointment_id})
+    return _unless_no_fee(services.bill_visit_without_event, {**visit, "appointment_id": appointment_id})
 
 
-def _unless_no_fee(bill: Any, fact: Any) -> str | None:
+def _unless_no_fee(bill: Callable[[raw.Document], None], fact: raw.Document) -> str | None:
     try:
         bill(fact)
     except LookupError:

@@ -8,7 +8,7 @@ from django.db import models
 
 from appointments import queries as appointment_queries
 from appointments.models import Appointment
-from healthcare.management.consistency.findings import Finding, Tally, amount, batches
+from healthcare.management.consistency.findings import Finding, Tally, amount, batches, documents_of
 from healthcare.mongodb import raw
 from healthcare.mongodb.transactions import clinical_transaction
 from patients import chart
@@ -85,11 +85,11 @@ def find(tally: Tally) -> Iterator[Finding]:
 def _still_wrong(suspects: Sequence[tuple[str, _Kind]]) -> Wrong:
     """The suspects that differ at one instant, too, which is what a transaction sees."""
     wrong: Wrong = {}
+    patients = documents_of(Patient, {patient_id for patient_id, _ in suspects}, [each.kind for each in KINDS])
     for patient_id, each in suspects:
-        found = raw.collection(Patient).find_one({"_id": patient_id}, projection=[each.kind])
-        if found is None:
+        if patient_id not in patients:
             continue
-        shown, expected = found.get(each.kind), each.newest(patient_id)
+        shown, expected = patients[patient_id].get(each.kind), each.newest(patient_id)
         if shown != expected:
             difference = _difference(shown, expected, chart.KEYS[each.kind])
             wrong[patient_id, each.kind] = (

@@ -30,7 +30,7 @@ def _find_strays(tally: Tally) -> Iterator[Finding]:
         if suspects:
             for appointment_id, (held, why) in _still_stray([each["_id"] for each in suspects]).items():
                 yield Finding(
-                    (appointment_id,),
+                    (str(appointment_id),),
                     f"{amount(len(held), 'claim')} of appointment {appointment_id} from {held[0]!r} on: {why}.",
                     partial(_let_go, appointment_id, held),
                 )
@@ -43,7 +43,7 @@ def _find_missing(tally: Tally) -> Iterator[Finding]:
         tally.count(len(some))
         visits = [_visit(document) for document in some]
         suspects = [visit.appointment_id for visit in visits if visit.starts_at is None]
-        suspects += _unheld(visits)
+        suspects += _unheld(visits).keys()
         if suspects:
             yield from _still_missing(suspects)
 
@@ -51,21 +51,21 @@ def _find_missing(tally: Tally) -> Iterator[Finding]:
 def _strays(held: Iterable[Mapping[str, Any]]) -> list[Mapping[str, Any]]:
     """The claims whose appointment has no right to them."""
     held = list(held)
-    rightful = _rightful({each["appointment_id"] for each in held})
-    return [each for each in held if each["_id"] not in rightful.get(each["appointment_id"], ())]
+    rightful = _rightful({each.get("appointment_id") for each in held})
+    return [each for each in held if each["_id"] not in rightful.get(each.get("appointment_id"), ())]
 
 
 @clinical_transaction
-def _still_stray(claim_ids: list[str]) -> dict[str, tuple[list[str], str]]:
+def _still_stray(claim_ids: list[str]) -> dict[str | None, tuple[list[str], str]]:
     """The strays among the claims by appointment, and why they are; as one instant shows them."""
     strays = _strays(raw.collection(Claim).find({"_id": {"$in": claim_ids}}))
     statuses = {
         key: found.get("status")
-        for key, found in documents_of(Appointment, {each["appointment_id"] for each in strays}, ["status"]).items()
+        for key, found in documents_of(Appointment, {each.get("appointment_id") for each in strays}, ["status"]).items()
     }
-    found: dict[str, tuple[list[str], str]] = {}
+    found: dict[str | None, tuple[list[str], str]] = {}
     for each in strays:
-        appointment_id = each["appointment_id"]
+        appointment_id = each.get("appointment_id")
         status = statuses.get(appointment_id)
         if appointment_id not in statuses:
             why = "there is no such appointment"
@@ -81,28 +81,28 @@ def _still_stray(claim_ids: list[str]) -> dict[str, tuple[list[str], str]]:
 def _still_missing(appointment_ids: list[str]) -> list[Finding]:
     found = []
     visits = [_visit(document) for document in documents_of(Appointment, appointment_ids, FIELDS).values()]
-    lacking = set(_unheld(visits))
+    unheld = _unheld(visits)
     for visit in visits:
         key = visit.appointment_id
         if visit.status == Status.SCHEDULED and visit.time and visit.starts_at is None:
             sentence = f"Appointment {key} is scheduled at a time of day and has no instant, so that it holds no claim."
             found.append(Finding((key,), sentence))
-        elif key in lacking:
-            wanted = claims.ids_of(visit)
-            held = [claim for claim, holder in claims.holders(wanted).items() if holder == key]
-            sentence = f"Appointment {key} is scheduled and holds {len(held)} of its {amount(len(wanted), 'claim')}."
+        elif key in unheld:
+            wanted = len(claims.ids_of(visit))
+            sentence = f"Appointment {key} is scheduled and holds {wanted - unheld[key]} of its {wanted} claims."
             found.append(Finding((key,), sentence, partial(_take, key)))
     return found
 
 
-def _unheld(visits: Iterable[Appointment]) -> list[str]:
-    """The visits that do not hold all that they should."""
+def _unheld(visits: Iterable[Appointment]) -> dict[str, int]:
+    """The visits that do not hold all that they should, and how many claims they lack."""
     wanted = {visit.appointment_id: claims.ids_of(visit) for visit in visits}
     holders = claims.holders({claim for each in wanted.values() for claim in each})
-    return [key for key, each in wanted.items() if any(holders.get(claim) != key for claim in each)]
+    lacking = {key: sum(holders.get(claim) != key for claim in each) for key, each in wanted.items()}
+    return {key: number for key, number in lacking.items() if number}
 
 
-def _rightful(appointment_ids: Iterable[str]) -> dict[str, set[str]]:
+def _rightful(appointment_ids: Iterable[str | None]) -> dict[str | None, set[str]]:
     """The claims that each of the visits should hold; none for visits that are not there."""
     found = documents_of(Appointment, appointment_ids, FIELDS)
     return {key: set(claims.ids_of(_visit(document))) for key, document in found.items()}
@@ -118,7 +118,7 @@ def _visit(document: Mapping[str, Any]) -> Appointment:
 
 
 @clinical_transaction
-def _let_go(appointment_id: str, claim_ids: list[str]) -> None:
+def _let_go(appointment_id: str | None, claim_ids: list[str]) -> None:
     _raise_revision(appointment_id)
     strays = _strays(raw.collection(Claim).find({"_id": {"$in": claim_ids}, "appointment_id": appointment_id}))
     raw.collection(Claim).delete_many({"_id": {"$in": [each["_id"] for each in strays]}})
@@ -146,7 +146,7 @@ def _take_or_clash(appointment_id: str) -> str | None:
     return None
 
 
-def _raise_revision(appointment_id: str) -> None:
+def _raise_revision(appointment_id: str | None) -> None:
     document = documents_of(Appointment, [appointment_id], ["patient_id"]).get(appointment_id)
     if document is not None:
         raw.collection(Patient).update_one({"_id": document.get("patient_id")}, {"$inc": {"revision": 1}})

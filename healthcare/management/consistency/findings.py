@@ -2,17 +2,23 @@
 
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
+from datetime import timedelta
 from itertools import islice
 from typing import Any, NamedTuple, TypeVar
 
 from django.db import models, reset_queries
 
+from healthcare import clock
 from healthcare.mongodb import raw
 
 T = TypeVar("T")
 
 #: How many keys one question names.
 BATCH = 1_000
+
+#: What is younger may be the first half of two writes, of which the second goes to the other database: a registration's
+#: record before its account is there for all, an import's visits before their bills.
+SETTLING = timedelta(minutes=1)
 
 #: Mends what was found, if it is still there; answers why it cannot be mended, None when it is.
 Repair = Callable[[], str | None]
@@ -64,6 +70,12 @@ def documents_of(
     """The documents that there are of these keys, by `_id`."""
     found = raw.collection(model).find({"_id": {"$in": list(keys)}}, projection=list(fields))
     return {document["_id"]: document for document in found}
+
+
+def is_settled(document: raw.Document) -> bool:
+    """Whether a document is older than SETTLING; one that does not say counts as old."""
+    created_at = document.get("created_at")
+    return created_at is None or created_at <= clock.now() - SETTLING
 
 
 def amount(number: int, noun: str) -> str:

@@ -1,7 +1,6 @@
 """What names a record that is not there. Nothing of it is deleted or made up: a person decides."""
 
 from collections.abc import Iterator
-from datetime import timedelta
 from functools import partial
 from typing import Any
 
@@ -11,15 +10,11 @@ from accounts.models import Role, User
 from appointments.models import Appointment
 from billing.models import Bill
 from doctors.models import Doctor
-from healthcare import clock
-from healthcare.management.consistency.findings import BATCH, Finding, Tally, batches, documents_of
+from healthcare.management.consistency.findings import BATCH, Finding, Tally, batches, documents_of, is_settled
 from healthcare.mongodb import raw
 from healthcare.mongodb.transactions import clinical_transaction
 from patients.models import Patient
 from prescriptions.models import Prescription
-
-#: Registration makes the record before the account's transaction ends: a younger record may still get its account.
-SETTLING = timedelta(minutes=1)
 
 #: (what names, by which field, what is named)
 REFERENCES: tuple[tuple[type[models.Model], str, type[models.Model]], ...] = (
@@ -155,13 +150,12 @@ def _find_accounts(tally: Tally, model: type[models.Model], role: str) -> Iterat
         if not suspects:
             continue
         again = documents_of(model, [each["_id"] for each in suspects], ["user_id", "created_at"])
-        settled = clock.now() - SETTLING
         for record in _untied([each for each in again.values() if each.get("user_id")], role):
             key, user_id = record["_id"], record["user_id"]
             about = f"{_noun(model).capitalize()} {key} is tied to account {user_id},"
             if User.objects.filter(pk=user_id).exists():
                 yield Finding((key, str(user_id)), f"{about} which is not a {role}'s.")
-            elif record.get("created_at") is None or record["created_at"] <= settled:
+            elif is_settled(record):
                 repair = partial(_untie, model, key, user_id)
                 yield Finding((key, str(user_id)), f"{about} which is not there.", repair)
 

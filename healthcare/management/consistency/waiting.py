@@ -8,30 +8,31 @@ from typing import Any
 from bson import ObjectId
 
 from healthcare import clock, events
-from healthcare.management.consistency.findings import Finding, Tally
+from healthcare.management.consistency.findings import Finding, Tally, batches, documents_of
 from healthcare.models import Event
 from healthcare.mongodb import raw
 
 #: An event that is due for longer should have been tried again long ago.
 OVERDUE = timedelta(minutes=10)
+FIELDS = ("kind", "subject_id", "attempts", "due_at", "set_aside_at")
 _EPOCH = datetime.fromtimestamp(0, UTC)
 
 
 def find(tally: Tally) -> Iterator[Finding]:
     for field in ("set_aside_at", "due_at"):
-        for event in raw.collection(Event).stream([{"$match": {field: {"$gt": _EPOCH}}}, {"$project": {"_id": True}}]):
-            tally.count(1)
-            sentence = _sentence(event["_id"])
-            if sentence:
-                yield Finding((str(event["_id"]),), sentence, partial(_deliver, event["_id"]))
+        waiting = raw.collection(Event).stream([{"$match": {field: {"$gt": _EPOCH}}}, {"$project": {"_id": True}}])
+        for some in batches(waiting):
+            tally.count(len(some))
+            # As they are now, and not when the stream fetched them.
+            for event_id, event in documents_of(Event, [each["_id"] for each in some], FIELDS).items():
+                sentence = _sentence(event)
+                if sentence:
+                    yield Finding((str(event_id),), sentence, partial(_deliver, event_id))
 
 
-def _sentence(event_id: ObjectId) -> str | None:
-    """What is wrong with an event as it is now."""
-    event = _event(event_id)
-    if event is None:
-        return None
-    about = f"Event {event_id} ({event['kind']} {event['subject_id']})"
+def _sentence(event: dict[str, Any]) -> str | None:
+    """What is wrong with an event, if anything is."""
+    about = f"Event {event['_id']} ({event['kind']} {event['subject_id']})"
     if event.get("set_aside_at"):
         return f"{about} was set aside after {event.get('attempts', 0)} tries."
     due_at = event.get("due_at")

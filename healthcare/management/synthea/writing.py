@@ -4,8 +4,7 @@ Each batch is one clinical transaction: the new documents and the charts that sh
 PostgreSQL; a run that dies between the two finds, the next time, completed visits without a bill, and bills them.
 
 Two runs at once write nothing twice. In MongoDB both insert the same `_id`, and one of the two transactions runs again
-and finds it. A bill has no key of its own making: a lock on the batch's turn (`pg_advisory_xact_lock`) puts one run's
-look for bills after the other's commit. SQLite has one writer anyway.
+and finds it. A bill has no key of its own making: a lock puts one run's look for bills after the other's commit.
 """
 
 from collections.abc import Collection, Iterable, Sequence
@@ -13,13 +12,14 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from bson import ObjectId
-from django.db import DatabaseError, connections, models, transaction
+from django.db import DatabaseError, models, transaction
 
 from accounts.models import Role, User
 from appointments import claims
 from appointments import services as appointment_services
 from appointments.models import Appointment
 from billing import queries as billing_queries
+from billing import services as billing_services
 from billing.models import Bill, DeletedBill
 from doctors.models import Doctor
 from healthcare.exceptions import Refusal
@@ -31,8 +31,6 @@ from healthcare.routers import DEFAULT
 from patients.models import Patient
 from prescriptions.models import Prescription
 
-#: Any number, as long as nobody else locks with it.
-BILLS_LOCK = 0x51A7_3EA0
 #: A batch reads the visits of its patients, which may be many more than its own.
 MAX_TIME_MS = 30_000
 
@@ -131,7 +129,7 @@ class Databases:
     def add_bills(self, bills: Sequence[Bill]) -> set[str]:
         """Bill the visits that have no bill yet; return their appointment_ids."""
         with transaction.atomic(using=DEFAULT):
-            lock_bills()
+            billing_services.lock_bills_without_event()
             billed = self.billed(_appointments_of(bills))
             new = [bill for bill in bills if bill.appointment_id not in billed]
             Bill.objects.bulk_create(new)
@@ -140,7 +138,7 @@ class Databases:
     def note_unbilled(self, appointment_ids: Collection[str]) -> None:
         """Say that nobody should miss a bill of these completed visits: the export has no cost for them."""
         with transaction.atomic(using=DEFAULT):
-            lock_bills()
+            billing_services.lock_bills_without_event()
             new = sorted(set(appointment_ids) - billing_queries.billed(appointment_ids))
             DeletedBill.objects.bulk_create([DeletedBill(appointment_id=each) for each in new])
 
@@ -264,14 +262,6 @@ class Rehearsal(Databases):
     def _holders(self, wanted: Collection[str]) -> dict[str, str]:
         planned = {claim: self.booked[claim] for claim in wanted if claim in self.booked}
         return planned | super()._holders(wanted)
-
-
-def lock_bills() -> None:
-    """Wait until nobody else makes bills of visits that no event tells of; held to the end of the transaction."""
-    connection = connections[DEFAULT]
-    if connection.vendor == "postgresql":
-        with connection.cursor() as cursor:
-            cursor.execute("SELECT pg_advisory_xact_lock(%s)", [BILLS_LOCK])
 
 
 def _appointments_of(bills: Iterable[Bill]) -> set[str]:
