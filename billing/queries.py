@@ -71,7 +71,9 @@ def _named(column: str, values: Collection[str]) -> set[str]:
     found: set[str] = set()
     # In this order: a bill that is deleted between the two is found as a deleted one.
     for model in (Bill, DeletedBill):
-        found.update(model.objects.filter(**{f"{column}__in": values}).values_list(column, flat=True))
+        others = set(values) - found
+        if others:
+            found.update(model.objects.filter(**{f"{column}__in": others}).values_list(column, flat=True))
     return found
 
 
