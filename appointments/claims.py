@@ -7,8 +7,9 @@ else asks at the same moment and on whichever machine. They are written and dele
     {"_id": "doctor D456 2025-09-12T10:05Z", "appointment_id": "A789"}
 """
 
-from collections.abc import Iterator
+from collections.abc import Collection, Iterable, Iterator
 from datetime import UTC, datetime, timedelta
+from typing import Any
 
 from django.db import IntegrityError
 from pymongo.errors import BulkWriteError
@@ -43,6 +44,22 @@ def ids_of(visit: Appointment) -> list[str]:
     ]
 
 
+def documents_of(visits: Iterable[Appointment]) -> list[dict[str, Any]]:
+    """The claims of these visits, for a bulk write of its own."""
+    return [_document(claim, visit.appointment_id) for visit in visits for claim in ids_of(visit)]
+
+
+def holders(wanted: Collection[str]) -> dict[str, str]:
+    """Which appointment holds each of the claims; those that nobody holds are absent."""
+    found = raw.collection(Claim).find({"_id": {"$in": sorted(wanted)}})
+    return {claim["_id"]: claim["appointment_id"] for claim in found}
+
+
+def whose(claim_id: str) -> str:
+    """Of whom a claim is a stretch of time: "doctor" or "patient"."""
+    return claim_id.split(" ", 1)[0]
+
+
 def move(*, appointment_id: str, held: list[str], wanted: list[str]) -> None:
     """Hold what is wanted and let the rest go; either both or, with the transaction, none.
 
@@ -54,7 +71,7 @@ def move(*, appointment_id: str, held: list[str], wanted: list[str]) -> None:
     if not new:
         return
     try:
-        raw.collection(Claim).insert_many([{"_id": claim, "appointment_id": appointment_id} for claim in new])
+        raw.collection(Claim).insert_many([_document(claim, appointment_id) for claim in new])
     except IntegrityError as error:
         raise SlotTaken(_holder_in(error)) from error
 
@@ -82,6 +99,10 @@ def _quanta(starts_at: datetime, duration_minutes: int) -> Iterator[datetime]:
         moment += QUANTUM
 
 
+def _document(claim_id: str, appointment_id: str) -> dict[str, Any]:
+    return {"_id": claim_id, "appointment_id": appointment_id}
+
+
 def _id(holder: str, key: str, moment: datetime) -> str:
     return f"{holder} {key} {moment.astimezone(UTC).strftime(_FORMAT)}"
 
@@ -91,5 +112,5 @@ def _holder_in(error: IntegrityError) -> str:
     cause = error.__cause__
     if isinstance(cause, BulkWriteError):
         for each in cause.details["writeErrors"]:
-            return str(each["keyValue"]["_id"]).split(" ", 1)[0]
+            return whose(str(each["keyValue"]["_id"]))
     return "doctor"

@@ -79,7 +79,9 @@ def count_of_doctor(doctor_id: str) -> int:
 
 def chart_entry(document: Mapping[str, Any]) -> dict[str, Any]:
     """What the patient's chart shows of an appointment."""
-    return {field.name: document[field.name] for field in ChartAppointment._meta.concrete_fields if field.name != "id"}
+    return {
+        field.name: document.get(field.name) for field in ChartAppointment._meta.concrete_fields if field.name != "id"
+    }
 
 
 def newest_entries(patient_id: str) -> list[dict[str, Any]]:

@@ -65,7 +65,10 @@ class Bill(models.Model):
 
 
 class DeletedBill(models.Model):
-    """That an admin deleted a bill: an event that is told again does not bring it back, and nobody misses it."""
+    """That a bill is not there for a reason: an event that is told again does not bring it back, and nobody misses it.
+
+    An admin deleted it; or an import brought a completed visit that costs nothing, which has no event either.
+    """
 
     source_event_id = models.CharField(max_length=24, null=True, unique=True)
     appointment_id = models.CharField(max_length=64, null=True)

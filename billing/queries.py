@@ -1,10 +1,12 @@
 """Reading bills. Everything starts from `visible_to`."""
 
+from collections.abc import Collection
+
 from django.db.models import QuerySet
 
 from accounts.models import Role, User
 from accounts.queries import is_permitted_staff
-from billing.models import Bill, Fee
+from billing.models import Bill, DeletedBill, Fee
 from healthcare.exceptions import NotVisible
 from healthcare.references import COUNT_LIMIT
 from patients import queries as patient_queries
@@ -53,6 +55,26 @@ def count_of_patient(patient_id: str) -> int:
 def count_of_appointment(appointment_id: str) -> int:
     """How many name the appointment, up to the limit of `healthcare.references`."""
     return Bill.objects.filter(appointment_id=appointment_id)[:COUNT_LIMIT].count()
+
+
+def billed(appointment_ids: Collection[str]) -> set[str]:
+    """Which of the appointments have a bill, or had one that was deleted."""
+    return _named("appointment_id", appointment_ids)
+
+
+def delivered(source_event_ids: Collection[str]) -> set[str]:
+    """Which of the events left a bill, or left one that was deleted."""
+    return _named("source_event_id", source_event_ids)
+
+
+def _named(column: str, values: Collection[str]) -> set[str]:
+    found: set[str] = set()
+    # In this order: a bill that is deleted between the two is found as a deleted one.
+    for model in (Bill, DeletedBill):
+        others = set(values) - found
+        if others:
+            found.update(model.objects.filter(**{f"{column}__in": others}).values_list(column, flat=True))
+    return found
 
 
 def fee_for(specialty_key: str) -> Fee:

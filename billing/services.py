@@ -1,10 +1,11 @@
 """Everything that changes a bill."""
 
+import hashlib
 from collections.abc import Mapping
 from decimal import Decimal
 from typing import Any
 
-from django.db import IntegrityError, transaction
+from django.db import IntegrityError, connections, transaction
 
 from accounts.models import User
 from appointments import queries as appointment_queries
@@ -13,7 +14,11 @@ from billing.models import Bill, DeletedBill, Fee, Status
 from doctors import queries as doctor_queries
 from doctors.models import specialty_key
 from healthcare.exceptions import Conflict, InvalidValue
+from healthcare.routers import DEFAULT
 from patients import queries as patient_queries
+
+#: Any number, as long as nobody else locks with it.
+_LOCK = 0x51A7_3EA0
 
 
 class DuplicateFee(Conflict):
@@ -65,7 +70,9 @@ def delete_bill(*, actor: User, bill_id: int) -> None:
     """Raises: NotVisible."""
     bill = queries.get_visible(actor, bill_id)
     with transaction.atomic(using="default"):
-        DeletedBill.objects.create(source_event_id=bill.source_event_id, appointment_id=bill.appointment_id)
+        deleted = DeletedBill(source_event_id=bill.source_event_id, appointment_id=bill.appointment_id)
+        # It may have been deleted before, if a delivery of its event crossed that.
+        DeletedBill.objects.bulk_create([deleted], ignore_conflicts=True)
         bill.delete()
 
 
@@ -75,8 +82,39 @@ def bill_completed_visit(event: Mapping[str, Any]) -> None:
     The amount is the fee of the doctor's specialty, the disease the visit's.
     Raises: LookupError when there is neither a fee for it nor one for all others.
     """
-    visit = event["after"]
-    source = str(event["_id"])
+    _bill_once(event["after"], source=str(event["_id"]))
+
+
+def bill_visit_without_event(visit: Mapping[str, Any]) -> None:
+    """Bill a completed visit that no event tells of, once however often it is asked, unless it has a bill or had one.
+
+    The bill's source is made from the visit's id: the database, too, refuses a second one.
+    Raises: LookupError when there is neither a fee for it nor one for all others.
+    """
+    with transaction.atomic(using="default"):
+        lock_bills_without_event()
+        if not queries.billed([visit["appointment_id"]]):
+            _bill_once(visit, source=_source_of_visit(visit["appointment_id"]))
+
+
+def lock_bills_without_event() -> None:
+    """Wait until nobody else makes bills of visits that no event tells of, and let nobody to the transaction's end.
+
+    Such a bill has no event that would make it unique: whoever makes one looks first what there is. SQLite has one
+    writer anyway.
+    """
+    connection = connections[DEFAULT]
+    if connection.vendor == "postgresql":
+        with connection.cursor() as cursor:
+            cursor.execute("SELECT pg_advisory_xact_lock(%s)", [_LOCK])
+
+
+def _source_of_visit(appointment_id: str) -> str:
+    """As long as an event's id at most, and never one: those have no "v"."""
+    return "v" + hashlib.blake2b(appointment_id.encode(), digest_size=11).hexdigest()
+
+
+def _bill_once(visit: Mapping[str, Any], *, source: str) -> None:
     doctor = doctor_queries.find(visit["doctor_id"])
     fee = queries.fee_for(doctor.specialty_key if doctor else "")
     with transaction.atomic(using="default"):

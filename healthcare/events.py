@@ -134,7 +134,8 @@ def deliver(event: Mapping[str, Any]) -> bool:
             return False
         raw.collection(Event).update_one({"_id": event["_id"]}, {"$pull": {"pending": name}})
     raw.collection(Event).update_one(
-        {"_id": event["_id"], "pending": []}, {"$unset": {"due_at": "", "pending": "", "reason": ""}}
+        {"_id": event["_id"], "pending": []},
+        {"$unset": {"due_at": "", "pending": "", "reason": "", "set_aside_at": ""}},
     )
     return True
 

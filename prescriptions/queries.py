@@ -72,7 +72,7 @@ def count_of_appointment(appointment_id: str) -> int:
 def chart_entry(document: Mapping[str, Any]) -> dict[str, Any]:
     """What the patient's chart shows of a prescription."""
     names = (field.name for field in ChartPrescription._meta.concrete_fields if field.name != "id")
-    return {name: document["id" if name == "prescription_id" else name] for name in names}
+    return {name: document.get("id" if name == "prescription_id" else name) for name in names}
 
 
 def newest_entries(patient_id: str) -> list[dict[str, Any]]:

@@ -1,7 +1,7 @@
 """The one door to MongoDB past the ORM: pipelines, and writes that the ORM cannot say.
 
-Every call takes part in the open transaction of this thread, is bounded in time, raises Django's database
-errors and uses the same values as the ORM does. The driver converts them while it decodes, in C:
+Every call but `stream` takes part in the open transaction of this thread and is bounded in time; all raise Django's
+database errors and use the same values as the ORM does. The driver converts them while it decodes, in C:
 
 - Decimal128 ↔ Decimal;
 - a BSON date → an aware datetime in UTC, always. A calendar day is stored as its midnight, so
@@ -22,6 +22,7 @@ import pymongo
 from bson.codec_options import CodecOptions, TypeCodec, TypeEncoder, TypeRegistry
 from bson.decimal128 import Decimal128
 from django.db import DatabaseError, IntegrityError, connections, models
+from django.db.transaction import TransactionManagementError
 from pymongo.client_session import ClientSession
 from pymongo.collection import Collection as DriverCollection
 from pymongo.errors import BulkWriteError, DuplicateKeyError, ExecutionTimeout, NetworkTimeout, PyMongoError
@@ -31,6 +32,8 @@ from healthcare.mongodb.base import DatabaseWrapper
 from healthcare.routers import CLINICAL
 
 MAX_TIME_MS = 10_000
+#: Documents that a stream fetches at a time.
+STREAM_BATCH = 1_000
 DUPLICATE_KEY = 11000
 
 Document = dict[str, Any]
@@ -95,7 +98,7 @@ def aggregate(
 
 
 class Collection:
-    """A collection whose every operation has the session of the open transaction and a time limit.
+    """A collection whose every operation but `stream` has the session of the open transaction and a time limit.
 
     Raises: QueryTimedOut, IntegrityError for a duplicate key, DatabaseError for everything else, with the
     driver's error as its cause.
@@ -112,6 +115,28 @@ class Collection:
             return list(
                 documents.aggregate(pipeline, session=session, maxTimeMS=max_time_ms, allowDiskUse=True, **options)
             )
+
+    def stream(
+        self, pipeline: Pipeline, *, hint: str | None = None, batch_size: int = STREAM_BATCH
+    ) -> Iterator[Document]:
+        """Yield what a pipeline finds, however much that is, with one batch of it in memory.
+
+        For what reads whole collections and bears that others write meanwhile: it is no part of any transaction, and
+        has no time limit as a whole. Each batch is bounded by the socket's time-out; the server forgets a stream whose
+        reader takes ten minutes over one batch.
+
+        Raises: TransactionManagementError at once inside a transaction, which a stream may outlast.
+        """
+        with self._opened() as (documents, session):
+            if session is not None:
+                raise TransactionManagementError(f"{self.name}: a stream cannot be part of a transaction; use `find`.")
+        return self._stream(documents, pipeline, {"batchSize": batch_size, **({"hint": hint} if hint else {})})
+
+    def _stream(
+        self, documents: DriverCollection[Document], pipeline: Pipeline, options: Mapping[str, Any]
+    ) -> Iterator[Document]:
+        with self._opened(), documents.aggregate(pipeline, allowDiskUse=True, **options) as cursor:
+            yield from cursor
 
     def find(
         self,

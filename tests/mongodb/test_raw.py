@@ -11,6 +11,7 @@ import pymongo
 import pytest
 from bson import Decimal128, ObjectId
 from django.db import DatabaseError, IntegrityError, connections
+from django.db.transaction import TransactionManagementError
 from pymongo import monitoring
 from pymongo.errors import PyMongoError
 
@@ -77,7 +78,8 @@ def tallies() -> Collection:
 
 def test_every_operation_is_in_the_table() -> None:
     public = {name for name, _ in inspect.getmembers(Collection, inspect.isfunction) if not name.startswith("_")}
-    assert public == set(OPERATIONS)
+    # A stream is no part of a transaction and has tests of its own.
+    assert public == {*OPERATIONS, "stream"}
 
 
 @pytest.mark.parametrize("operation", OPERATIONS.values(), ids=OPERATIONS)
@@ -138,6 +140,65 @@ def test_later_batches_are_part_of_the_transaction() -> None:
         return tallies.find({})
 
     assert len(service()) == 500
+
+
+# --- Streams
+
+
+def test_stream_yields_all_a_batch_at_a_time(commands: list[dict[str, Any]]) -> None:
+    tallies = raw.collection(Tally)
+    tallies.insert_many([{"_id": number, "cost": Decimal("0.50")} for number in range(25)])
+    commands.clear()
+    stream = tallies.stream([{"$match": {"_id": {"$gte": 2}}}, {"$sort": {"_id": -1}}], batch_size=10)
+    assert commands == []
+    assert next(stream) == {"_id": 24, "cost": Decimal("0.50")}
+    assert [(next(iter(sent)), "maxTimeMS" in sent, "autocommit" in sent) for sent in commands] == [
+        ("aggregate", False, False)
+    ]
+    assert [each["_id"] for each in stream] == [*range(23, 1, -1)]
+    assert [next(iter(sent)) for sent in commands] == ["aggregate", "getMore", "getMore"]
+    assert commands[0]["cursor"] == {"batchSize": 10}
+    assert list(tallies.stream([], batch_size=10)) == tallies.find({})
+
+
+def test_stream_that_is_left_ends_on_the_server(commands: list[dict[str, Any]]) -> None:
+    tallies = raw.collection(Tally)
+    tallies.insert_many([{"_id": number} for number in range(25)])
+    stream = tallies.stream([], batch_size=10)
+    next(stream)
+    commands.clear()
+    stream.close()
+    assert [next(iter(sent)) for sent in commands] == ["killCursors"]
+
+
+def test_stream_sees_other_writes_and_goes_on(tallies: Collection) -> None:
+    tallies.insert_many([{"_id": number} for number in range(100)])
+    stream = tallies.stream([{"$match": {"_id": {"$type": "number"}}}], batch_size=10)
+    found = [next(stream)["_id"]]
+    tallies.delete_many({"_id": {"$gte": 50}})
+    found += [each["_id"] for each in stream]
+    assert found[:10] == [*range(10)]
+    assert len(found) == len(set(found)) >= 50
+
+
+def test_stream_is_refused_inside_a_transaction_at_once(tallies: Collection) -> None:
+    @clinical_transaction
+    def service() -> None:
+        tallies.stream([])
+
+    with pytest.raises(TransactionManagementError, match="tallies: a stream cannot be part of a transaction"):
+        service()
+
+
+def test_errors_of_a_stream_are_database_errors(tallies: Collection, fail_command: Any) -> None:
+    with pytest.raises(DatabaseError):
+        list(tallies.stream([{"$nonsense": {}}]))
+    with pytest.raises(DatabaseError):
+        list(tallies.stream([{"$match": {}}], hint="no such index"))
+    tallies.insert_many([{"_id": number} for number in range(20)])
+    with fail_command("getMore", errorCode=11601), pytest.raises(DatabaseError) as raised:
+        list(tallies.stream([], batch_size=5))
+    assert isinstance(raised.value.__cause__, PyMongoError)
 
 
 # --- Time

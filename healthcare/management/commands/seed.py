@@ -48,7 +48,7 @@ class Command(BaseCommand):
         there.add_argument(
             "--flush",
             action="store_true",
-            help="first delete every patient, doctor, appointment, prescription and bill; accounts stay",
+            help="first delete every patient, doctor, appointment, prescription, bill and event; accounts stay",
         )
         there.add_argument("--if-empty", action="store_true", help="add nothing when there is data, and do not fail")
         parser.add_argument(

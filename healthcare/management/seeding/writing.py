@@ -14,12 +14,14 @@ from django.core.management.color import no_style
 from django.db import connections, models, router, transaction
 from pymongo import InsertOne
 
-from appointments.models import Appointment
+from appointments import claims
+from appointments.models import Appointment, Claim, Status
 from billing.models import Bill
 from doctors.models import Doctor
 from healthcare import clock
 from healthcare.management.seeding import records, staff
 from healthcare.management.seeding.plan import Plan
+from healthcare.models import Event
 from healthcare.mongodb import raw
 from healthcare.mongodb.emptying import drop_collection, empty_collection
 from healthcare.routers import CLINICAL, DEFAULT
@@ -119,6 +121,7 @@ def write_doctors(plan: Plan) -> Written:
 def write_block(plan: Plan, number: int) -> Written:
     made = records.make_block(plan, number)
     _insert(Appointment, made.appointments)
+    _insert(Claim, claims.documents_of(_scheduled(made.appointments)))
     _insert(Prescription, made.prescriptions)
     _insert(Patient, made.patients)
     _copy(made.bills)
@@ -130,6 +133,12 @@ def write_block(plan: Plan, number: int) -> Written:
         visit_bills=of_visits,
         other_bills=len(made.bills) - of_visits,
     )
+
+
+def _scheduled(documents: list[raw.Document]) -> Iterator[Appointment]:
+    for document in documents:
+        if document["status"] == Status.SCHEDULED.value:
+            yield Appointment(appointment_id=document["_id"], **{n: v for n, v in document.items() if n != "_id"})
 
 
 def _insert(model: type[models.Model], documents: list[raw.Document]) -> None:
@@ -177,8 +186,9 @@ def reserve_bill_numbers(count: int) -> int:
 
 
 def flush() -> None:
-    """Empty the rooms' tables and collections; accounts and what is not the rooms' stays."""
+    """Empty the rooms' tables and collections, and the events, which tell of what was in them; accounts stay."""
     found = [model for room in ROOMS for model in apps.get_app_config(room).get_models() if _is_stored(model)]
+    found.append(Event)
     connection = connections[DEFAULT]
     tables = [model._meta.db_table for model in found if _database(model) == DEFAULT]
     connection.ops.execute_sql_flush(connection.ops.sql_flush(no_style(), tables, reset_sequences=True))

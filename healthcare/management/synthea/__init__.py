@@ -18,7 +18,8 @@ as it is, also when it differs from the export: somebody may have changed it.
 doctor's, to the minute; `duration_minutes` is STOP − START rounded up, from 1 to 32,767 (22 days: what the field
 holds; a longer stay is kept as that). A visit that has taken place need not lie on the 5-minute grid. A START in the
 future is a scheduled visit and has to: it begins at the grid's minute at or before START, ends at the one at or after
-STOP, and is refused where it would overlap another or last more than the API admits. The doctor's zone is that of the
+STOP, and is refused where the claims of another (design decision 8) are in its way or it would last more than the API
+admits. The doctor's zone is that of the
 provider's STATE, else of the organization's, else UTC.
 
 **Diseases.** An encounter's reason is the visit's disease, a patient's conditions are the patient's diseases; what was
@@ -30,7 +31,7 @@ frequency, of which an export says nothing, is "As directed". `cost` is BASE_COS
 how long the patient has lived. Both days count: a course from 1 to 15 May has 15 days.
 
 **Bills.** TOTAL_CLAIM_COST, to the cent, half even; made at STOP; paid when the encounter has claims and all of them
-are closed, else open.
+are closed, else open. A visit without a cost has no bill, and is noted as one that nobody should miss.
 
 **Patients.** Digits at the end of names are Synthea's and go. PREFIX (Mr., Ms.) is a form of address and would sort the
 lists: left out. A death becomes a note, since the record has no field for it.

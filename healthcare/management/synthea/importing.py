@@ -131,14 +131,20 @@ class Import:
             there = self.databases.visits({row["Id"] for _, row in batch})
             visits: dict[str, tuple[Record, Appointment]] = {}
             bills: list[Bill] = []
+            unbilled: list[str] = []
             for record, row in batch:
                 with self._rejecting("encounters", record):
                     visit = self._visit(row, zones, patients)
                     bill = self._bill(row, visit, there.get(visit.appointment_id))
-                    if self._unless_repeated("encounters", visits, record, visit) and bill is not None:
+                    if not self._unless_repeated("encounters", visits, record, visit):
+                        continue
+                    if bill is not None:
                         bills.append(bill)
+                    elif visit.status == there.get(visit.appointment_id, visit).status == Status.COMPLETED:
+                        unbilled.append(visit.appointment_id)
             self._write_visits(visits)
             self._write_bills(bills)
+            self.databases.note_unbilled(unbilled)
 
     def _visit(self, row: Row, zones: dict[str, str], patients: set[str]) -> Appointment:
         if row["PATIENT"] not in patients:

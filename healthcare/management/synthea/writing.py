@@ -4,22 +4,23 @@ Each batch is one clinical transaction: the new documents and the charts that sh
 PostgreSQL; a run that dies between the two finds, the next time, completed visits without a bill, and bills them.
 
 Two runs at once write nothing twice. In MongoDB both insert the same `_id`, and one of the two transactions runs again
-and finds it. A bill has no key of its own making: a lock on the batch's turn (`pg_advisory_xact_lock`) puts one run's
-look for bills after the other's commit. SQLite has one writer anyway.
+and finds it. A bill has no key of its own making: a lock puts one run's look for bills after the other's commit.
 """
 
 from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass, field
-from datetime import datetime, timedelta
 from typing import Any
 
 from bson import ObjectId
-from django.db import DatabaseError, connections, models, transaction
+from django.db import DatabaseError, models, transaction
 
 from accounts.models import Role, User
+from appointments import claims
 from appointments import services as appointment_services
-from appointments.models import Appointment, Status
-from billing.models import Bill
+from appointments.models import Appointment
+from billing import queries as billing_queries
+from billing import services as billing_services
+from billing.models import Bill, DeletedBill
 from doctors.models import Doctor
 from healthcare.exceptions import Refusal
 from healthcare.management.synthea.charts import PRESCRIPTIONS, VISITS, Chart
@@ -30,10 +31,6 @@ from healthcare.routers import DEFAULT
 from patients.models import Patient
 from prescriptions.models import Prescription
 
-#: Any number, as long as nobody else locks with it.
-BILLS_LOCK = 0x51A7_3EA0
-#: The longest that a scheduled visit lasts (healthcare.serializers.Minutes).
-LONGEST_VISIT = timedelta(minutes=720)
 #: A batch reads the visits of its patients, which may be many more than its own.
 MAX_TIME_MS = 30_000
 
@@ -107,7 +104,7 @@ class Databases:
     def book(self, visit: Appointment) -> bool:
         """Add a scheduled visit as everybody does, and bring the chart up to date; False when it is there.
 
-        The look for overlaps comes before the write: it goes when the claims (design decision 8) refuse them.
+        The claims (design decision 8) refuse overlaps. The look at them before says with which visit.
         Raises: Rejected.
         """
         if self.known(Appointment, {visit.appointment_id}):
@@ -132,14 +129,18 @@ class Databases:
     def add_bills(self, bills: Sequence[Bill]) -> set[str]:
         """Bill the visits that have no bill yet; return their appointment_ids."""
         with transaction.atomic(using=DEFAULT):
-            connection = connections[DEFAULT]
-            if connection.vendor == "postgresql":
-                with connection.cursor() as cursor:
-                    cursor.execute("SELECT pg_advisory_xact_lock(%s)", [BILLS_LOCK])
+            billing_services.lock_bills_without_event()
             billed = self.billed(_appointments_of(bills))
             new = [bill for bill in bills if bill.appointment_id not in billed]
             Bill.objects.bulk_create(new)
         return _appointments_of(new)
+
+    def note_unbilled(self, appointment_ids: Collection[str]) -> None:
+        """Say that nobody should miss a bill of these completed visits: the export has no cost for them."""
+        with transaction.atomic(using=DEFAULT):
+            billing_services.lock_bills_without_event()
+            new = sorted(set(appointment_ids) - billing_queries.billed(appointment_ids))
+            DeletedBill.objects.bulk_create([DeletedBill(appointment_id=each) for each in new])
 
     def _add_charted(self, chart: Chart, items: Sequence[Any]) -> set[Any]:
         charted = self.charted.setdefault(chart.field, set())
@@ -182,21 +183,12 @@ class Databases:
 
     def _refuse_overlap(self, visit: Appointment) -> None:
         """Raises: Rejected when a scheduled visit of the doctor or the patient takes up some of the same time."""
-        assert visit.starts_at is not None  # noqa: S101 - scheduled visits are timed
-        ends_at = visit.starts_at + timedelta(minutes=visit.duration_minutes)
-        for field_name in ("doctor_id", "patient_id"):
-            around = raw.collection(Appointment).find(
-                {
-                    field_name: getattr(visit, field_name),
-                    "date": {"$gte": visit.date - timedelta(days=2), "$lte": visit.date + timedelta(days=2)},
-                    "status": Status.SCHEDULED.value,
-                    "starts_at": {"$gt": visit.starts_at - LONGEST_VISIT, "$lt": ends_at},
-                },
-                projection=["starts_at", "duration_minutes"],
-            )
-            for other in around:
-                if other["starts_at"] + timedelta(minutes=other["duration_minutes"]) > visit.starts_at:
-                    raise Rejected(_overlap(field_name, other["_id"]))
+        for claim, holder in sorted(self._holders(claims.ids_of(visit)).items()):
+            raise Rejected(f"Overlaps the {claims.whose(claim)}'s scheduled visit {holder}.")
+
+    def _holders(self, wanted: Collection[str]) -> dict[str, str]:
+        """Which visit holds each of these claims."""
+        return claims.holders(wanted)
 
 
 @dataclass
@@ -206,7 +198,7 @@ class Rehearsal(Databases):
     added: dict[type[models.Model], set[Any]] = field(default_factory=dict)
     zones: dict[str, str] = field(default_factory=dict)
     added_visits: dict[str, tuple[str, str, str]] = field(default_factory=dict)
-    booked: dict[tuple[str, str], list[tuple[datetime, datetime, str]]] = field(default_factory=dict)
+    booked: dict[str, str] = field(default_factory=dict)
 
     def known(self, model: type[models.Model], keys: Collection[Any]) -> set[Any]:
         return super().known(model, keys) | (self.added.get(model, set()) & set(keys))
@@ -244,8 +236,7 @@ class Rehearsal(Databases):
             return False
         self._refuse_overlap(visit)
         self._remember_visits([visit])
-        for interval in self._intervals(visit):
-            interval.append((*_interval(visit), visit.appointment_id))
+        self.booked |= dict.fromkeys(claims.ids_of(visit), visit.appointment_id)
         return True
 
     def add_prescriptions(self, prescriptions: Sequence[Prescription]) -> set[ObjectId]:
@@ -256,6 +247,9 @@ class Rehearsal(Databases):
         asked = _appointments_of(bills)
         return asked - self.billed(asked)
 
+    def note_unbilled(self, appointment_ids: Collection[str]) -> None:
+        """Nothing is told of it."""
+
     def _remember(self, model: type[models.Model], items: Sequence[Any]) -> set[Any]:
         new = {item.pk for item in items} - self.known(model, {item.pk for item in items})
         self.added.setdefault(model, set()).update(new)
@@ -265,29 +259,9 @@ class Rehearsal(Databases):
         for visit in visits:
             self.added_visits[visit.appointment_id] = (visit.patient_id, visit.doctor_id, visit.status)
 
-    def _refuse_overlap(self, visit: Appointment) -> None:
-        super()._refuse_overlap(visit)
-        starts_at, ends_at = _interval(visit)
-        for field_name, intervals in zip(("doctor_id", "patient_id"), self._intervals(visit), strict=True):
-            for other_starts_at, other_ends_at, other in intervals:
-                if other_starts_at < ends_at and starts_at < other_ends_at:
-                    raise Rejected(_overlap(field_name, other))
-
-    def _intervals(self, visit: Appointment) -> list[list[tuple[datetime, datetime, str]]]:
-        """What is booked of the visit's doctor, and of its patient."""
-        return [
-            self.booked.setdefault(whose, []) for whose in (("doctor", visit.doctor_id), ("patient", visit.patient_id))
-        ]
-
-
-def _interval(visit: Appointment) -> tuple[datetime, datetime]:
-    assert visit.starts_at is not None  # noqa: S101 - scheduled visits are timed
-    return visit.starts_at, visit.starts_at + timedelta(minutes=visit.duration_minutes)
-
-
-def _overlap(field_name: str, other: str) -> str:
-    whose = "doctor" if field_name == "doctor_id" else "patient"
-    return f"Overlaps the {whose}'s scheduled visit {other}."
+    def _holders(self, wanted: Collection[str]) -> dict[str, str]:
+        planned = {claim: self.booked[claim] for claim in wanted if claim in self.booked}
+        return planned | super()._holders(wanted)
 
 
 def _appointments_of(bills: Iterable[Bill]) -> set[str]:
