@@ -36,15 +36,20 @@ def databases(django_db_blocker: Any) -> Iterator[None]:
             with connections[alias].schema_editor() as editor:
                 for model in MODELS:
                     editor.create_model(model)
-        yield
+        try:
+            yield
+        finally:
+            # First, so that whatever else fails, the tests behind these work on their own database. And connected:
+            # tests that declare no database may not connect anew.
+            ours.settings_dict["NAME"] = usual_name
+            ours.connect()
+            connections[STOCK].close_pool()
+            del connections[STOCK]
+            del connections.settings[STOCK]
+        # The stock engine leaves transactions open, as these tests show; a drop would wait for them.
+        ours.connection.admin.command("killAllSessions", [])
         ours.connection.drop_database(name)
         ours.connection.drop_database(f"{name}_stock")
-        connections[STOCK].close_pool()
-        del connections[STOCK]
-        del connections.settings[STOCK]
-        ours.settings_dict["NAME"] = usual_name
-        ours.__dict__.pop("database", None)
-        ours.connection = None
 
 
 @pytest.fixture(autouse=True)
