@@ -191,7 +191,7 @@ def flush() -> None:
     Accounts stay, and the fees: they come with a migration or from an admin, and without them nobody is billed.
     """
     of_rooms = [model for room in ROOMS for model in apps.get_app_config(room).get_models()]
-    found = [Event, *(model for model in of_rooms if _is_stored(model) and model is not Fee)]
+    found: list[type[models.Model]] = [Event, *(model for model in of_rooms if _is_stored(model) and model is not Fee)]
     connection = connections[DEFAULT]
     tables = [model._meta.db_table for model in found if _database(model) == DEFAULT]
     connection.ops.execute_sql_flush(connection.ops.sql_flush(no_style(), tables, reset_sequences=True))
