@@ -173,4 +173,5 @@ def _note_failure(event: Mapping[str, Any], name: str, error: Exception) -> None
     else:
         pause = min(FIRST_RETRY_SECONDS * 2 ** (attempts - 1), LONGEST_RETRY_SECONDS)
         update = {"$set": {**changes, "due_at": clock.now() + timedelta(seconds=pause)}}
-    raw.collection(Event).update_one({"_id": event["_id"], "attempts": event["attempts"]}, update)
+    # Another process may have told this consumer meanwhile, or counted the same try.
+    raw.collection(Event).update_one({"_id": event["_id"], "pending": name, "attempts": event["attempts"]}, update)

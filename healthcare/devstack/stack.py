@@ -75,20 +75,23 @@ class DevStack:
             if members:
                 self._await_mongodb(places, members)
 
-    def down(self) -> None:
+    def down(self, *, mongodb: bool = True, postgresql: bool = True) -> None:
         """Stop what runs; the data stays."""
         if not self.directory.is_dir():
             return
         with self._alone():
-            self._stop()
+            *members, sql = self._programs(self.layout)
+            stop_all([*(members if mongodb else []), *([sql] if postgresql else [])])
+            self._children = [child for child in self._children if child.poll() is None]
 
     def reset(self) -> None:
         """Stop what runs and remove data, logs and secrets; the folder too, unless it holds more."""
         if not self.directory.is_dir():
             return
         with self._alone():
-            self._stop(discard=True)
             places = self.layout
+            stop_all(self._programs(places), discard=True)
+            self._children = [child for child in self._children if child.poll() is None]
             for place in places.elsewhere:
                 shutil.rmtree(place, ignore_errors=True)
             for name in ("mongodb", "postgresql", "run", "logs", "lib", layout.SECRETS_FOLDER):
@@ -170,12 +173,6 @@ class DevStack:
             self._children.append(program.start())
         wait_until(partial(postgresql.accepts_connections, places), program, what="took no connection")
         postgresql.make_database(places)
-
-    def _stop(self, *, discard: bool = False) -> None:
-        stop_all(self._programs(self.layout), discard=discard)
-        for child in self._children:
-            child.poll()
-        self._children.clear()
 
     @contextmanager
     def _alone(self) -> Iterator[None]:

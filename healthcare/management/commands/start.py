@@ -16,9 +16,9 @@ from django.core.management.base import BaseCommand, CommandError
 
 from healthcare.devstack import DevStack, DevStackError
 from healthcare.management.seeding.demo import demo_logins
+from healthcare.management.serving import HOST, production_server
 from patients.models import Patient
 
-HOST = "127.0.0.1"
 START_SECONDS = 60
 
 
@@ -46,7 +46,8 @@ class Command(BaseCommand):
         self._migrate()
         if not Patient.objects.exists():
             call_command("seed", demo_accounts=True)
-        self._serve(self._server(port, workers) if production else self._development_server(port), port, production)
+        server = production_server(port, workers=workers) if production else self._development_server(port)
+        self._serve(server, port, production)
 
     def _refuse_taken_port(self, port: int) -> None:
         with socket.socket() as probe:
@@ -77,15 +78,6 @@ class Command(BaseCommand):
     @staticmethod
     def _development_server(port: int) -> list[str]:
         return [sys.executable, "manage.py", "runserver", f"{HOST}:{port}"]
-
-    @staticmethod
-    def _server(port: int, workers: int) -> list[str]:
-        return [
-            sys.executable, "-m", "gunicorn", "healthcare.wsgi",
-            "--bind", f"{HOST}:{port}", "--workers", str(workers), "--worker-class", "gthread", "--threads", "4",
-            # Its control socket lies in a folder that two checkouts would share.
-            "--no-control-socket", "--access-logfile", os.devnull,
-        ]  # fmt: skip
 
     def _serve(self, command: list[str], port: int, production: bool) -> None:
         """Run the server, print where it is once it answers, end with it."""

@@ -1,0 +1,85 @@
+"""A running server on the databases of the test run, whose tests look into both past it.
+
+Its processes and this one see the same data, so nothing can be rolled back: each test is marked
+`django_db(transaction=True)`, and PostgreSQL is emptied after it.
+"""
+
+import os
+from collections.abc import Generator, Iterator
+from importlib import import_module
+from pathlib import Path
+
+import pytest
+from django.apps import apps
+from django.db import connection, connections
+
+from accounts import tokens
+from accounts.models import User
+from tests.live.client import Client
+from tests.live.server import LiveServer
+from tests.people import People
+
+LOGS = pytest.StashKey[list[Path]]()
+LOG_LINES = 60
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    config.stash[LOGS] = []
+
+
+def environment_of_this_run() -> dict[str, str]:
+    """The settings by which another process uses the test databases."""
+    base, name = os.environ["DATABASE_URL"], connections["default"].settings_dict["NAME"]
+    return {
+        "DATABASE_URL": base.replace("/healthcare?", f"/{name}?", 1),
+        "MONGODB_DB": connections["clinical"].settings_dict["NAME"],
+    }
+
+
+@pytest.fixture(scope="session")
+def server(
+    django_db_setup: None, tmp_path_factory: pytest.TempPathFactory, pytestconfig: pytest.Config
+) -> Iterator[LiveServer]:
+    log = tmp_path_factory.mktemp("live") / "server.log"
+    pytestconfig.stash[LOGS].append(log)
+    with LiveServer(environment_of_this_run(), log) as started:
+        yield started
+
+
+@pytest.fixture
+def people(transactional_db: None) -> People:
+    return People.make()
+
+
+@pytest.fixture
+def admin(server: LiveServer, people: People) -> Client:
+    return server.client(token_of(people.admin))
+
+
+def token_of(user: User) -> str:
+    return tokens.start_family(user)["access_token"]
+
+
+@pytest.fixture(autouse=True)
+def fees(request: pytest.FixtureRequest) -> None:
+    """The fee table that migrating makes, and emptying PostgreSQL after each of these tests takes away."""
+    if request.node.get_closest_marker("django_db"):
+        request.getfixturevalue("transactional_db")
+        restore_fees()
+
+
+def restore_fees() -> None:
+    with connection.schema_editor() as editor:
+        import_module("billing.migrations.0002_first_fees").add_fees(apps, editor)
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport(item: pytest.Item) -> Generator[None, pytest.TestReport, pytest.TestReport]:
+    """Show with a failure what the servers said."""
+    report = yield
+    if report.failed:
+        for log in item.config.stash[LOGS]:
+            if log.exists():
+                last = log.read_text(errors="replace").splitlines()[-LOG_LINES:]
+                report.sections.append((f"the end of {log}", "\n".join(last)))
+    return report

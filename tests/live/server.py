@@ -1,0 +1,98 @@
+"""The production server as `make serve` runs it, several processes of it, on a free port of loopback."""
+
+import http.client
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Self
+
+import psutil
+
+from healthcare.management.serving import HOST, production_server
+from tests.live.client import Client
+
+ROOT = Path(__file__).resolve().parents[2]
+START_SECONDS = 60
+STOP_SECONDS = 40
+
+
+class LiveServer:
+    """gunicorn with `workers` processes of four threads each; `environment` says which databases it uses."""
+
+    def __init__(self, environment: Mapping[str, str], log: Path, *, workers: int = 3) -> None:
+        self.environment = {**os.environ, **environment}
+        self.log = log
+        self.workers = workers
+        with socket.socket() as probe:
+            probe.bind((HOST, 0))
+            self.port: int = probe.getsockname()[1]
+        self._master: subprocess.Popen[bytes] | None = None
+
+    def __enter__(self) -> Self:
+        command = production_server(self.port, workers=self.workers)
+        with self.log.open("wb") as log:
+            self._master = subprocess.Popen(
+                command, cwd=ROOT, env=self.environment, stdout=log, stderr=subprocess.STDOUT
+            )
+        deadline = time.monotonic() + START_SECONDS
+        while not self._answers():
+            assert self._master.poll() is None, self.log.read_text()
+            assert time.monotonic() < deadline, self.log.read_text()
+            time.sleep(0.05)
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        assert self._master is not None
+        family = psutil.Process(self._master.pid).children(recursive=True) if self._master.poll() is None else []
+        self._master.send_signal(signal.SIGTERM)
+        try:
+            self._master.wait(STOP_SECONDS)
+        except subprocess.TimeoutExpired:
+            self._master.kill()
+            self._master.wait()
+            for process in family:
+                if process.is_running():
+                    process.kill()
+
+    def client(self, token: str | None = None) -> Client:
+        return Client(self.port, token)
+
+    def worker_pids(self) -> set[int]:
+        """The processes that answer, those that are still starting included."""
+        assert self._master is not None
+        return {child.pid for child in psutil.Process(self._master.pid).children()}
+
+    def connections(self) -> dict[int, set[int]]:
+        """The clients' ports that each process has a connection with."""
+        found: dict[int, set[int]] = {}
+        for pid in self.worker_pids():
+            try:
+                ends = psutil.Process(pid).net_connections("tcp")
+            except psutil.NoSuchProcess:
+                continue
+            found[pid] = {end.raddr.port for end in ends if end.raddr and end.laddr.port == self.port}
+        return found
+
+    def manage(self, *words: str, timeout: float = 120) -> subprocess.CompletedProcess[str]:
+        """Run manage.py on the same databases; it has to succeed."""
+        done = subprocess.run(
+            [sys.executable, "manage.py", *words],
+            cwd=ROOT, env=self.environment, capture_output=True, text=True, timeout=timeout,
+        )  # fmt: skip
+        assert done.returncode == 0, done.stderr
+        return done
+
+    def _answers(self) -> bool:
+        connection = http.client.HTTPConnection(HOST, self.port, timeout=5)
+        try:
+            connection.request("GET", "/api")
+            return connection.getresponse().status == http.HTTPStatus.OK
+        except (OSError, http.client.HTTPException):
+            return False
+        finally:
+            connection.close()

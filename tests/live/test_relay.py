@@ -1,0 +1,161 @@
+"""Bills that could not be made at once: `manage.py relay_events`, alone, several at a time, killed, and given up."""
+
+import subprocess
+import sys
+import time
+from datetime import timedelta
+from io import StringIO
+from itertools import pairwise
+
+import pytest
+from django.core.management import call_command
+from django.test import Client as Browser
+
+from billing.models import Bill, Fee
+from healthcare import clock, events
+from healthcare.models import Event
+from healthcare.mongodb import raw
+from tests.live.client import Client
+from tests.live.conftest import restore_fees
+from tests.live.server import ROOT, LiveServer
+from tests.live.wholeness import assert_whole
+from tests.people import People
+from tests.records import complete, days_from_now, make_appointment
+
+pytestmark = pytest.mark.django_db(transaction=True)
+
+
+def make_due() -> None:
+    """As if the backoff of every waiting event had passed."""
+    raw.collection(Event).update_many(
+        {"due_at": {"$lte": clock.now() + timedelta(days=1)}}, {"$set": {"due_at": clock.now()}}
+    )
+
+
+def complete_without_fees(admin: Client, people: People, visits: int) -> None:
+    """Completed visits whose bills failed."""
+    Fee.objects.all().delete()
+    for number in range(visits):
+        visit = make_appointment(people, date=days_from_now(number // 10), time=f"{8 + number % 10:02}:00")
+        assert admin.patch(f"/appointments/{visit.appointment_id}", {"status": "completed"}).status == 200
+    assert not Bill.objects.exists()
+
+
+def test_the_bill_is_there_with_the_answer(admin: Client, people: People) -> None:
+    visit = make_appointment(people)
+    assert admin.patch(f"/appointments/{visit.appointment_id}", {"status": "completed"}).status == 200
+    assert Bill.objects.get().appointment_id == visit.appointment_id
+    assert events.waiting_since() is None
+    assert_whole()
+
+
+def test_an_event_is_tried_later_each_time_and_set_aside_at_last(admin: Client, people: People) -> None:
+    complete_without_fees(admin, people, 1)
+    waits = []
+    for attempt in range(1, events.MAX_ATTEMPTS):
+        event = raw.collection(Event).find_one({"kind": "appointment.completed"})
+        assert event
+        assert event["attempts"] == attempt
+        assert "no row for this specialty" in event["reason"]
+        waits.append((event["due_at"] - clock.now()).total_seconds())
+        call_command("relay_events", verbosity=0)
+        assert raw.collection(Event).find_one({"_id": event["_id"]}) == event, "not before its time"
+        make_due()
+        call_command("relay_events", verbosity=0)
+    assert all(later > 1.5 * earlier for earlier, later in pairwise(waits))
+
+    event = raw.collection(Event).find_one({"kind": "appointment.completed"})
+    assert event
+    assert event["set_aside_at"]
+    assert "due_at" not in event
+    call_command("relay_events", verbosity=0)
+    assert raw.collection(Event).find_one({"_id": event["_id"]}) == event
+
+    staff = Browser()
+    staff.force_login(people.admin)
+    page = staff.get("/admin/healthcare/event/").content.decode()
+    assert "no row for this specialty" in page
+
+    restore_fees()
+    answer = staff.post(
+        "/admin/healthcare/event/", {"action": "try_again", "_selected_action": [str(event["_id"])]}, follow=True
+    )
+    assert answer.status_code == 200
+    call_command("relay_events", verbosity=0)
+    assert Bill.objects.count() == 1
+    assert_whole()
+
+
+def test_several_relays_at_once_make_one_bill_each(server: LiveServer, admin: Client, people: People) -> None:
+    complete_without_fees(admin, people, 40)
+    restore_fees()
+    make_due()
+    relays = [relay(server) for _ in range(3)]
+    # And the requests of the server beside them.
+    for number in range(10):
+        visit = make_appointment(people, date=days_from_now(40), time=f"{8 + number:02}:00")
+        assert admin.patch(f"/appointments/{visit.appointment_id}", {"status": "completed"}).status == 200
+    for each in relays:
+        assert each.wait(60) == 0
+    assert Bill.objects.count() == 50
+    assert_whole()
+
+
+def test_a_relay_that_is_killed_leaves_no_bill_out_and_makes_none_twice(
+    server: LiveServer, admin: Client, people: People
+) -> None:
+    complete_without_fees(admin, people, 80)
+    restore_fees()
+    make_due()
+    killed = relay(server)
+    deadline = time.monotonic() + 60
+    while Bill.objects.count() < 10:
+        assert time.monotonic() < deadline
+    killed.kill()
+    killed.wait()
+    assert Bill.objects.count() < 80, "killed too late to show anything"
+    server.manage("relay_events")
+    assert Bill.objects.count() == 80
+    assert_whole()
+
+
+def test_watching_goes_on_until_it_is_stopped(server: LiveServer, admin: Client, people: People) -> None:
+    complete_without_fees(admin, people, 1)
+    watching = relay(server, "--watch", "--interval", "0.2")
+    try:
+        restore_fees()
+        deadline = time.monotonic() + 30
+        # It comes due by itself: the first wait is two seconds.
+        while not Bill.objects.exists():
+            assert time.monotonic() < deadline
+            time.sleep(0.1)
+        assert watching.poll() is None
+    finally:
+        watching.terminate()
+        watching.wait(30)
+    assert_whole()
+
+
+def test_a_stale_copy_of_an_event_changes_nothing(people: People) -> None:
+    """Two deliver at once, one succeeds, the other fails afterwards: the event is not taken up again."""
+    Fee.objects.all().delete()
+    complete(people, make_appointment(people))
+    stale = raw.collection(Event).find_one({"kind": "appointment.completed"})
+    assert stale
+    restore_fees()
+    assert events.deliver(stale)
+    Fee.objects.all().delete()
+    assert not events.deliver(stale)
+    delivered = raw.collection(Event).find_one({"_id": stale["_id"]})
+    assert delivered
+    assert not {"due_at", "pending"} & set(delivered)
+    call_command("relay_events", stdout=StringIO())
+    assert Bill.objects.count() == 1
+    assert_whole()
+
+
+def relay(server: LiveServer, *options: str) -> subprocess.Popen[bytes]:
+    return subprocess.Popen(
+        [sys.executable, "manage.py", "relay_events", *options], cwd=ROOT, env=server.environment,
+        stdout=subprocess.DEVNULL,
+    )  # fmt: skip

@@ -1,0 +1,58 @@
+"""What has to hold of both databases at rest, whatever happened before."""
+
+from collections import Counter, defaultdict
+
+from django.core.management import call_command, get_commands
+
+from appointments import claims
+from appointments import queries as appointment_queries
+from appointments.models import Appointment, Claim, Status
+from billing.models import Bill
+from healthcare.models import Event
+from healthcare.mongodb import raw
+from patients.models import Patient
+from prescriptions import queries as prescription_queries
+
+
+def assert_whole() -> None:
+    """Charts, claims, bills and the event log agree with the collections; nothing waits."""
+    visits = list(Appointment.objects.all())
+    _assert_claims(visits)
+    _assert_charts()
+    _assert_bills(visits)
+    assert not raw.collection(Event).find({"pending.0": {"$exists": True}}), "events wait; relay them first"
+    if "check_consistency" in get_commands():
+        call_command("check_consistency")
+
+
+def _assert_claims(visits: list[Appointment]) -> None:
+    held = {claim["_id"]: claim["appointment_id"] for claim in raw.collection(Claim).find({})}
+    due: dict[str, str] = {}
+    for visit in visits:
+        for claim in claims.ids_of(visit):
+            assert claim not in due, f"{visit.appointment_id} and {due[claim]} overlap at {claim}"
+            due[claim] = visit.appointment_id
+    assert held == due
+
+
+def _assert_charts() -> None:
+    for patient in raw.collection(Patient).find({}):
+        for kind, newest in (
+            ("appointments", appointment_queries.newest_entries(patient["_id"])),
+            ("prescriptions", prescription_queries.newest_entries(patient["_id"])),
+        ):
+            assert newest == patient[kind], f"the chart of {patient['_id']} is not what its {kind} are"
+
+
+def _assert_bills(visits: list[Appointment]) -> None:
+    """Exactly one bill for each completed visit, from its own event, and none for any other."""
+    completed = {visit.appointment_id: visit.patient_id for visit in visits if visit.status == Status.COMPLETED}
+    events: dict[str, list[str]] = defaultdict(list)
+    for event in raw.collection(Event).find({"kind": "appointment.completed"}):
+        events[event["subject_id"]].append(str(event["_id"]))
+    assert {visit: len(told) for visit, told in events.items()} == dict.fromkeys(completed, 1)
+    bills = Bill.objects.exclude(source_event_id=None)
+    assert Counter(bills.values_list("appointment_id", flat=True)) == Counter(completed.keys())
+    for bill in bills:
+        assert bill.source_event_id in events[bill.appointment_id]
+        assert bill.patient_id == completed[bill.appointment_id]
