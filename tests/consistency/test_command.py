@@ -143,6 +143,16 @@ def test_flush_empties_claims_and_events(people: People):
     assert_clean(check())
 
 
+def test_flush_leaves_the_fees_so_that_visits_are_billed(people: People):
+    fees = set(Fee.objects.values_list("specialty_key", "amount"))
+    assert fees
+    seed(flush=True, interactive=False)
+    assert set(Fee.objects.values_list("specialty_key", "amount")) == fees
+    visit = Appointment.objects.filter(status="scheduled").first()
+    complete(people, visit)
+    assert Bill.objects.filter(appointment_id=visit.pk).count() == 1
+
+
 def test_seeded_slot_cannot_be_booked(people: People):
     seed(append=True)
     visit = Appointment.objects.filter(status="scheduled").exclude(time="").first()

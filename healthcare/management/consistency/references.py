@@ -110,20 +110,22 @@ def _find_bills(tally: Tally) -> Iterator[Finding]:
         suspects, lost = _suspect_bills(rows)
         if not suspects and not lost:
             continue
-        # In this order: what named them before and after their absence names what is not there.
-        suspects, lost = _suspect_bills(list(_bills(pk__in=[each["_id"] for each in (*suspects, *lost)])))
-        there = {each["_id"] for each in _bills(pk__in=[each["_id"] for each in (*suspects, *lost)])}
-        for bill, why in _explained([each for each in suspects if each["_id"] in there]):
+        # In this order: what names them before and after their absence names what is not there.
+        numbers = {each["_id"] for each in (*suspects, *lost)}
+        suspects, lost = _suspect_bills(list(_bills(pk__in=numbers)))
+        now = list(_bills(pk__in=numbers))
+        for bill, why in _explained([each for each in suspects if each in now]):
             visit = bill["appointment_id"]
             yield Finding((str(bill["_id"]), visit), f"Bill {bill['_id']} names appointment {visit}, {why}.")
         for bill in lost:
-            if bill["_id"] in there:
+            if bill in now:
                 patient = bill["patient_id"]
                 sentence = f"Bill {bill['_id']} names patient {patient}, who is not there."
                 yield Finding((str(bill["_id"]), patient), sentence)
 
 
 def _bills(**which: Any) -> Any:
+    """What bills name."""
     return Bill.objects.filter(**which).values("patient_id", "appointment_id", _id=models.F("pk"))
 
 

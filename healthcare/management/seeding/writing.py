@@ -16,7 +16,7 @@ from pymongo import InsertOne
 
 from appointments import claims
 from appointments.models import Appointment, Claim, Status
-from billing.models import Bill
+from billing.models import Bill, Fee
 from doctors.models import Doctor
 from healthcare import clock
 from healthcare.management.seeding import records, staff
@@ -186,9 +186,12 @@ def reserve_bill_numbers(count: int) -> int:
 
 
 def flush() -> None:
-    """Empty the rooms' tables and collections, and the events, which tell of what was in them; accounts stay."""
-    found = [model for room in ROOMS for model in apps.get_app_config(room).get_models() if _is_stored(model)]
-    found.append(Event)
+    """Empty the rooms' tables and collections, and the events, which tell of what was in them.
+
+    Accounts stay, and the fees: they come with a migration or from an admin, and without them nobody is billed.
+    """
+    of_rooms = [model for room in ROOMS for model in apps.get_app_config(room).get_models()]
+    found: list[type[models.Model]] = [Event, *(model for model in of_rooms if _is_stored(model) and model is not Fee)]
     connection = connections[DEFAULT]
     tables = [model._meta.db_table for model in found if _database(model) == DEFAULT]
     connection.ops.execute_sql_flush(connection.ops.sql_flush(no_style(), tables, reset_sequences=True))
