@@ -110,9 +110,7 @@ class Collection:
         options: dict[str, Any] = {"hint": hint} if hint else {}
         with self._opened() as (documents, session):
             return list(
-                documents.aggregate(
-                    pipeline, session=session, maxTimeMS=max_time_ms, allowDiskUse=True, **options
-                )
+                documents.aggregate(pipeline, session=session, maxTimeMS=max_time_ms, allowDiskUse=True, **options)
             )
 
     def find(
@@ -149,9 +147,7 @@ class Collection:
         with self._opened() as (documents, session):
             return documents.find_one(where, projection, sort=sort, session=session, max_time_ms=max_time_ms)
 
-    def count(
-        self, where: Mapping[str, Any], *, limit: int | None = None, max_time_ms: int = MAX_TIME_MS
-    ) -> int:
+    def count(self, where: Mapping[str, Any], *, limit: int | None = None, max_time_ms: int = MAX_TIME_MS) -> int:
         """Count what matches, to `limit` at most: a count reads every match."""
         options = {"limit": limit} if limit else {}
         with self._opened() as (documents, session):
@@ -177,9 +173,7 @@ class Collection:
         max_time_ms: int = MAX_TIME_MS,
     ) -> UpdateResult:
         with self._bounded(max_time_ms) as (documents, session):
-            return documents.update_one(
-                where, update, upsert=upsert, array_filters=array_filters, session=session
-            )
+            return documents.update_one(where, update, upsert=upsert, array_filters=array_filters, session=session)
 
     def update_many(
         self,

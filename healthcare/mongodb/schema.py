@@ -46,9 +46,7 @@ class UniqueIndex(models.Index):
         index = super().get_pymongo_index_model(  # type: ignore[misc]
             model, schema_editor=schema_editor, field=field, unique=unique, column_prefix=column_prefix
         )
-        fields: list[Any] = (
-            [field] if field else [model._meta.get_field(name) for name, _ in self.fields_orders]
-        )
+        fields: list[Any] = [field] if field else [model._meta.get_field(name) for name, _ in self.fields_orders]
         condition = index.document.pop("partialFilterExpression", {})
         for each in fields:
             db_type = each.db_type(schema_editor.connection)
@@ -69,9 +67,7 @@ class UniqueIndex(models.Index):
 
 
 class DatabaseSchemaEditor(schema.DatabaseSchemaEditor):
-    def add_index(
-        self, model: type[models.Model], index: models.Index, *, unique: bool = False, **kwargs: Any
-    ) -> None:
+    def add_index(self, model: type[models.Model], index: models.Index, *, unique: bool = False, **kwargs: Any) -> None:
         if unique:
             index = UniqueIndex(fields=index.fields, name=index.name, condition=index.condition)
         super().add_index(model, index, unique=unique, **kwargs)

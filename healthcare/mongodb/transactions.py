@@ -44,9 +44,7 @@ class ClinicalWriteFailed(DatabaseError):
     nothing of it is. The driver's error is the `__cause__` of the cause.
     """
 
-    def __init__(
-        self, *, attempts: int, elapsed_seconds: float, cause: PyMongoError, is_outcome_unknown: bool
-    ):
+    def __init__(self, *, attempts: int, elapsed_seconds: float, cause: PyMongoError, is_outcome_unknown: bool):
         self.attempts = attempts
         self.elapsed_seconds = elapsed_seconds
         self.is_outcome_unknown = is_outcome_unknown
@@ -180,17 +178,13 @@ def _attempt(connection: DatabaseWrapper, call: Callable[[], R], give_up_at: flo
 def _driver_error(error: BaseException) -> PyMongoError | None:
     """The driver's error itself or the one that the engine wrapped; None for what only tells of another
     error."""
-    if isinstance(error, DatabaseError) and not isinstance(
-        error, ClinicalWriteFailed | TransactionManagementError
-    ):
+    if isinstance(error, DatabaseError) and not isinstance(error, ClinicalWriteFailed | TransactionManagementError):
         error = error.__cause__ or error
     return error if isinstance(error, PyMongoError) else None
 
 
 def _is_transient(error: PyMongoError) -> bool:
-    return (
-        error.has_error_label("TransientTransactionError") or getattr(error, "code", None) == WRITE_CONFLICT
-    )
+    return error.has_error_label("TransientTransactionError") or getattr(error, "code", None) == WRITE_CONFLICT
 
 
 def _pause_seconds(attempts: int) -> float:

@@ -47,9 +47,7 @@ def run_writers(*, processes: int, threads: int, turns: int, **job: Any) -> Coun
 def test_no_update_of_one_document_is_lost() -> None:
     """8 processes add one 10 times each by read, modify and write."""
     Tally.objects.create(name="shared")
-    outcomes = run_writers(
-        processes=8, threads=1, turns=10, is_insert=False, is_retried=True, thinking_seconds=0.001
-    )
+    outcomes = run_writers(processes=8, threads=1, turns=10, is_insert=False, is_retried=True, thinking_seconds=0.001)
     assert outcomes["retries"] > 0, "the processes never met"
     assert outcomes["done"] == 80
     assert Tally.objects.get(name="shared").total == 80
@@ -57,9 +55,7 @@ def test_no_update_of_one_document_is_lost() -> None:
 
 def test_fifty_inserts_that_share_a_document_all_succeed() -> None:
     Tally.objects.create(name="shared")
-    outcomes = run_writers(
-        processes=5, threads=10, turns=1, is_insert=True, is_retried=True, thinking_seconds=0.001
-    )
+    outcomes = run_writers(processes=5, threads=10, turns=1, is_insert=True, is_retried=True, thinking_seconds=0.001)
     assert outcomes["retries"] > 0, "the processes never met"
     assert outcomes["done"] == 50
     assert Tally.objects.get(name="shared").total == 50
@@ -70,9 +66,7 @@ def test_without_the_retry_some_of_the_same_fifty_fail() -> None:
     """The engine's own `atomic` keeps what it does whole, and leaves the rest of the clients with an
     error."""
     Tally.objects.create(name="shared")
-    outcomes = run_writers(
-        processes=5, threads=10, turns=1, is_insert=True, is_retried=False, thinking_seconds=0.001
-    )
+    outcomes = run_writers(processes=5, threads=10, turns=1, is_insert=True, is_retried=False, thinking_seconds=0.001)
     assert outcomes["DatabaseError"] > 0
     assert outcomes["done"] == 50 - outcomes["DatabaseError"] == Tally.objects.get(name="shared").total
     assert Tally.objects.count() == 1 + outcomes["done"]

@@ -67,9 +67,7 @@ def start_mongod() -> Iterator[Callable[..., str]]:
             data.mkdir()
             socket = folder / f"{len(started)}.sock"
             command = [mongod, "--dbpath", data, "--bind_ip", socket, "--wiredTigerCacheSizeGB", "0.25"]
-            started.append(
-                subprocess.Popen([*command, *arguments], stdout=subprocess.DEVNULL, env=environment)
-            )
+            started.append(subprocess.Popen([*command, *arguments], stdout=subprocess.DEVNULL, env=environment))
             uri = f"mongodb://{quote(str(socket), safe='')}/"
             with pymongo.MongoClient(uri, directConnection=True) as client:
                 client.admin.command("ping")
@@ -93,9 +91,7 @@ def usual_uri(**options: str) -> str:
 
 
 @pytest.mark.parametrize("options", ["", "?replicaSet=rs0", "?directConnection=true"])
-def test_standalone_server_is_refused_with_what_to_do(
-    connect: Connect, standalone: str, options: str
-) -> None:
+def test_standalone_server_is_refused_with_what_to_do(connect: Connect, standalone: str, options: str) -> None:
     with pytest.raises(ImproperlyConfigured) as refusal:
         connect(standalone + options)
     for words in ("mongod --replSet rs0", "rs.initiate()", "unset MONGODB_URI", "embedded"):
@@ -113,9 +109,7 @@ def test_replica_set_that_was_never_initiated_is_refused(
 def test_refused_server_is_refused_again(connect: Connect, standalone: str) -> None:
     with pytest.raises(ImproperlyConfigured):
         connect(standalone)
-    again = DatabaseWrapper(
-        {**connections["clinical"].settings_dict, "HOST": standalone}, alias="connection0"
-    )
+    again = DatabaseWrapper({**connections["clinical"].settings_dict, "HOST": standalone}, alias="connection0")
     with pytest.raises(ImproperlyConfigured):
         again.connect()
 
@@ -153,9 +147,7 @@ PREFERENCE = {
 }
 
 
-def test_reads_and_transactions_stay_on_the_primary(
-    connect: Connect, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_reads_and_transactions_stay_on_the_primary(connect: Connect, monkeypatch: pytest.MonkeyPatch) -> None:
     """A transaction with the URI's own read preference fails: the stock engine cannot work with such a
     URI."""
     stock = connections["stock"]
@@ -180,9 +172,7 @@ def test_reads_and_transactions_stay_on_the_primary(
     assert Tally.objects.get().total == 2
 
 
-def test_threads_that_connect_at_once_share_one_client(
-    connect: Connect, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_threads_that_connect_at_once_share_one_client(connect: Connect, monkeypatch: pytest.MonkeyPatch) -> None:
     """The stock engine makes one for each of them and leaves all but one running unused."""
     first = connect(usual_uri())
     first._connection_pools.pop(first.alias).close()

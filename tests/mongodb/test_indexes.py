@@ -25,9 +25,7 @@ FIELDS = [
 
 def state_with(*indexes: models.Index) -> ProjectState:
     state = ProjectState()
-    state.add_model(
-        ModelState("patients", "Person", FIELDS, {"indexes": list(indexes), "db_table": "persons"})
-    )
+    state.add_model(ModelState("patients", "Person", FIELDS, {"indexes": list(indexes), "db_table": "persons"}))
     return state
 
 
@@ -41,9 +39,7 @@ def persons() -> Iterator[ProjectState]:
     connections["clinical"].database.persons.drop()
 
 
-def migrate(
-    operation: migrations.operations.base.Operation, state: ProjectState, *, forwards: bool
-) -> ProjectState:
+def migrate(operation: migrations.operations.base.Operation, state: ProjectState, *, forwards: bool) -> ProjectState:
     new = state.clone()
     operation.state_forwards("patients", new)
     with connections["clinical"].schema_editor() as editor:

@@ -27,9 +27,7 @@ def test_query_that_the_planner_takes_whole() -> None:
 
 
 def test_pipeline_with_stages_after_the_cursor() -> None:
-    answer = {
-        "stages": [{"$cursor": part(COLLECTION_SCAN, documents=9, keys=0)}, {"$sort": {}}, {"$group": {}}]
-    }
+    answer = {"stages": [{"$cursor": part(COLLECTION_SCAN, documents=9, keys=0)}, {"$sort": {}}, {"$group": {}}]}
     plan = read_plan(answer)
     assert plan == Plan(("COLLSCAN", "$sort", "$group"), (), 9, 0)
     assert plan.reads_all

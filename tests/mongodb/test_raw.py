@@ -76,9 +76,7 @@ def tallies() -> Collection:
 
 
 def test_every_operation_is_in_the_table() -> None:
-    public = {
-        name for name, _ in inspect.getmembers(Collection, inspect.isfunction) if not name.startswith("_")
-    }
+    public = {name for name, _ in inspect.getmembers(Collection, inspect.isfunction) if not name.startswith("_")}
     assert public == set(OPERATIONS)
 
 
@@ -158,19 +156,13 @@ def test_pipeline_that_takes_too_long_is_ended(tallies: Collection) -> None:
 
 
 @pytest.mark.parametrize("operation", ["find", "update_one", "insert_many", "find_one_and_update"])
-def test_time_limit_of_the_server_is_recognised(
-    operation: str, tallies: Collection, fail_command: Any
-) -> None:
-    command = {"find": "find", "update_one": "update", "insert_many": "insert"}.get(
-        operation, "findAndModify"
-    )
+def test_time_limit_of_the_server_is_recognised(operation: str, tallies: Collection, fail_command: Any) -> None:
+    command = {"find": "find", "update_one": "update", "insert_many": "insert"}.get(operation, "findAndModify")
     with fail_command(command, errorCode=50), pytest.raises(QueryTimedOut):
         OPERATIONS[operation](tallies)
 
 
-def test_write_whose_answer_does_not_come_in_time_is_recognised(
-    tallies: Collection, fail_command: Any
-) -> None:
+def test_write_whose_answer_does_not_come_in_time_is_recognised(tallies: Collection, fail_command: Any) -> None:
     """The server holds the command longer than its limit lets the driver wait."""
     with fail_command("update", blockConnection=True, blockTimeMS=500), pytest.raises(QueryTimedOut):
         tallies.update_one({"_id": "A"}, {"$inc": {"total": 1}}, max_time_ms=100)
@@ -296,9 +288,7 @@ def test_values_go_in_as_the_orm_writes_them() -> None:
     elsewhere = INSTANT.astimezone(datetime.timezone(datetime.timedelta(hours=-5)))
     day = datetime.date(2030, 3, 1)
     cost = Decimal("12.50")
-    visits.insert_one(
-        {"_id": "raw", "date": day, "seen_at": elsewhere, "cost": cost, "number": "2", **shared}
-    )
+    visits.insert_one({"_id": "raw", "date": day, "seen_at": elsewhere, "cost": cost, "number": "2", **shared})
     by_orm, by_raw = connections["clinical"].database.visits.find().sort("_id")
     for field in ("date", "seen_at", "cost"):
         assert by_raw[field] == by_orm[field]

@@ -47,9 +47,7 @@ PAGES = {
     "only": lambda visits: visits.only("date").order_by("-date", "visit_id"),
     "values": lambda visits: visits.order_by("-date", "visit_id").values("visit_id", "date"),
     "sort key not selected": lambda visits: visits.order_by("-date", "visit_id").values_list("note"),
-    "annotation": lambda visits: visits.annotate(label=Concat("visit_id", Value("!"))).order_by(
-        "-date", "pk"
-    ),
+    "annotation": lambda visits: visits.annotate(label=Concat("visit_id", Value("!"))).order_by("-date", "pk"),
 }
 
 
@@ -82,19 +80,15 @@ def test_later_page_is_read_in_the_order_of_the_index() -> None:
 
 SAME_ROWS = {
     "nulls last": lambda visits: visits.order_by(F("seen_at").asc(nulls_last=True), "visit_id"),
-    "nulls first, descending": lambda visits: visits.order_by(
-        F("seen_at").desc(nulls_first=True), "visit_id"
-    ),
+    "nulls first, descending": lambda visits: visits.order_by(F("seen_at").desc(nulls_first=True), "visit_id"),
     "nulls where the server puts them": lambda visits: visits.order_by("seen_at", "visit_id"),
-    "nulls last of values": lambda visits: visits.order_by(
-        F("seen_at").asc(nulls_last=True), "visit_id"
-    ).values_list("seen_at", "visit_id"),
+    "nulls last of values": lambda visits: visits.order_by(F("seen_at").asc(nulls_last=True), "visit_id").values_list(
+        "seen_at", "visit_id"
+    ),
     "by an expression": lambda visits: visits.order_by(Concat("note", "visit_id").desc()),
     "by an annotation": lambda visits: visits.annotate(key=Concat("note", "visit_id")).order_by("-key"),
     "grouped": lambda visits: visits.values("date").annotate(total=Count("pk")).order_by("-date"),
-    "grouped, by the total": lambda visits: (
-        visits.values("note").annotate(n=Count("pk")).order_by("-n", "note")
-    ),
+    "grouped, by the total": lambda visits: visits.values("note").annotate(n=Count("pk")).order_by("-n", "note"),
     "distinct": lambda visits: visits.order_by("-date").values_list("date", flat=True).distinct(),
     "union": lambda visits: visits.filter(note="").union(visits.filter(date=FIRST_DAY)).order_by("visit_id"),
     "union of ordered values": lambda visits: (

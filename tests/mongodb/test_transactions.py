@@ -223,9 +223,7 @@ def test_callbacks_of_an_undone_write_never_run(stored: Stored) -> None:
     assert ran == []
 
 
-def test_failing_callback_neither_fails_nor_repeats_the_write(
-    stored: Stored, caplog: pytest.LogCaptureFixture
-) -> None:
+def test_failing_callback_neither_fails_nor_repeats_the_write(stored: Stored, caplog: pytest.LogCaptureFixture) -> None:
     ran = []
 
     def fail() -> None:
@@ -352,9 +350,7 @@ def test_unknown_commit_is_sent_again_and_the_service_not(stored: Stored, fail_c
     assert names(stored) == ["A", "A raw"]
 
 
-def test_commit_that_was_carried_out_and_whose_answer_was_lost_is_one_write(
-    stored: Stored, fail_command: Any
-) -> None:
+def test_commit_that_was_carried_out_and_whose_answer_was_lost_is_one_write(stored: Stored, fail_command: Any) -> None:
     """The server commits, the network fails: the commit is sent again and finds itself done."""
 
     @clinical_transaction
@@ -367,9 +363,7 @@ def test_commit_that_was_carried_out_and_whose_answer_was_lost_is_one_write(
     assert stored(Tally) == [{"_id": "A", "total": 1}]
 
 
-def test_unknown_commit_in_the_end_says_so(
-    stored: Stored, fail_command: Any, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_unknown_commit_in_the_end_says_so(stored: Stored, fail_command: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(transactions, "MAX_SECONDS", 0.3)
     before = counters.failures
     with (
@@ -382,9 +376,7 @@ def test_unknown_commit_in_the_end_says_so(
     assert counters.failures == before + 1
 
 
-def test_last_try_says_what_happened(
-    stored: Stored, fail_command: Any, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_last_try_says_what_happened(stored: Stored, fail_command: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(transactions, "MAX_ATTEMPTS", 4)
     with (
         fail_command("insert", times=100, errorCode=WRITE_CONFLICT, errorLabels=TRANSIENT),

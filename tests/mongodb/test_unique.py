@@ -22,9 +22,7 @@ FIELDS = {
 
 
 def visit(number: int, /, **values: Any) -> Visit:
-    return Visit(
-        visit_id=f"V{number}", doctor_id="D1", date="2030-01-01", **{"number": f"N{number}", **values}
-    )
+    return Visit(visit_id=f"V{number}", doctor_id="D1", date="2030-01-01", **{"number": f"N{number}", **values})
 
 
 @pytest.mark.parametrize("field", FIELDS)
