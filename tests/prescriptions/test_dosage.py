@@ -11,10 +11,7 @@ from prescriptions.dosage import MAX_LENGTH, parse_dosage
 
 NUMBER_AND_UNIT = re.compile(r"[1-9][0-9]*(\.[0-9]+)?|0\.[0-9]+|[1-9]/[2348]")
 SPELLINGS = sorted(
-    name
-    for table in (dosage.UNITS, dosage.DOSAGE_FORMS)
-    for code, names in table.items()
-    for name in (code, *names)
+    name for table in (dosage.UNITS, dosage.DOSAGE_FORMS) for code, names in table.items() for name in (code, *names)
 )
 
 
