@@ -29,8 +29,8 @@ from tests.live.conftest import LOGS
 from tests.live.server import ROOT, LiveServer
 from tests.people import PASSWORD
 
-OUTAGE_SECONDS = float(os.environ.get("OUTAGE_SECONDS", "8"))
-FROZEN_SECONDS = 6.0
+OUTAGE_SECONDS = float(os.environ.get("OUTAGE_SECONDS", "6"))
+FROZEN_SECONDS = 3.0
 WRITERS = 8
 EMAIL = "admin@example.org"
 DATABASE = "outages"

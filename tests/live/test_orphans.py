@@ -3,7 +3,6 @@
 import os
 import subprocess
 import sys
-from pathlib import Path
 
 import pytest
 from django.db import connections
@@ -11,8 +10,10 @@ from django.db import connections
 from healthcare.mongodb.orphans import end_orphans, process_name
 from healthcare.mongodb.transactions import clinical_transaction
 from patients.models import Patient
+from tests.live.conftest import environment_of_this_run
+from tests.live.server import ROOT
+from tests.people import People
 
-ROOT = Path(__file__).resolve().parents[2]
 WRITER = """
 import os, signal, django
 django.setup()
@@ -29,12 +30,12 @@ write()
 """
 
 
-@pytest.mark.django_db
-def test_the_next_process_ends_what_a_killed_one_left(people: object) -> None:
+@pytest.mark.django_db(transaction=True)
+def test_the_next_process_ends_what_a_killed_one_left(people: People) -> None:
     writer = subprocess.Popen(
         [sys.executable, "-c", WRITER],
         cwd=ROOT,
-        env=environment(),
+        env={**os.environ, **environment_of_this_run(), "DJANGO_SETTINGS_MODULE": "healthcare.settings"},
         stdout=subprocess.PIPE,
         text=True,
     )
@@ -58,11 +59,3 @@ def rename() -> None:
 
 def test_a_process_says_which_it_is() -> None:
     assert process_name().startswith("healthcare/")
-
-
-def environment() -> dict[str, str]:
-    return {
-        **os.environ,
-        "DJANGO_SETTINGS_MODULE": "healthcare.settings",
-        "MONGODB_DB": connections["clinical"].settings_dict["NAME"],
-    }
