@@ -118,8 +118,6 @@ def _bill_once(visit: Mapping[str, Any], *, source: str) -> None:
     doctor = doctor_queries.find(visit["doctor_id"])
     fee = queries.fee_for(doctor.specialty_key if doctor else "")
     with transaction.atomic(using="default"):
-        if DeletedBill.objects.filter(source_event_id=source).exists():
-            return
         Bill.objects.bulk_create(
             [
                 Bill(
@@ -132,6 +130,9 @@ def _bill_once(visit: Mapping[str, Any], *, source: str) -> None:
             ],
             ignore_conflicts=True,
         )
+        # Looked up afterwards: the insert waits for a deletion that is under way, and would not have seen it before.
+        if DeletedBill.objects.filter(source_event_id=source).exists():
+            Bill.objects.filter(source_event_id=source).delete()
 
 
 def save_fee(*, actor: User, fee: Fee) -> Fee:

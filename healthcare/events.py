@@ -13,15 +13,13 @@ for a person to look at.
 """
 
 import logging
-import threading
-import time
 from collections.abc import Callable, Iterator, Mapping
 from datetime import datetime, timedelta
 from typing import Any, NamedTuple
 
 from bson import ObjectId
 
-from healthcare import clock
+from healthcare import clock, outages
 from healthcare.exceptions import is_outage
 from healthcare.models import Event
 from healthcare.mongodb import raw
@@ -30,8 +28,6 @@ from healthcare.mongodb.transactions import in_transaction, on_commit
 MAX_ATTEMPTS = 8
 FIRST_RETRY_SECONDS = 2
 LONGEST_RETRY_SECONDS = 600
-#: After an outage a process leaves delivery to the relay for so long: each try would cost its request a time-out.
-PAUSE_SECONDS = 5
 _REASON_LENGTH = 300
 
 Document = Mapping[str, Any]
@@ -48,8 +44,6 @@ class _Registration(NamedTuple):
 
 _projections: list[_Registration] = []
 _consumers: dict[str, _Registration] = {}
-_paused_until = 0.0
-_pause_lock = threading.Lock()
 
 
 class ConsumerOutage(Exception):
@@ -150,15 +144,14 @@ def try_again(event_id: ObjectId) -> bool:
 
 
 def _deliver_at_once(event: dict[str, Any]) -> None:
-    """Deliver in the request that published, unless a database was out a moment ago; the relay does what is left."""
-    global _paused_until
-    if time.monotonic() < _paused_until:
+    """Deliver in the request that published, unless PostgreSQL was out a moment ago; the relay does what is left."""
+    if not outages.postgresql.may_try():
         return
     try:
         deliver(event)
+        outages.postgresql.succeeded()
     except ConsumerOutage:
-        with _pause_lock:
-            _paused_until = time.monotonic() + PAUSE_SECONDS
+        outages.postgresql.failed()
         logger.warning("A consumer's database cannot be reached; events wait for relay_events.")
 
 

@@ -30,6 +30,8 @@ def member(
         # The default, 15 s, is for load balancers that have to notice; it is spent on every stop.
         "shutdownTimeoutMillisForSignaledShutdown": "100",
         "diagnosticDataCollectionEnabled": "false",
+        # A killed client leaves its transaction open, and what it wrote locked, by default for a minute.
+        "transactionLifetimeLimitSeconds": "15",
     }
     command = [
         str(mongod),

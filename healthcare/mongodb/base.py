@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from typing import Any
 from urllib.parse import parse_qsl, urlsplit
 
+import pymongo
 from django.core.exceptions import ImproperlyConfigured
 from django.db import OperationalError, connections
 from django.db.backends.utils import debug_transaction
@@ -16,15 +17,20 @@ from django.db.transaction import TransactionManagementError
 from django_mongodb_backend import base
 from django_mongodb_backend.query import wrap_database_errors
 from pymongo import MongoClient, ReadPreference
-from pymongo.errors import PyMongoError, ServerSelectionTimeoutError
+from pymongo.errors import AutoReconnect, PyMongoError, ServerSelectionTimeoutError
 
 from healthcare.mongodb.introspection import DatabaseIntrospection
 from healthcare.mongodb.operations import DatabaseOperations
+from healthcare.mongodb.orphans import end_orphans, process_name
 from healthcare.mongodb.schema import DatabaseSchemaEditor
 
 logger = logging.getLogger("healthcare.mongodb")
 
 COMMIT_RETRY_PAUSE_SECONDS = 0.05
+#: What the driver, too, waits for a primary (serverSelectionTimeoutMS): most elections are over by then.
+PATIENCE_SECONDS = 5.0
+#: What is not aborted by then ends on the server without us.
+ABORT_SECONDS = 2.0
 
 _NEEDS_REPLICA_SET = (
     "Start it with `mongod --replSet rs0` and run `rs.initiate()` in mongosh once, or unset MONGODB_URI to "
@@ -50,6 +56,9 @@ class DatabaseWrapper(base.DatabaseWrapper):
     # The clients of this process by alias, and the aliases whose servers were seen to be a replica set.
     _connection_pools: dict[str, MongoClient] = {}
     _replicated: set[str] = set()
+    # The aliases where this process has looked for the transactions of dead ones, and when a primary was missed first.
+    _swept: set[str] = set()
+    _no_primary_since: dict[str, float] = {}
     run_on_commit: list[Any]
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
@@ -71,7 +80,7 @@ class DatabaseWrapper(base.DatabaseWrapper):
         # A transaction refuses every other read preference, and a read from a secondary misses what was just
         # written. As a keyword it also overrides the tags and the staleness that come with one in the URI.
         params = {name: value for name, value in params.items() if name.lower() != "readpreference"}
-        return {**params, "read_preference": ReadPreference.PRIMARY}
+        return {"appName": process_name(), **params, "read_preference": ReadPreference.PRIMARY}
 
     def get_new_connection(self, conn_params: dict[str, Any]) -> MongoClient:
         # The stock engine lets two threads that connect at once make two clients and leaves one running
@@ -81,7 +90,30 @@ class DatabaseWrapper(base.DatabaseWrapper):
         if self.alias not in self._replicated:
             self._require_replica_set(client)
             self._replicated.add(self.alias)
+        if self.alias not in self._swept:
+            # Once in a process, as the processes before it may have been killed.
+            self._swept.add(self.alias)
+            end_orphans(client)
         return client
+
+    def get_collection(self, name: str, **kwargs: Any) -> Any:
+        self._refuse_in_outage()
+        return super().get_collection(name, **kwargs)
+
+    def _refuse_in_outage(self) -> None:
+        """Answer at once what the driver would say after five seconds, when it has said so already.
+
+        Its monitors look for a primary all the time. The first requests after one is lost wait for the next, as an
+        election takes seconds; once that has been in vain everybody else's thread is better used, by a log-in.
+        """
+        # Making the connection asks the servers, so that the driver knows of them here.
+        client = self.database.client
+        if client.topology_description.has_writable_server():
+            self._no_primary_since.pop(self.alias, None)
+            return
+        since = self._no_primary_since.setdefault(self.alias, time.monotonic())
+        if time.monotonic() - since > PATIENCE_SECONDS:
+            raise OperationalError("No MongoDB primary has been found for some seconds.") from AutoReconnect()
 
     def _require_replica_set(self, client: MongoClient) -> None:
         """Ask the servers once in a process what they are: without a replica set there are no transactions.
@@ -131,7 +163,7 @@ class DatabaseWrapper(base.DatabaseWrapper):
         self._leave_block()
         if session:
             try:
-                with debug_transaction(self, "session.abort_transaction()"):
+                with debug_transaction(self, "session.abort_transaction()"), pymongo.timeout(ABORT_SECONDS):
                     session.abort_transaction()
             finally:
                 session.end_session()
@@ -222,6 +254,8 @@ def _after_fork_in_child() -> None:
     _clients_lock = threading.Lock()
     _inherited.extend(DatabaseWrapper._connection_pools.values())
     DatabaseWrapper._connection_pools.clear()
+    DatabaseWrapper._swept.clear()
+    DatabaseWrapper._no_primary_since.clear()
     for connection in connections.all(initialized_only=True):
         if isinstance(connection, DatabaseWrapper):
             connection.forget_client()

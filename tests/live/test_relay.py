@@ -2,16 +2,20 @@
 
 import subprocess
 import sys
+import threading
 import time
 from datetime import timedelta
 from io import StringIO
 from itertools import pairwise
+from typing import Any
 
 import pytest
 from django.core.management import call_command
+from django.db import connections, transaction
 from django.test import Client as Browser
 
 from billing.models import Bill, Fee
+from billing.services import bill_completed_visit, delete_bill
 from healthcare import clock, events
 from healthcare.models import Event
 from healthcare.mongodb import raw
@@ -152,6 +156,27 @@ def test_a_stale_copy_of_an_event_changes_nothing(people: People) -> None:
     call_command("relay_events", stdout=StringIO())
     assert Bill.objects.count() == 1
     assert_whole()
+
+
+def test_a_bill_that_is_deleted_while_its_event_is_told_again_stays_deleted(people: People) -> None:
+    complete(people, make_appointment(people))
+    event = raw.collection(Event).find_one({"kind": "appointment.completed"})
+    assert event
+    telling = threading.Thread(target=tell_again, args=[event])
+    with transaction.atomic(using="default"):
+        delete_bill(actor=people.admin, bill_id=Bill.objects.get().pk)
+        telling.start()
+        telling.join(0.5)
+        assert telling.is_alive(), "it waits for the deletion, which may yet be rolled back"
+    telling.join(30)
+    assert not Bill.objects.exists()
+
+
+def tell_again(event: dict[str, Any]) -> None:
+    try:
+        bill_completed_visit(event)
+    finally:
+        connections.close_all()
 
 
 def relay(server: LiveServer, *options: str) -> subprocess.Popen[bytes]:
