@@ -108,11 +108,13 @@ def form_replica_set(layout: Layout, programs: list[Program], *, durable: bool) 
 
 
 def _is_configured(client: "MongoClient[dict[str, Any]]", layout: Layout, *, durable: bool) -> bool:
-    """Configure the set unless it is; False when the member is still reading its configuration."""
-    from pymongo.errors import OperationFailure
+    """Configure the set unless it is; False when the member is not ready, or still reading its configuration."""
+    from pymongo.errors import ConnectionFailure, OperationFailure
 
     try:
         config = client.admin.command("replSetGetConfig")["config"]
+    except ConnectionFailure:  # a busy machine, or a member that closes its connections on its way back into the set
+        return False
     except OperationFailure as refusal:
         if refusal.code != NOT_YET_INITIALIZED:
             raise
