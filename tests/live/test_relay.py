@@ -158,6 +158,17 @@ def test_a_stale_copy_of_an_event_changes_nothing(people: People) -> None:
     assert_whole()
 
 
+def test_an_event_whose_bill_is_there_already_is_delivered(people: People) -> None:
+    """What a process leaves that is killed after the bill, and before it has noted that."""
+    complete(people, make_appointment(people))
+    told = {"pending": ["billing"], "due_at": clock.now()}
+    raw.collection(Event).update_one({"kind": "appointment.completed"}, {"$set": told})
+    call_command("relay_events", verbosity=0)
+    assert Bill.objects.count() == 1
+    assert events.waiting_since() is None
+    assert_whole()
+
+
 def test_a_bill_that_is_deleted_while_its_event_is_told_again_stays_deleted(people: People) -> None:
     complete(people, make_appointment(people))
     event = raw.collection(Event).find_one({"kind": "appointment.completed"})

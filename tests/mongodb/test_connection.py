@@ -66,7 +66,16 @@ def start_mongod() -> Iterator[Callable[..., str]]:
             data = folder / f"data{len(started)}"
             data.mkdir()
             socket = folder / f"{len(started)}.sock"
-            command = [mongod, "--dbpath", data, "--bind_ip", socket, "--wiredTigerCacheSizeGB", "0.25"]
+            command = [
+                mongod,
+                "--dbpath",
+                data,
+                "--bind_ip",
+                socket,
+                "--nounixsocket",
+                "--wiredTigerCacheSizeGB",
+                "0.25",
+            ]
             started.append(subprocess.Popen([*command, *arguments], stdout=subprocess.DEVNULL, env=environment))
             uri = f"mongodb://{quote(str(socket), safe='')}/"
             with pymongo.MongoClient(uri, directConnection=True) as client:
