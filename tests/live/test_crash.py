@@ -35,7 +35,7 @@ SEED = int(os.environ.get("SEED", str(random.randrange(10**6))))
 WRITERS = 10
 PATIENTS = [f"CRASH-P{number}" for number in range(5)]
 DOCTORS = [f"CRASH-D{number}" for number in range(4)]
-LONGEST_PAUSE_SECONDS = 1.6
+LONGEST_PAUSE_SECONDS = 1.3
 
 #: What an object may be: the fields that were written, or None when it is not there.
 State = dict[str, Any] | None
