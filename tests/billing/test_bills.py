@@ -20,7 +20,7 @@ FULL = {"patient_id": "P1", "total_cost": "80.00", "appointment_id": "A1", "dise
 @pytest.fixture
 def admin(people: People) -> APIClient:
     make_appointment(people, appointment_id="A1")
-    make_appointment(people, appointment_id="A2", patient_id="P2")
+    make_appointment(people, appointment_id="A2", patient_id="P2", time="11:00")
     return people.client("admin")
 
 

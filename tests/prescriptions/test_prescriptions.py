@@ -27,7 +27,7 @@ OPTIONAL = ["cost", "disease", "appointment_id", "duration_days", "instructions"
 @pytest.fixture
 def doctor(people: People) -> APIClient:
     make_appointment(people, appointment_id="A1")
-    make_appointment(people, appointment_id="A2", patient_id="P2")
+    make_appointment(people, appointment_id="A2", patient_id="P2", time="11:00")
     return people.client("doctor")
 
 
