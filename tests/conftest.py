@@ -12,6 +12,9 @@ from django.test.utils import override_settings, setup_databases, teardown_datab
 from pytest_django import DjangoDbBlocker
 from rest_framework.test import APIClient
 
+from billing.models import Fee
+from healthcare import outages
+from tests.fees import restore_fees
 from tests.people import People
 
 
@@ -46,6 +49,21 @@ def empty_clinical_database(request: pytest.FixtureRequest) -> None:
         for name in database.list_collection_names():
             if name != "django_migrations" and not name.startswith("system."):
                 database[name].delete_many({})
+
+
+@pytest.fixture(autouse=True)
+def first_fees(request: pytest.FixtureRequest) -> None:
+    """Have the fee table of the migrations, which a test that empties PostgreSQL takes away from those behind it."""
+    if marker := request.node.get_closest_marker("django_db"):
+        request.getfixturevalue("transactional_db" if marker.kwargs.get("transaction") else "db")
+        if not Fee.objects.exists():
+            restore_fees()
+
+
+@pytest.fixture(autouse=True)
+def no_outage_remembered(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Begin with PostgreSQL in reach: a test that plays an outage leaves this process wary for seconds."""
+    monkeypatch.setattr(outages, "postgresql", outages.Breaker())
 
 
 @pytest.fixture

@@ -10,7 +10,7 @@ from django.urls import reverse
 
 from appointments import services as appointment_services
 from billing.models import Bill, DeletedBill, Fee
-from healthcare import clock, events, outages
+from healthcare import clock, events
 from healthcare.models import Event
 from healthcare.mongodb.transactions import clinical_transaction
 from tests.people import People
@@ -37,7 +37,6 @@ def listener(monkeypatch: pytest.MonkeyPatch) -> Listener:
     made = Listener()
     monkeypatch.setattr(events, "_consumers", {})
     monkeypatch.setattr(events, "_projections", [])
-    monkeypatch.setattr(outages, "postgresql", outages.Breaker())
     events.register_consumer("test", {"thing.happened"}, made)
     return made
 

@@ -6,12 +6,10 @@ Its processes and this one see the same data, so nothing can be rolled back: eac
 
 import os
 from collections.abc import Generator, Iterator
-from importlib import import_module
 from pathlib import Path
 
 import pytest
-from django.apps import apps
-from django.db import connection, connections
+from django.db import connections
 
 from accounts import tokens
 from accounts.models import User
@@ -58,19 +56,6 @@ def admin(server: LiveServer, people: People) -> Client:
 
 def token_of(user: User) -> str:
     return tokens.start_family(user)["access_token"]
-
-
-@pytest.fixture(autouse=True)
-def fees(request: pytest.FixtureRequest) -> None:
-    """The fee table that migrating makes, and emptying PostgreSQL after each of these tests takes away."""
-    if request.node.get_closest_marker("django_db"):
-        request.getfixturevalue("transactional_db")
-        restore_fees()
-
-
-def restore_fees() -> None:
-    with connection.schema_editor() as editor:
-        import_module("billing.migrations.0002_first_fees").add_fees(apps, editor)
 
 
 @pytest.hookimpl(wrapper=True)

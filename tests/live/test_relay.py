@@ -19,8 +19,8 @@ from billing.services import bill_completed_visit, delete_bill
 from healthcare import clock, events
 from healthcare.models import Event
 from healthcare.mongodb import raw
+from tests.fees import restore_fees
 from tests.live.client import Client
-from tests.live.conftest import restore_fees
 from tests.live.server import ROOT, LiveServer
 from tests.live.wholeness import assert_whole
 from tests.people import People
