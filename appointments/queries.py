@@ -62,9 +62,15 @@ def matching(
     return found.order_by("-date", "-time", "-appointment_id")
 
 
-def find(appointment_id: str) -> Appointment | None:
-    """The appointment that a write names; the writer checks whose it is."""
-    return Appointment.objects.filter(pk=appointment_id).first()
+def require_of_patient(appointment_id: str | None, patient_id: str) -> None:
+    """Let a prescription or bill name no appointment, or one of its patient's.
+
+    Raises: InvalidValue; the answer is the same for another patient's and for none.
+    """
+    if appointment_id is None:
+        return
+    if not Appointment.objects.filter(pk=appointment_id, patient_id=patient_id).exists():
+        raise InvalidValue("This patient has no such appointment.", code="unknown", field="appointment_id")
 
 
 def count_of_patient(patient_id: str) -> int:

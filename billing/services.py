@@ -40,7 +40,7 @@ def create_bill(
     """Raises: InvalidValue for a patient or appointment that is not there."""
     if not patient_queries.exists(patient_id):
         raise InvalidValue("There is no such patient.", code="unknown", field="patient_id")
-    _check_appointment(appointment_id, patient_id)
+    appointment_queries.require_of_patient(appointment_id, patient_id)
     bill = Bill(
         patient_id=patient_id,
         total_cost=total_cost,
@@ -57,7 +57,7 @@ def change_bill(*, actor: User, bill_id: int, **changes: Any) -> Bill:
     """Raises: NotVisible, InvalidValue."""
     bill = queries.get_visible(actor, bill_id)
     if "appointment_id" in changes:
-        _check_appointment(changes["appointment_id"], bill.patient_id)
+        appointment_queries.require_of_patient(changes["appointment_id"], bill.patient_id)
     with transaction.atomic(using="default"):
         for name, value in changes.items():
             setattr(bill, name, value)
@@ -144,11 +144,3 @@ def save_fee(*, actor: User, fee: Fee) -> Fee:
     except IntegrityError as error:
         raise DuplicateFee from error
     return fee
-
-
-def _check_appointment(appointment_id: str | None, patient_id: str) -> None:
-    if appointment_id is None:
-        return
-    visit = appointment_queries.find(appointment_id)
-    if visit is None or visit.patient_id != patient_id:
-        raise InvalidValue("This patient has no such appointment.", code="unknown", field="appointment_id")

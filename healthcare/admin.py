@@ -113,6 +113,7 @@ class RefusalsOnForm(admin.ModelAdmin):
             return super().changeform_view(request, object_id, form_url, extra_context)
         except Refusal as refusal:
             request.refusal = refusal  # type: ignore[attr-defined]
+        # Once more, from the same POST, with the reason on the form.
         return super().changeform_view(request, object_id, form_url, extra_context)
 
 

@@ -63,7 +63,7 @@ def issue_prescription(
     # First, since it is what two writes about one patient conflict on.
     if not chart.add("prescriptions", patient_id, queries.chart_entry(as_document(prescription))):
         raise InvalidValue("There is no such patient.", code="unknown", field="patient_id")
-    _check_appointment(appointment_id, patient_id)
+    appointment_queries.require_of_patient(appointment_id, patient_id)
     prescription.save(force_insert=True)
     _tell("prescription.issued", prescription, before=None, after=as_document(prescription))
     return prescription
@@ -74,7 +74,7 @@ def amend_prescription(*, actor: User, prescription_id: str, **changes: Any) -> 
     """Raises: NotVisible, NotAllowed, InvalidValue."""
     prescription = queries.get_changeable(actor, prescription_id)
     if "appointment_id" in changes:
-        _check_appointment(changes["appointment_id"], prescription.patient_id)
+        appointment_queries.require_of_patient(changes["appointment_id"], prescription.patient_id)
     before = as_document(prescription)
     for name, value in changes.items():
         setattr(prescription, name, value)
@@ -99,15 +99,6 @@ def delete_prescription(*, actor: User, prescription_id: str) -> None:
     Prescription.objects.filter(pk=prescription.pk).delete()
     chart.replace("prescriptions", prescription.patient_id, queries.newest_entries(prescription.patient_id))
     _tell("prescription.deleted", prescription, before=as_document(prescription), after=None)
-
-
-def _check_appointment(appointment_id: str | None, patient_id: str) -> None:
-    """Raises: InvalidValue unless it is an appointment of the same patient; the answer for others is the same."""
-    if appointment_id is None:
-        return
-    visit = appointment_queries.find(appointment_id)
-    if visit is None or visit.patient_id != patient_id:
-        raise InvalidValue("This patient has no such appointment.", code="unknown", field="appointment_id")
 
 
 def as_document(prescription: Prescription) -> dict[str, Any]:
