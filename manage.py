@@ -2,6 +2,7 @@
 """Operators' entry point: every command of the system, `manage.py help` lists them."""
 
 import os
+import secrets
 import sys
 
 
@@ -14,7 +15,12 @@ def main() -> None:
             f"{missing}. Run `make run` once: it makes .venv and installs the requirements; "
             "then use .venv/bin/python manage.py."
         ) from missing
-    execute_from_command_line(sys.argv)
+    from healthcare import trail
+
+    # What a command does with people's data is on record under its name.
+    command = sys.argv[1] if len(sys.argv) > 1 else "help"
+    with trail.opened(channel="command", request_id=trail.as_id(f"{command}-{secrets.token_hex(8)}")):
+        execute_from_command_line(sys.argv)
 
 
 if __name__ == "__main__":

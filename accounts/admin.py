@@ -3,14 +3,15 @@
 from typing import Any
 
 from django.contrib import admin
-from django.contrib.auth.admin import UserAdmin
+from django.contrib.auth.admin import GroupAdmin, UserAdmin
 from django.contrib.auth.forms import AdminUserCreationForm
+from django.contrib.auth.models import Group
 from django.http import HttpRequest
 from django.utils.translation import gettext_lazy as _
 
 from accounts import services
 from accounts.models import User
-from healthcare.admin import CappedPaginator, RefusalsOnForm
+from healthcare.admin import AuditedAdmin, CappedPaginator, RefusalsOnForm
 
 _BY_SERVICE = ("name", "role", "is_active")
 
@@ -27,6 +28,7 @@ class AccountCreationForm(AdminUserCreationForm):
 
 @admin.register(User)
 class AccountAdmin(RefusalsOnForm, UserAdmin):
+    noun = "account"
     add_form = AccountCreationForm
     list_display = ("id", "role", "is_active", "created_at")
     list_filter = ("role", "is_active")
@@ -64,3 +66,14 @@ class AccountAdmin(RefusalsOnForm, UserAdmin):
         changed = {name: form.cleaned_data[name] for name in _BY_SERVICE if name in form.changed_data}
         if changed:
             services.change_account(actor=request.user, user_id=obj.pk, **changed)  # type: ignore[arg-type]
+
+
+admin.site.unregister(Group)
+
+
+@admin.register(Group)
+class StaffGroupAdmin(AuditedAdmin, GroupAdmin):
+    """Groups of staff and what they may do."""
+
+    noun = "group"
+    names_people = False

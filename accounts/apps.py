@@ -5,4 +5,4 @@ class AccountsConfig(AppConfig):
     name = "accounts"
 
     def ready(self) -> None:
-        from accounts import openapi  # noqa: F401 - registers the authentication schemes
+        from accounts import openapi, sessions  # noqa: F401 - register the authentication schemes and the receivers

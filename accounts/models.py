@@ -5,10 +5,13 @@ from typing import Any, ClassVar
 
 from django.contrib.auth.base_user import AbstractBaseUser, BaseUserManager
 from django.contrib.auth.models import PermissionsMixin
-from django.db import models
+from django.db import models, transaction
 from django.utils import timezone
 from django.utils.crypto import salted_hmac
 from django.utils.translation import gettext_lazy as _
+
+from healthcare import audit
+from healthcare.routers import DEFAULT
 
 
 class Role(models.TextChoices):
@@ -29,7 +32,9 @@ class UserManager(BaseUserManager["User"]):
     def create_user(self, email: str, password: str | None = None, **fields: Any) -> "User":
         user = self.model(email=normalize_email(email), **fields)
         user.set_password(password)
-        user.save(using=self._db)
+        with transaction.atomic(using=DEFAULT):
+            user.save(using=self._db)
+            audit.record("account.created", actor=None, subject=user.pk)
         return user
 
     def create_superuser(self, email: str, password: str | None = None, **fields: Any) -> "User":

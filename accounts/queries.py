@@ -3,11 +3,13 @@
 from django.db.models import QuerySet
 
 from accounts.models import Role, User, normalize_email
+from healthcare import trail
 from healthcare.exceptions import NotVisible
 
 
 def visible_to(user: User) -> QuerySet[User]:
     """Admins see all accounts; everybody sees their own."""
+    trail.consulted("account")
     return User.objects.all() if user.role == Role.ADMIN else User.objects.filter(pk=user.pk)
 
 

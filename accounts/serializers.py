@@ -82,6 +82,7 @@ class AccountQuery(QuerySerializer):
 
 
 class AccountOut(OutSerializer):
+    noun = "account"
     id = serializers.IntegerField()
     email = serializers.EmailField()
     name = serializers.CharField()

@@ -9,7 +9,9 @@ from django.db import IntegrityError, transaction
 
 from accounts import tokens
 from accounts.models import Role, User, normalize_email
+from healthcare import audit
 from healthcare.exceptions import Conflict, InvalidValue, NotVisible
+from healthcare.trail import REFUSED
 
 
 class EmailTaken(Conflict):
@@ -42,6 +44,7 @@ def create_account(*, actor: User | None, email: str, password: str, role: str, 
         # A savepoint, so that a duplicate does not end the caller's transaction (registration has one around this).
         with transaction.atomic(using="default"):
             user.save(force_insert=True)
+            audit.record("account.created", actor=actor, subject=user.pk)
     except IntegrityError as error:
         raise EmailTaken from error
     return user
@@ -65,6 +68,7 @@ def change_account(*, actor: User, user_id: int, **changes: Any) -> User:
         if power:
             user.end_tokens()
         user.save(update_fields=[*changes, "token_version"])
+        audit.record("account.amended", actor=actor, subject=user_id)
     return user
 
 
@@ -74,10 +78,21 @@ def log_in(*, email: str, password: str) -> dict[str, Any]:
     if user is None:
         # The same work as for an account that exists: the time of the answer must not tell.
         make_password(password)
+        record_failed_login(None, "unknown_email")
         raise WrongCredentials
     if not user.check_password(password) or not user.is_active:
+        record_failed_login(user, "disabled" if not user.is_active else "wrong_password")
         raise WrongCredentials
-    return tokens.start_family(user)
+    with transaction.atomic(using="default"):
+        audit.record("account.logged_in", actor=user, subject=user.pk)
+        return tokens.start_family(user)
+
+
+def record_failed_login(account: User | None, reason: str) -> None:
+    """Put on record that a login failed; what was typed is not: people type passwords into the wrong field."""
+    audit.record(
+        "account.logged_in", actor=None, subject=account.pk if account else None, outcome=REFUSED, reason=reason
+    )
 
 
 def log_out(*, actor: User | None, refresh_token: str) -> None:
@@ -87,7 +102,9 @@ def log_out(*, actor: User | None, refresh_token: str) -> None:
         raise tokens.TokenRefused
     if actor is None and not tokens.is_open(token):
         raise tokens.TokenRefused
-    tokens.end_family(token[tokens.FAMILY_CLAIM])
+    with transaction.atomic(using="default"):
+        tokens.end_family(token[tokens.FAMILY_CLAIM])
+        audit.record("account.logged_out", actor=actor, subject=token["user_id"])
 
 
 def change_password(*, actor: User, current_password: str, new_password: str) -> None:
@@ -97,14 +114,16 @@ def change_password(*, actor: User, current_password: str, new_password: str) ->
         raise WrongPassword
     if current_password == new_password:
         raise InvalidValue("The new password is the current one.", field="new_password")
-    set_password(user=user, password=new_password, field="new_password")
+    set_password(actor=actor, user=user, password=new_password, field="new_password")
 
 
-def set_password(*, user: User, password: str, field: str = "password") -> None:
+def set_password(*, actor: User, user: User, password: str, field: str = "password") -> None:
     """Raises: InvalidValue for a weak password."""
     check_password_strength(password, user=user, field=field)
     user.set_password(password)
-    user.save(update_fields=["password", "token_version"])
+    with transaction.atomic(using="default"):
+        user.save(update_fields=["password", "token_version"])
+        audit.record("account.password_changed", actor=actor, subject=user.pk)
 
 
 def check_password_strength(password: str, *, user: User, field: str) -> None:

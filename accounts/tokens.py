@@ -12,6 +12,7 @@ from rest_framework_simplejwt.exceptions import TokenError
 from rest_framework_simplejwt.tokens import AccessToken, RefreshToken
 
 from accounts.models import TokenFamily, User
+from healthcare import audit, trail
 
 FAMILY_CLAIM = "family"
 VERSION_CLAIM = "version"
@@ -48,7 +49,10 @@ def rotate(refresh_token: str) -> dict[str, Any]:
         current_jti=fresh["jti"], expires_at=timezone.now() + settings.REFRESH_TOKEN_LIFETIME
     )
     if not won:
-        open_families.update(ended_at=timezone.now())
+        if open_families.update(ended_at=timezone.now()):
+            audit.record(
+                "account.refreshed", actor=None, subject=user.pk, outcome=trail.REFUSED, reason="token_replayed"
+            )
         raise TokenRefused
     return _pair(user, token[FAMILY_CLAIM], fresh)
 

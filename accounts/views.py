@@ -27,6 +27,11 @@ NO_STORE = {"Cache-Control": "no-store"}
 class AuthViewSet(RoomViewSet):
     """Logging in and out. Registration makes a patient, so it stands in the patients' room."""
 
+    noun = "account"
+    verbs = {
+        "login": "logged_in", "refresh": "refreshed", "logout": "logged_out", "me": "viewed",
+        "password": "password_changed",
+    }  # fmt: skip
     allowed = permissions.AUTH
     pagination_class = None
     bodies = {"login": LoginIn, "refresh": RefreshIn, "logout": RefreshIn, "password": PasswordIn}
@@ -78,6 +83,7 @@ class AuthViewSet(RoomViewSet):
 class AccountViewSet(RoomViewSet):
     """Accounts, for admins: how doctors, staff and other admins get theirs."""
 
+    noun = "account"
     lookup_url_kwarg = "account_id"
     lookup_value_converter = "int"
     allowed = permissions.ACCOUNTS

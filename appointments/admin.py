@@ -31,6 +31,8 @@ class AppointmentForm(RoomForm):
 
 @admin.register(Appointment)
 class AppointmentAdmin(RoomAdmin):
+    noun = "appointment"
+    verbs = {"add": "booked"}
     form = AppointmentForm
     list_display = ("appointment_id", "date", "time", "doctor_id", "patient_id", "status", "disease")
     list_filter = ("status",)

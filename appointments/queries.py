@@ -13,6 +13,7 @@ from appointments.models import Appointment
 from doctors import hours
 from doctors import queries as doctor_queries
 from doctors.models import Doctor
+from healthcare import trail
 from healthcare.exceptions import InvalidValue, NotVisible
 from healthcare.mongodb import raw
 from healthcare.references import COUNT_LIMIT
@@ -25,6 +26,7 @@ MAX_SLOT_DAYS = 31
 
 def visible_to(user: User) -> QuerySet[Appointment]:
     """All for admins and staff whose groups say so; for patients and doctors their own."""
+    trail.consulted("appointment")
     if user.role == Role.ADMIN or is_permitted_staff(user, "appointments.view_appointment"):
         return Appointment.objects.all()
     own: dict[str, Any] = {}
@@ -41,7 +43,10 @@ def get_visible(user: User, appointment_id: str) -> Appointment:
     """Raises: NotVisible."""
     found = visible_to(user).filter(pk=appointment_id).first()
     if found is None:
+        # Whose it is goes on record, so that the patient sees who tried.
+        trail.concerns(*Appointment.objects.filter(pk=appointment_id).values_list("patient_id", flat=True))
         raise NotVisible
+    trail.concerns(found.patient_id)
     return found
 
 

@@ -58,6 +58,7 @@ class SlotsOut(OutSerializer):
 
 
 class AppointmentOut(OutSerializer):
+    noun = "appointment"
     appointment_id = serializers.CharField()
     patient_id = serializers.CharField()
     doctor_id = serializers.CharField()

@@ -11,7 +11,7 @@ from appointments.models import Appointment, Status
 from appointments.permissions import MAY_COMPLETE
 from doctors import hours
 from doctors import queries as doctor_queries
-from healthcare import events, references
+from healthcare import events, references, trail
 from healthcare.exceptions import Conflict, InvalidValue, NotAllowed
 from healthcare.keys import new_key
 from healthcare.mongodb.duplicates import duplicated_field
@@ -55,6 +55,7 @@ def book_appointment(
 
     Raises: NotAllowed, InvalidValue, DuplicateAppointment, SlotTaken.
     """
+    trail.concerns(patient_id)
     if actor.role == Role.PATIENT and patient_id != patient_queries.own_patient_id(actor):
         raise NotAllowed("A patient books for themself only.")
     if actor.role == Role.DOCTOR and doctor_id != doctor_queries.own_doctor_id(actor):
@@ -116,7 +117,7 @@ def change_appointment(*, actor: User, appointment_id: str, **changes: Any) -> A
         shown: dict[str, Any] = {name: changes[name] for name in ("status", "disease") if name in changes}
         chart.amend("appointments", visit.patient_id, appointment_id, shown)
     claims.move(appointment_id=appointment_id, held=held, wanted=claims.ids_of(visit))
-    _tell(_kind_of_change(target, is_moved), visit, before=before, after=as_document(visit))
+    _tell(actor, _kind_of_change(target, is_moved), visit, before=before, after=as_document(visit))
     return visit
 
 
@@ -130,7 +131,7 @@ def delete_appointment(*, actor: User, appointment_id: str) -> None:
     Appointment.objects.filter(pk=appointment_id).delete()
     chart.replace("appointments", visit.patient_id, queries.newest_entries(visit.patient_id))
     claims.move(appointment_id=appointment_id, held=claims.ids_of(visit), wanted=[])
-    _tell("appointment.deleted", visit, before=as_document(visit), after=None)
+    _tell(actor, "appointment.deleted", visit, before=as_document(visit), after=None)
 
 
 @clinical_transaction
@@ -145,7 +146,7 @@ def _insert(*, actor: User, visit: Appointment) -> Appointment:
     except IntegrityError as error:
         raise (DuplicateAppointment() if duplicated_field(error) == "_id" else error) from error
     claims.move(appointment_id=visit.appointment_id, held=[], wanted=claims.ids_of(visit))
-    _tell("appointment.booked", visit, before=None, after=as_document(visit))
+    _tell(actor, "appointment.booked", visit, before=None, after=as_document(visit))
     return visit
 
 
@@ -181,5 +182,14 @@ def _kind_of_change(status: str, is_moved: bool) -> str:
     return "appointment.moved" if is_moved else "appointment.amended"
 
 
-def _tell(kind: str, visit: Appointment, *, before: dict[str, Any] | None, after: dict[str, Any] | None) -> None:
-    events.publish(kind, patient_id=visit.patient_id, subject_id=visit.appointment_id, before=before, after=after)
+def _tell(
+    actor: User, kind: str, visit: Appointment, *, before: dict[str, Any] | None, after: dict[str, Any] | None
+) -> None:
+    events.publish(
+        kind,
+        actor=actor,
+        patient_id=visit.patient_id,
+        subject_id=visit.appointment_id,
+        before=before,
+        after=after,
+    )

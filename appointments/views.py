@@ -19,6 +19,8 @@ from healthcare.views import RoomViewSet
 class AppointmentViewSet(RoomViewSet):
     """Visits, past and to come."""
 
+    noun = "appointment"
+    verbs = {"create": "booked"}
     lookup_url_kwarg = "appointment_id"
     lookup_value_converter = "str"
     allowed = permissions.ALLOWED
@@ -51,6 +53,8 @@ class AppointmentViewSet(RoomViewSet):
 class SlotViewSet(RoomViewSet):
     """When a doctor is free."""
 
+    noun = "doctor"
+    verbs = {"slots": "viewed"}
     allowed = permissions.SLOTS
     pagination_class = None
     answers = {"slots": SlotsOut}

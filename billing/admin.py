@@ -19,6 +19,7 @@ class BillForm(RoomForm):
 
 @admin.register(Bill)
 class BillAdmin(RoomAdmin):
+    noun = "bill"
     form = BillForm
     list_display = ("id", "patient_id", "appointment_id", "disease", "total_cost", "status", "created_at")
     list_filter = ("status",)
@@ -54,6 +55,8 @@ class BillAdmin(RoomAdmin):
 class FeeAdmin(RefusalsOnForm):
     """The fee table."""
 
+    noun = "fee"
+    names_people = False
     list_display = ("__str__", "amount")
     fields = ("specialty", "amount")
 

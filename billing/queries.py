@@ -7,6 +7,7 @@ from django.db.models import QuerySet
 from accounts.models import Role, User
 from accounts.queries import is_permitted_staff
 from billing.models import Bill, DeletedBill, Fee
+from healthcare import trail
 from healthcare.exceptions import NotVisible
 from healthcare.references import COUNT_LIMIT
 from patients import queries as patient_queries
@@ -14,6 +15,7 @@ from patients import queries as patient_queries
 
 def visible_to(user: User) -> QuerySet[Bill]:
     """All for admins and staff whose groups say so; for patients their own."""
+    trail.consulted("bill")
     if user.role == Role.ADMIN or is_permitted_staff(user, "billing.view_bill"):
         return Bill.objects.all()
     own = patient_queries.own_patient_id(user) if user.role == Role.PATIENT else None
@@ -24,7 +26,10 @@ def get_visible(user: User, bill_id: int) -> Bill:
     """Raises: NotVisible."""
     found = visible_to(user).filter(pk=bill_id).first()
     if found is None:
+        # Whose it is goes on record, so that the patient sees who tried.
+        trail.concerns(*Bill.objects.filter(pk=bill_id).values_list("patient_id", flat=True))
         raise NotVisible
+    trail.concerns(found.patient_id)
     return found
 
 

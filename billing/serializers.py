@@ -38,6 +38,7 @@ class BillQuery(QuerySerializer):
 
 
 class BillOut(OutSerializer):
+    noun = "bill"
     id = serializers.IntegerField()
     patient_id = serializers.CharField()
     appointment_id = serializers.CharField(allow_null=True)

@@ -11,6 +11,7 @@ from healthcare.views import RoomViewSet
 class BillViewSet(RoomViewSet):
     """Bills: admins keep them, patients read their own."""
 
+    noun = "bill"
     lookup_url_kwarg = "bill_id"
     lookup_value_converter = "int"
     allowed = permissions.ALLOWED

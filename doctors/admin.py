@@ -98,6 +98,8 @@ class DoctorForm(RoomForm):
 
 @admin.register(Doctor)
 class DoctorAdmin(RoomAdmin):
+    noun = "doctor"
+    names_people = False  # no patients
     form = DoctorForm
     list_display = ("doctor_id", "name", "specialty", "accepting_patients", "time_zone")
     list_display_links = ("doctor_id", "name")

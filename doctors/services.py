@@ -12,7 +12,7 @@ from accounts import queries as account_queries
 from accounts.models import Role, User
 from doctors import queries
 from doctors.models import Doctor, ScheduleException, WeeklyHours, specialty_key
-from healthcare import references
+from healthcare import events, references
 from healthcare.exceptions import Conflict, InvalidValue
 from healthcare.keys import new_key
 from healthcare.mongodb.duplicates import duplicated_field
@@ -36,10 +36,10 @@ def create_doctor(*, actor: User, doctor_id: str | None = None, **fields: Any) -
     """
     values = _checked(fields)
     if doctor_id is not None:
-        return _insert(Doctor(doctor_id=doctor_id, **values))
+        return _insert(actor=actor, doctor=Doctor(doctor_id=doctor_id, **values))
     while True:
         try:
-            return _insert(Doctor(doctor_id=new_key(KEY_PREFIX), **values))
+            return _insert(actor=actor, doctor=Doctor(doctor_id=new_key(KEY_PREFIX), **values))
         except DuplicateDoctor as duplicate:
             if duplicate.field != "doctor_id":
                 raise
@@ -56,6 +56,7 @@ def delete_doctor(*, actor: User, doctor_id: str) -> None:
     queries.get_changeable(actor, doctor_id)
     references.refuse_if_named("doctor", doctor_id)
     Doctor.objects.filter(pk=doctor_id).delete()
+    events.publish("doctor.deleted", actor=actor, subject_id=doctor_id)
 
 
 @clinical_transaction
@@ -68,16 +69,18 @@ def _apply(*, actor: User, doctor_id: str, changes: dict[str, Any]) -> Doctor:
         doctor.save(update_fields=[*changes])
     except IntegrityError as error:
         raise _duplicate(error) from error
+    events.publish("doctor.amended", actor=actor, subject_id=doctor_id)
     return doctor
 
 
 @clinical_transaction
-def _insert(doctor: Doctor) -> Doctor:
+def _insert(*, actor: User, doctor: Doctor) -> Doctor:
     doctor.clean_fields()
     try:
         doctor.save(force_insert=True)
     except IntegrityError as error:
         raise _duplicate(error) from error
+    events.publish("doctor.created", actor=actor, subject_id=doctor.doctor_id)
     return doctor
 
 

@@ -11,6 +11,7 @@ from healthcare.views import RoomViewSet
 class DoctorViewSet(RoomViewSet):
     """Doctors and their hours."""
 
+    noun = "doctor"
     lookup_url_kwarg = "doctor_id"
     lookup_value_converter = "str"
     allowed = permissions.ALLOWED

@@ -18,7 +18,7 @@ from django.urls import reverse
 from django.utils.functional import cached_property
 from django.utils.translation import gettext_lazy as _
 
-from healthcare import events
+from healthcare import audit, events, trail
 from healthcare.exceptions import Refusal, pointers
 from healthcare.models import Event
 from healthcare.serializers import ChangesSerializer, StrictSerializer
@@ -85,8 +85,66 @@ class RoomForm(forms.ModelForm):
         """Leave the model's own validation out: it would ask MongoDB for uniqueness, which the write itself decides."""
 
 
-class RefusalsOnForm(admin.ModelAdmin):
-    """A ModelAdmin on whose form a service's refusal is a sentence, with everything that was typed still there."""
+class AuditedAdmin(admin.ModelAdmin):
+    """A ModelAdmin whose pages are in the audit trail: whom they show, and what was written or refused.
+
+    Every admin of the site is one; a test holds it.
+    """
+
+    #: What its rows are called there: "patient" gives "patient.listed".
+    noun: ClassVar[str]
+    #: The last part of a page's name → what it did, where `healthcare.site.PAGE_VERBS` has another word.
+    verbs: ClassVar[Mapping[str, str]] = {}
+    #: Whether its rows say something about a person; the fee table does not.
+    names_people: ClassVar[bool] = True
+    #: Whether a service records what a form writes.
+    writes_by_services: ClassVar[bool] = False
+
+    def get_object(self, request: HttpRequest, object_id: str, from_field: str | None = None) -> Any:
+        found = super().get_object(request, object_id, from_field)
+        if found is not None and self.names_people:
+            patient_id = getattr(found, "patient_id", None)
+            trail.shown(f"{self.noun}.viewed", [patient_id], subject=found.pk)
+            trail.concerns(patient_id)
+        return found
+
+    def changelist_view(self, request: HttpRequest, extra_context: dict[str, Any] | None = None) -> HttpResponse:
+        response = super().changelist_view(request, extra_context)
+        changelist = getattr(response, "context_data", None) and response.context_data.get("cl")
+        if changelist and self.names_people:
+            # Read here and kept by the queryset, so the page shows these rows and no others.
+            rows = list(changelist.result_list)
+            trail.shown(f"{self.noun}.listed", [getattr(row, "patient_id", None) for row in rows])
+        return response
+
+    def _get_obj_does_not_exist_redirect(self, request: HttpRequest, opts: Any, object_id: str) -> HttpResponse:
+        trail.refused("not_found")
+        return super()._get_obj_does_not_exist_redirect(request, opts, object_id)
+
+    # Where Django notes what was done; the rooms' services have told the trail already.
+
+    def log_addition(self, request: HttpRequest, obj: Any, message: Any) -> Any:
+        self._record("created", request, obj)
+        return super().log_addition(request, obj, message)
+
+    def log_change(self, request: HttpRequest, obj: Any, message: Any) -> Any:
+        # A form that was saved as it was has an empty message.
+        if message:
+            self._record("amended", request, obj)
+        return super().log_change(request, obj, message)
+
+    def log_deletions(self, request: HttpRequest, queryset: Any) -> Any:
+        for obj in queryset:
+            self._record("deleted", request, obj)
+        return super().log_deletions(request, queryset)
+
+    def _record(self, verb: str, request: HttpRequest, obj: Any) -> None:
+        if not self.writes_by_services and not trail.is_recorded(self.noun):
+            audit.record(f"{self.noun}.{verb}", actor=request.user, subject=obj.pk)
+
+
+class RefusalsOnForm(AuditedAdmin):
+    """An admin on whose form a service's refusal is a sentence, with everything that was typed still there."""
 
     def get_form(self, request: HttpRequest, obj: Any = None, change: bool = False, **kwargs: Any) -> Any:
         form = super().get_form(request, obj, change=change, **kwargs)
@@ -112,6 +170,7 @@ class RefusalsOnForm(admin.ModelAdmin):
         try:
             return super().changeform_view(request, object_id, form_url, extra_context)
         except Refusal as refusal:
+            trail.refused(refusal.code)
             request.refusal = refusal  # type: ignore[attr-defined]
         # Once more, from the same POST, with the reason on the form.
         return super().changeform_view(request, object_id, form_url, extra_context)
@@ -125,6 +184,7 @@ class RoomAdmin(RefusalsOnForm):
     """
 
     form: type[RoomForm]
+    writes_by_services = True
     paginator = CappedPaginator
     show_full_result_count = False
     show_facets = admin.ShowFacets.NEVER
@@ -175,6 +235,7 @@ class RoomAdmin(RefusalsOnForm):
             with transaction.atomic(using="default"):
                 return super().delete_view(request, object_id, extra_context)
         except Refusal as refusal:
+            trail.refused(refusal.code)
             self.message_user(request, refusal.detail, messages.ERROR)
         names = (self.model._meta.app_label, self.model._meta.model_name)
         return HttpResponseRedirect(reverse("admin:{}_{}_change".format(*names), args=[object_id]))
@@ -199,8 +260,10 @@ def _blank_as_null(value: Any) -> Any:
 
 
 @admin.register(Event)
-class EventAdmin(admin.ModelAdmin):
+class EventAdmin(AuditedAdmin):
     """The event log: what waits, and what was set aside until somebody has looked at its reason."""
+
+    noun = "event"
 
     list_display = ("at", "kind", "subject_id", "attempts", "reason", "set_aside_at")
     list_filter = (("set_aside_at", admin.EmptyFieldListFilter),)
@@ -224,5 +287,9 @@ class EventAdmin(admin.ModelAdmin):
 
     @admin.action(description=_("Try again"), permissions=["change"])
     def try_again(self, request: HttpRequest, queryset: models.QuerySet[Event]) -> None:
-        again = sum(events.try_again(event.pk) for event in queryset)
+        again = 0
+        for event in queryset:
+            if events.try_again(event.pk):
+                again += 1
+                audit.record("event.taken_up", actor=request.user, subject=event.pk)
         self.message_user(request, _("%(number)d events wait for the relay again.") % {"number": again})

@@ -19,7 +19,9 @@ def api_actions(patterns: list[Any] | None = None, prefix: str = "") -> Iterator
 
 @register(Tags.security)
 def every_action_has_a_row(app_configs: Any, **kwargs: Any) -> list[CheckMessage]:
-    """Each routed action of the API names its roles in the view's table."""
+    """Each routed action of the API names its roles in the view's table, and what it is on record as."""
+    from healthcare.views import VERBS
+
     messages: list[CheckMessage] = []
     for path, view, actions in api_actions():
         if not path.startswith("api"):
@@ -33,6 +35,16 @@ def every_action_has_a_row(app_configs: Any, **kwargs: Any) -> list[CheckMessage
             )
             for action in sorted(set(actions.values()) - set(table))
         ]
+        if hasattr(view, "deed"):
+            messages += [
+                Error(
+                    f"{view.__name__}.{action} ({path}) has no name in the audit trail.",
+                    hint="Give the view a `noun`, and the action a verb in `verbs`.",
+                    id="healthcare.E003",
+                )
+                for action in sorted(set(actions.values()))
+                if not hasattr(view, "noun") or action not in {**VERBS, **view.verbs}
+            ]
         if not actions:
             messages.append(
                 Error(f"{view.__name__} ({path}) is no viewset, so no table covers it.", id="healthcare.E002")

@@ -5,7 +5,7 @@ listeners, registered by the rooms (`ready()` of an AppConfig), so that appointm
 
 - a *projection* runs there and then, in the same transaction, and writes to MongoDB only;
 - a *consumer* runs after the commit, at once and, when that fails, again from `manage.py relay_events`. It may be told
-  of one event several times and has to leave the same result.
+  of one event several times and has to leave the same result. The audit trail is one of them, of every event.
 
 An event waits for its consumers in `pending` and `due_at`. An outage of a consumer's database is nobody's fault: the
 event stays due. An error of the consumer itself counts, and after MAX_ATTEMPTS the event is set aside with its reason,
@@ -19,12 +19,14 @@ from typing import Any, NamedTuple
 
 from bson import ObjectId
 
-from healthcare import clock, outages
+from healthcare import clock, outages, trail
 from healthcare.exceptions import is_outage
 from healthcare.models import Event
 from healthcare.mongodb import raw
 from healthcare.mongodb.transactions import in_transaction, on_commit
 
+#: The consumer that hears of every event: `healthcare.audit.deliver`.
+AUDIT = "audit"
 MAX_ATTEMPTS = 8
 FIRST_RETRY_SECONDS = 2
 LONGEST_RETRY_SECONDS = 600
@@ -38,8 +40,12 @@ logger = logging.getLogger("healthcare.events")
 
 class _Registration(NamedTuple):
     name: str
-    kinds: frozenset[str]
+    #: None for all there are.
+    kinds: frozenset[str] | None
     listen: Listener
+
+    def hears(self, kind: str) -> bool:
+        return self.kinds is None or kind in self.kinds
 
 
 _projections: list[_Registration] = []
@@ -55,17 +61,28 @@ def register_projection(name: str, kinds: set[str], listen: Listener) -> None:
     _projections.append(_Registration(name, frozenset(kinds), listen))
 
 
-def register_consumer(name: str, kinds: set[str], listen: Listener) -> None:
-    """Have `listen(event)` run after the commit of every event of these kinds, until it has succeeded once."""
-    _consumers[name] = _Registration(name, frozenset(kinds), listen)
+def register_consumer(name: str, kinds: set[str] | None, listen: Listener) -> None:
+    """Have `listen(event)` run after the commit of every event of these kinds (None: all), until it succeeded once.
+
+    Consumers run in the order of registration, and those behind one that fails wait with it.
+    """
+    _consumers[name] = _Registration(name, None if kinds is None else frozenset(kinds), listen)
 
 
 def publish(
-    kind: str, *, patient_id: str, subject_id: str, before: Document | None = None, after: Document | None = None
+    kind: str,
+    *,
+    actor: Any,
+    subject_id: str,
+    patient_id: str | None = None,
+    before: Document | None = None,
+    after: Document | None = None,
 ) -> None:
     """Store an event with the record's images, run its projections, and deliver it once the transaction is through.
 
-    `kind` is noun.past_verb, such as "appointment.completed".
+    `kind` is noun.past_verb, such as "appointment.completed", and the action of the entry in the audit trail;
+    `actor` the account that did it, None for a command. Images never hold contact data or notes: events are not
+    encrypted.
     """
     if not in_transaction():
         raise RuntimeError(f"{kind} was published outside a clinical transaction: it could be lost, or told in vain.")
@@ -74,20 +91,39 @@ def publish(
         "_id": ObjectId(),
         "kind": kind,
         "at": moment,
-        "patient_id": patient_id,
+        "patient_id": patient_id or "",
         "subject_id": subject_id,
         "before": before,
         "after": after,
+        "audit": trail.facts(kind, actor=actor, patient_ids=[patient_id] if patient_id else [], subject=subject_id),
     }
-    waiting = [name for name, consumer in _consumers.items() if kind in consumer.kinds]
+    waiting = [name for name, consumer in _consumers.items() if consumer.hears(kind)]
     if waiting:
         event |= {"pending": waiting, "due_at": moment, "attempts": 0}
     raw.collection(Event).insert_one(event)
     for projection in _projections:
-        if kind in projection.kinds:
+        if projection.hears(kind):
             projection.listen(event)
+    trail.recorded(kind)
     if waiting:
         on_commit(lambda: _deliver_at_once(event))
+
+
+def leave(facts: trail.Facts, *, at: datetime) -> None:
+    """Keep an entry of the audit trail as an event, for while PostgreSQL cannot be reached."""
+    raw.collection(Event).insert_one(
+        {
+            "_id": ObjectId(),
+            "kind": facts["action"],
+            "at": at,
+            "patient_id": "",
+            "subject_id": facts["subject"] or "",
+            "audit": facts,
+            "pending": [AUDIT],
+            "due_at": at,
+            "attempts": 0,
+        }
+    )
 
 
 def due_events(limit: int = 500) -> list[dict[str, Any]]:
@@ -115,6 +151,7 @@ def relay() -> Iterator[tuple[dict[str, Any], bool]]:
 
 def deliver(event: Mapping[str, Any]) -> bool:
     """Tell every waiting consumer; True when none waits any more. Raises: ConsumerOutage."""
+    heard: list[str] = []
     for name in event["pending"]:
         consumer = _consumers.get(name)
         try:
@@ -122,14 +159,16 @@ def deliver(event: Mapping[str, Any]) -> bool:
                 raise LookupError(f"There is no consumer {name!r}.")
             consumer.listen(event)
         except Exception as error:
+            if heard:
+                raw.collection(Event).update_one({"_id": event["_id"]}, {"$pull": {"pending": {"$in": heard}}})
             if is_outage(error):
                 raise ConsumerOutage from error
             _note_failure(event, name, error)
             return False
-        raw.collection(Event).update_one({"_id": event["_id"]}, {"$pull": {"pending": name}})
+        heard.append(name)
+    # One write for all of them. Dying before it means that they are told again, which they are made for.
     raw.collection(Event).update_one(
-        {"_id": event["_id"], "pending": []},
-        {"$unset": {"due_at": "", "pending": "", "reason": "", "set_aside_at": ""}},
+        {"_id": event["_id"]}, {"$unset": {"due_at": "", "pending": "", "reason": "", "set_aside_at": ""}}
     )
     return True
 

@@ -20,9 +20,14 @@ from rest_framework.renderers import BrowsableAPIRenderer
 from rest_framework.response import Response
 from rest_framework.settings import api_settings
 
+from healthcare import trail
 from healthcare.mongodb.transactions import ClinicalWriteFailed
 
 MEDIA_TYPE = "application/problem+json"
+#: What goes on record as refused beside the services' own refusals. A malformed request is none: it asked for nothing.
+REFUSALS = frozenset(
+    {HTTPStatus.UNAUTHORIZED, HTTPStatus.FORBIDDEN, HTTPStatus.NOT_FOUND, HTTPStatus.TOO_MANY_REQUESTS}
+)
 RETRY_AFTER_SECONDS = 5
 
 logger = logging.getLogger("healthcare.errors")
@@ -148,12 +153,15 @@ def problem_response(error: Exception, context: dict[str, Any]) -> Response:
     request = context["request"]
     headers: dict[str, str] = {}
     if isinstance(error, Refusal):
+        trail.refused(error.code)
         status: int = error.status
         errors = [{"pointer": f"/{error.field}" if error.field else "", "code": error.code, "detail": error.detail}]
         body = problem(status, error.detail, errors)
     else:
         known = _as_api_exception(error)
         status = known.status_code
+        if status in REFUSALS:
+            trail.refused(str(known.get_codes()))
         if isinstance(known, drf.ValidationError):
             errors = [
                 {"pointer": pointer, "code": str(item.code), "detail": str(item)}

@@ -1,8 +1,17 @@
 """The project's own middleware."""
 
+import logging
+import traceback
 from collections.abc import Callable
 
+from django.core import signals
 from django.http import HttpRequest, HttpResponse
+from django.http.response import HttpResponseBase
+
+from healthcare import audit, trail
+from healthcare.exceptions import RETRY_AFTER_SECONDS, is_outage, problem_page
+
+logger = logging.getLogger("healthcare.errors")
 
 
 class TrailingSlashMiddleware:
@@ -16,3 +25,42 @@ class TrailingSlashMiddleware:
             request.path_info = request.path_info[:-1]
             request.path = request.path[:-1]
         return self.get_response(request)
+
+
+class AuditMiddleware:
+    """Keep a trail of each request, and let no answer leave before what it shows is on record."""
+
+    def __init__(self, get_response: Callable[[HttpRequest], HttpResponseBase]) -> None:
+        self.get_response = get_response
+
+    def __call__(self, request: HttpRequest) -> HttpResponseBase:
+        is_admin = request.path_info.startswith("/admin/")
+        with trail.opened(
+            channel="admin" if is_admin else "api", address=request.META.get("REMOTE_ADDR") or None
+        ) as current:
+            response = self.get_response(request)
+            try:
+                audit.settle(current, actor=_account(request), answered=response.status_code < 400)
+            except Exception as error:  # noqa: BLE001 - whatever it is, the answer does not leave
+                response = self._instead(request, error)
+            response["X-Request-ID"] = current.request_id
+        return response
+
+    def _instead(self, request: HttpRequest, error: Exception) -> HttpResponse:
+        if is_outage(error):
+            response: HttpResponse = problem_page(
+                request, 503, "The audit trail cannot be written at the moment. Please try again."
+            )
+            response["Retry-After"] = str(RETRY_AFTER_SECONDS)
+            return response
+        signals.got_request_exception.send(sender=None, request=request)
+        # The class and the place, not the message: a database error may quote an entry.
+        what = error if isinstance(error, audit.Unrecorded) else type(error).__qualname__
+        place = "".join(traceback.format_tb(error.__traceback__))
+        logger.error("The audit trail of a %s failed: %s\n%s", request.method, what, place)
+        return problem_page(request, 500, "The server could not answer.")
+
+
+def _account(request: HttpRequest) -> object:
+    """Whoever the view found the request to come from; None when it never got that far."""
+    return getattr(request, "user", None)

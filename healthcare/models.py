@@ -1,17 +1,20 @@
-"""The event log, in MongoDB beside the documents whose changes it tells."""
+"""The event log, in MongoDB beside the documents whose changes it tells, and the audit trail, in PostgreSQL."""
 
-from typing import ClassVar
+from typing import Any, ClassVar, NoReturn
 
 from django.db import models
 from django.utils.translation import gettext_lazy as _
 from django_mongodb_backend.fields import ArrayField, ObjectIdAutoField
 from django_mongodb_backend.managers import MongoManager
 
+from healthcare.fields import IdListField
+
 
 class Event(models.Model):
     """Something that happened to a clinical record; see `healthcare.events`.
 
-    The documents also hold `before` and `after`, the record's images, which only consumers read.
+    The documents also hold `before` and `after`, the record's images, and `audit`, the facts of the entry in the audit
+    trail, which only consumers read.
     """
 
     database = "clinical"
@@ -19,6 +22,7 @@ class Event(models.Model):
     id = ObjectIdAutoField(primary_key=True)
     kind = models.CharField(_("what happened"), max_length=64)
     at = models.DateTimeField(_("at"))
+    #: Empty when the event is about no patient.
     patient_id = models.CharField(_("patient"), max_length=64)
     subject_id = models.CharField(_("record"), max_length=64)
     #: The consumers that have not heard of it yet; absent once all have.
@@ -48,3 +52,86 @@ class Event(models.Model):
 
     def __str__(self) -> str:
         return f"{self.kind} {self.subject_id}"
+
+
+class TrailIsInsertOnly(TypeError):
+    """Somebody tried to write the audit trail past `healthcare.audit`, or to change it."""
+
+
+class InsertOnlyQuerySet(models.QuerySet[Any]):
+    """Rows that the ORM reads. `healthcare.audit` inserts them, nobody changes them; PostgreSQL refuses it as well."""
+
+    def _refuse(self, *args: Any, **kwargs: Any) -> NoReturn:
+        raise TrailIsInsertOnly("Entries of the audit trail are never changed or deleted.")
+
+    create = get_or_create = update_or_create = bulk_create = bulk_update = update = delete = _refuse  # type: ignore[assignment]
+    acreate = aget_or_create = aupdate_or_create = abulk_create = abulk_update = aupdate = adelete = _refuse  # type: ignore[assignment]
+    _raw_delete = _update = _insert = _refuse  # type: ignore[assignment]
+
+
+class InsertOnlyModel(models.Model):
+    objects = InsertOnlyQuerySet.as_manager()
+
+    class Meta:
+        abstract = True
+        managed = False
+
+    def save(self, *args: Any, **kwargs: Any) -> NoReturn:
+        raise TrailIsInsertOnly("Entries of the audit trail are never changed or deleted.")
+
+    save_base = delete = save  # type: ignore[assignment]
+
+
+class AuditEntry(InsertOnlyModel):
+    """Who did what with whose data, and whether they were let; see `healthcare.audit`. Never the data itself.
+
+    The table is made by healthcare/sql/audit_trail.sql; `id` counts arrivals, `at` is when it happened.
+    """
+
+    id = models.BigIntegerField(primary_key=True)
+    at = models.DateTimeField(_("time"))
+    #: Null for a command, and for somebody without an account.
+    actor_id = models.BigIntegerField(_("account"), null=True)
+    role = models.TextField(_("role"))
+    action = models.TextField(_("action"))
+    patient_ids = IdListField(_("patients"))
+    subject = models.TextField(_("record"), null=True)
+    outcome = models.TextField(_("outcome"))
+    #: The code of a refusal.
+    reason = models.TextField(_("reason"), null=True)
+    channel = models.TextField(_("through"))
+    address = models.TextField(_("address"), null=True)
+    request_id = models.TextField(_("request"), null=True)
+    source = models.TextField(null=True)
+
+    class Meta(InsertOnlyModel.Meta):
+        db_table = "audit_entries"
+        verbose_name = _("entry of the audit trail")
+        verbose_name_plural = _("audit trail")
+        default_permissions = ("view",)
+
+    def __str__(self) -> str:
+        return f"entry {self.pk}"
+
+
+class AuditPatient(InsertOnlyModel):
+    """An entry by one of its patients: the way from a patient to their entries, newest first."""
+
+    entry_id = models.BigIntegerField(primary_key=True)
+    patient_id = models.TextField()
+    at = models.DateTimeField()
+    # Both columns, so that PostgreSQL looks for the entry in one month only.
+    entry = models.ForeignObject(
+        AuditEntry,
+        on_delete=models.DO_NOTHING,
+        from_fields=["at", "entry_id"],
+        to_fields=["at", "id"],
+        related_name="+",
+    )
+
+    class Meta(InsertOnlyModel.Meta):
+        db_table = "audit_patients"
+        default_permissions = ()
+
+    def __str__(self) -> str:
+        return f"entry {self.entry_id}"

@@ -16,6 +16,8 @@ from rest_framework import serializers
 from rest_framework.exceptions import ErrorDetail, ValidationError
 from rest_framework.request import Request
 
+from healthcare import trail
+
 #: Query parameters that every list understands besides its own filters.
 PAGE_PARAMETERS = frozenset({"cursor", "page_size"})
 EARLIEST, LATEST = date(1880, 1, 1), date(2199, 12, 31)
@@ -315,12 +317,22 @@ class NoQuery(QuerySerializer):
 
 
 class OutSerializer(serializers.Serializer):
-    """The shape of an answer; documents it and renders it."""
+    """The shape of an answer; documents it and renders it.
+
+    One that shows data about people names what it shows (`noun`), and the audit trail has an entry for each answer.
+    """
+
+    #: "patient" → "patient.viewed" and "patient.listed", with the rows' `patient_id`. Empty: about no person.
+    noun: ClassVar[str] = ""
 
     @classmethod
     def of(cls, item: Any) -> dict[str, Any]:
+        if cls.noun:
+            trail.shown(f"{cls.noun}.viewed", [getattr(item, "patient_id", None)], subject=item.pk)
         return cls(item).data
 
     @classmethod
     def many_of(cls, items: Any) -> list[dict[str, Any]]:
+        if cls.noun:
+            trail.shown(f"{cls.noun}.listed", [getattr(item, "patient_id", None) for item in items])
         return cls(items, many=True).data  # type: ignore[return-value]

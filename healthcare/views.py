@@ -12,11 +12,22 @@ from rest_framework.request import Request
 from rest_framework.response import Response
 from rest_framework.reverse import reverse
 
+from healthcare import trail
 from healthcare.exceptions import problem_page
 from healthcare.openapi import RoomSchema
 from healthcare.pagination import KeysetPagination
 from healthcare.permissions import ANYONE, RoleTable
 from healthcare.serializers import NoQuery, OutSerializer, QuerySerializer
+
+
+#: Action → what it did, where a view does not say otherwise.
+VERBS: Mapping[str, str] = {
+    "list": "listed",
+    "create": "created",
+    "retrieve": "viewed",
+    "partial_update": "amended",
+    "destroy": "deleted",
+}
 
 
 class RoomViewSet(viewsets.GenericViewSet):
@@ -27,6 +38,10 @@ class RoomViewSet(viewsets.GenericViewSet):
     services, so there is no queryset here.
     """
 
+    #: What the room keeps, such as "patient", and what an action did when it is through, such as "booked": together
+    #: the action of an entry in the audit trail, "appointment.booked".
+    noun: ClassVar[str]
+    verbs: ClassVar[Mapping[str, str]] = {}
     allowed: ClassVar[RoleTable] = {}
     #: Action → the serializer of the body that it takes.
     bodies: ClassVar[Mapping[str, type[serializers.BaseSerializer]]] = {}
@@ -42,7 +57,15 @@ class RoomViewSet(viewsets.GenericViewSet):
     lookup_value_regex = "[^/]+"
     http_method_names = ["get", "head", "post", "patch", "delete"]
 
+    @classmethod
+    def deed(cls, action: str) -> str:
+        """What an action is called in the audit trail."""
+        return f"{cls.noun}.{cls.verbs.get(action) or VERBS[action]}"
+
     def initial(self, request: Request, *args: Any, **kwargs: Any) -> None:
+        if self.action:
+            trail.attempts(self.deed(self.action), subject=next(iter(kwargs.values()), None))
+            trail.concerns(kwargs.get("patient_id"))
         super().initial(request, *args, **kwargs)
         if self.action not in self.parameters:
             # Parameters are refused where nothing reads them, too.

@@ -29,6 +29,7 @@ class PatientForm(RoomForm):
 
 @admin.register(Patient)
 class PatientAdmin(RoomAdmin):
+    noun = "patient"
     form = PatientForm
     list_display = ("patient_id", "name", "birth_date", "sex")
     list_display_links = ("patient_id", "name")

@@ -4,12 +4,14 @@ from django.db.models import QuerySet
 
 from accounts.models import Role, User
 from accounts.queries import is_permitted_staff
+from healthcare import trail
 from healthcare.exceptions import NotVisible
 from patients.models import Patient
 
 
 def visible_to(user: User) -> QuerySet[Patient]:
     """All for doctors, admins and staff whose groups say so; for patients their own record."""
+    trail.consulted("patient")
     if user.role in (Role.ADMIN, Role.DOCTOR) or is_permitted_staff(user, "patients.view_patient"):
         return Patient.objects.all()
     if user.role == Role.PATIENT:
@@ -19,6 +21,7 @@ def visible_to(user: User) -> QuerySet[Patient]:
 
 def get_visible(user: User, patient_id: str) -> Patient:
     """Raises: NotVisible."""
+    trail.concerns(patient_id)
     found = visible_to(user).filter(pk=patient_id).first()
     if found is None:
         raise NotVisible

@@ -117,6 +117,7 @@ class ChartPrescriptionOut(OutSerializer):
 
 
 class PatientOut(OutSerializer):
+    noun = "patient"
     patient_id = serializers.CharField()
     name = serializers.CharField()
     birth_date = serializers.DateField(allow_null=True)

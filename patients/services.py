@@ -10,7 +10,7 @@ from django.utils import timezone
 from accounts import queries as account_queries
 from accounts import services as account_services
 from accounts.models import Role, User
-from healthcare import references
+from healthcare import events, references, trail
 from healthcare.exceptions import Conflict, InvalidValue
 from healthcare.keys import new_key
 from healthcare.mongodb.duplicates import duplicated_field
@@ -51,10 +51,11 @@ def create_patient(*, actor: User, patient_id: str | None = None, **fields: Any)
     fields = with_birth_date(fields, known=None)
     _check_account(fields.get("user_id"))
     if patient_id is not None:
-        return _insert(Patient(patient_id=patient_id, **fields))
+        trail.concerns(patient_id)
+        return _insert(actor=actor, patient=Patient(patient_id=patient_id, **fields))
     while True:
         try:
-            return _insert(Patient(patient_id=new_key(KEY_PREFIX), **fields))
+            return _insert(actor=actor, patient=Patient(patient_id=new_key(KEY_PREFIX), **fields))
         except DuplicatePatient as duplicate:
             if duplicate.field != "patient_id":
                 raise
@@ -91,6 +92,7 @@ def _apply(*, actor: User, patient_id: str, changes: dict[str, Any]) -> Patient:
         Patient.objects.filter(pk=patient_id).update(revision=F("revision") + 1, **changes)
     except IntegrityError as error:
         raise _duplicate(error) from error
+    _tell("patient.amended", actor=actor, patient_id=patient_id)
     return patient
 
 
@@ -100,16 +102,23 @@ def delete_patient(*, actor: User, patient_id: str) -> None:
     queries.get_visible(actor, patient_id)
     references.refuse_if_named("patient", patient_id)
     Patient.objects.filter(pk=patient_id).delete()
+    _tell("patient.deleted", actor=actor, patient_id=patient_id)
 
 
 @clinical_transaction
-def _insert(patient: Patient) -> Patient:
+def _insert(*, actor: User, patient: Patient) -> Patient:
     patient.clean_fields()
     try:
         patient.save(force_insert=True)
     except IntegrityError as error:
         raise _duplicate(error) from error
+    _tell("patient.created", actor=actor, patient_id=patient.patient_id)
     return patient
+
+
+def _tell(kind: str, *, actor: User, patient_id: str) -> None:
+    """Say that it happened, not what it was: contact data and notes do not leave the record."""
+    events.publish(kind, actor=actor, patient_id=patient_id, subject_id=patient_id)
 
 
 def _duplicate(error: IntegrityError) -> Exception:

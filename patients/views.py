@@ -14,6 +14,7 @@ from patients.serializers import PatientChanges, PatientIn, PatientOut, PatientQ
 class PatientViewSet(RoomViewSet):
     """Patient records with their charts."""
 
+    noun = "patient"
     lookup_url_kwarg = "patient_id"
     lookup_value_converter = "str"
     allowed = permissions.ALLOWED
@@ -44,6 +45,8 @@ class PatientViewSet(RoomViewSet):
 class RegistrationViewSet(RoomViewSet):
     """Signing up. Always a patient: other accounts are made by admins."""
 
+    noun = "account"
+    verbs = {"register": "created"}
     allowed = permissions.REGISTRATION
     pagination_class = None
     bodies = {"register": RegistrationIn}

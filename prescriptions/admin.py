@@ -34,6 +34,8 @@ class PrescriptionForm(RoomForm):
 
 @admin.register(Prescription)
 class PrescriptionAdmin(RoomAdmin):
+    noun = "prescription"
+    verbs = {"add": "issued"}
     form = PrescriptionForm
     list_display = ("id", "start_date", "patient_id", "doctor_id", "drug", "dosage", "frequency")
     search_fields = ("id", "patient_id", "doctor_id", "appointment_id")

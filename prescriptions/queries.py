@@ -9,6 +9,7 @@ from django.db.models import QuerySet
 from accounts.models import Role, User
 from accounts.queries import is_permitted_staff
 from doctors import queries as doctor_queries
+from healthcare import trail
 from healthcare.exceptions import NotAllowed, NotVisible
 from healthcare.mongodb import raw
 from healthcare.references import COUNT_LIMIT
@@ -19,6 +20,7 @@ from prescriptions.models import Prescription
 
 def visible_to(user: User) -> QuerySet[Prescription]:
     """All for doctors, admins and staff whose groups say so; for patients their own."""
+    trail.consulted("prescription")
     if user.role in (Role.ADMIN, Role.DOCTOR) or is_permitted_staff(user, "prescriptions.view_prescription"):
         return Prescription.objects.all()
     if user.role == Role.PATIENT:
@@ -31,9 +33,14 @@ def get_visible(user: User, prescription_id: str) -> Prescription:
     """Raises: NotVisible."""
     found = None
     if ObjectId.is_valid(prescription_id):
-        found = visible_to(user).filter(pk=ObjectId(prescription_id)).first()
+        key = ObjectId(prescription_id)
+        found = visible_to(user).filter(pk=key).first()
+        if found is None:
+            # Whose it is goes on record, so that the patient sees who tried.
+            trail.concerns(*Prescription.objects.filter(pk=key).values_list("patient_id", flat=True))
     if found is None:
         raise NotVisible
+    trail.concerns(found.patient_id)
     return found
 
 

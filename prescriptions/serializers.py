@@ -61,6 +61,7 @@ class PrescriptionQuery(QuerySerializer):
 
 
 class PrescriptionOut(OutSerializer):
+    noun = "prescription"
     id = serializers.CharField()
     patient_id = serializers.CharField()
     doctor_id = serializers.CharField()

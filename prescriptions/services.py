@@ -10,7 +10,7 @@ from django.utils import timezone
 from accounts.models import Role, User
 from appointments import queries as appointment_queries
 from doctors import queries as doctor_queries
-from healthcare import events
+from healthcare import events, trail
 from healthcare.exceptions import InvalidValue, NotAllowed
 from healthcare.mongodb.transactions import clinical_transaction
 from patients import chart
@@ -38,6 +38,7 @@ def issue_prescription(
 
     Raises: NotAllowed, InvalidValue.
     """
+    trail.concerns(patient_id)
     if actor.role == Role.DOCTOR:
         own = doctor_queries.own_doctor_id(actor)
         if own is None or doctor_id not in (None, own):
@@ -65,7 +66,7 @@ def issue_prescription(
         raise InvalidValue("There is no such patient.", code="unknown", field="patient_id")
     appointment_queries.require_of_patient(appointment_id, patient_id)
     prescription.save(force_insert=True)
-    _tell("prescription.issued", prescription, before=None, after=as_document(prescription))
+    _tell(actor, "prescription.issued", prescription, before=None, after=as_document(prescription))
     return prescription
 
 
@@ -88,7 +89,7 @@ def amend_prescription(*, actor: User, prescription_id: str, **changes: Any) -> 
         entry = queries.chart_entry(after)
         shown = {name: entry[name] for name in changes if name in entry}
         chart.amend("prescriptions", prescription.patient_id, prescription.pk, shown)
-    _tell("prescription.amended", prescription, before=before, after=after)
+    _tell(actor, "prescription.amended", prescription, before=before, after=after)
     return prescription
 
 
@@ -98,7 +99,7 @@ def delete_prescription(*, actor: User, prescription_id: str) -> None:
     prescription = queries.get_changeable(actor, prescription_id)
     Prescription.objects.filter(pk=prescription.pk).delete()
     chart.replace("prescriptions", prescription.patient_id, queries.newest_entries(prescription.patient_id))
-    _tell("prescription.deleted", prescription, before=as_document(prescription), after=None)
+    _tell(actor, "prescription.deleted", prescription, before=as_document(prescription), after=None)
 
 
 def as_document(prescription: Prescription) -> dict[str, Any]:
@@ -107,8 +108,13 @@ def as_document(prescription: Prescription) -> dict[str, Any]:
 
 
 def _tell(
-    kind: str, prescription: Prescription, *, before: dict[str, Any] | None, after: dict[str, Any] | None
+    actor: User, kind: str, prescription: Prescription, *, before: dict[str, Any] | None, after: dict[str, Any] | None
 ) -> None:
     events.publish(
-        kind, patient_id=prescription.patient_id, subject_id=str(prescription.pk), before=before, after=after
+        kind,
+        actor=actor,
+        patient_id=prescription.patient_id,
+        subject_id=str(prescription.pk),
+        before=before,
+        after=after,
     )

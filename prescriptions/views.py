@@ -11,6 +11,8 @@ from prescriptions.serializers import PrescriptionChanges, PrescriptionIn, Presc
 class PrescriptionViewSet(RoomViewSet):
     """Prescriptions of every doctor."""
 
+    noun = "prescription"
+    verbs = {"create": "issued"}
     lookup_url_kwarg = "prescription_id"
     lookup_value_converter = "str"
     allowed = permissions.ALLOWED

@@ -461,7 +461,7 @@ class TestDemoAccounts:
     def test_making_them_again_changes_nothing(self):
         seed(demo_accounts=True)
         admin = User.objects.get(email="admin@example.org")
-        set_password(user=admin, password="changed by its owner")
+        set_password(actor=admin, user=admin, password="changed by its owner")
         tied = list(Patient.objects.exclude(user_id=None).values_list("pk", flat=True))
         seed(demo_accounts=True, if_empty=True)
         seed(demo_accounts=True, append=True)

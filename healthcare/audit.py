@@ -1,0 +1,135 @@
+"""The audit trail: who looked at whose data, who wrote it, and who was refused. Never the data itself.
+
+Entries are rows of PostgreSQL (`AuditEntry`), which takes inserts and nothing else:
+
+- what a request read is inserted before its answer leaves (`settle`);
+- a write in PostgreSQL inserts its entry in its own transaction (`record`);
+- a clinical write's facts ride its event in the clinical transaction, and are delivered once (`deliver`);
+- while PostgreSQL cannot be reached a read leaves an event instead, delivered later.
+
+`manage.py seal_audit` chains their hashes into MongoDB, where whoever can rewrite PostgreSQL cannot reach.
+"""
+
+import json
+import logging
+from collections.abc import Iterable, Mapping
+from datetime import datetime
+from typing import Any
+
+from django.db import connections, transaction
+
+from healthcare import clock, events, outages, trail
+from healthcare.exceptions import is_outage
+from healthcare.routers import DEFAULT
+from healthcare.trail import SUCCESS, Facts, Trail
+
+_INSERT_ENTRY = """
+    INSERT INTO audit_entries (at, actor_id, role, action, patient_ids, subject, outcome, reason, channel, address,
+                               request_id, source)
+    VALUES (%s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s)
+    ON CONFLICT DO NOTHING
+"""
+# One statement, one round trip: the entry, and a row for each of its patients to find it by.
+_INSERT_BOTH = f"""
+    WITH entry AS ({_INSERT_ENTRY} RETURNING at, id, patient_ids)
+    INSERT INTO audit_patients (patient_id, at, entry_id)
+    SELECT patient_id, at, id FROM entry, unnest(entry.patient_ids) AS patient_id
+"""  # noqa: S608 - our own text
+
+logger = logging.getLogger("healthcare.audit")
+
+
+class Unrecorded(Exception):
+    """Rows about patients were asked for and nothing about it is on record: a mistake in the code, not the request."""
+
+
+def record(
+    action: str,
+    *,
+    actor: Any,
+    patient_ids: Iterable[str] = (),
+    subject: Any = None,
+    outcome: str = SUCCESS,
+    reason: str | None = None,
+) -> None:
+    """Insert an entry now, in the open transaction of PostgreSQL if there is one.
+
+    `action` is noun.past_verb, such as "bill.created"; `subject` the id of the record. Raises: DatabaseError.
+    """
+    facts = trail.facts(
+        action, actor=actor, patient_ids=patient_ids, subject=subject, outcome=outcome, reason=reason
+    )
+    _insert(facts, at=clock.now(), source=None)
+    trail.recorded(action)
+
+
+def record_consequence(action: str, event: Mapping[str, Any], *, subject: Any) -> None:
+    """Record what a consumer made of an event, by the actor of the event; once however often the event is told."""
+    facts = {**trail.of_event(event), "action": action, "subject": trail.as_id(subject)}
+    _insert(facts, at=event["at"], source=f"{event['_id']}.{action}")
+
+
+def deliver(event: Mapping[str, Any]) -> None:
+    """Insert the entry that rides an event, once however often it is told: the consumer of all events."""
+    _insert(trail.of_event(event), at=event["at"], source=str(event["_id"]))
+
+
+def settle(current: Trail, *, actor: Any, answered: bool) -> None:
+    """Put on record what a request has read or was refused; to be called before its answer leaves.
+
+    `answered`: the answer holds what was asked for, and not an error.
+    Raises: Unrecorded; DatabaseError when neither database takes the entry.
+    """
+    refusals = current.facts_of_refusal(actor)
+    reads = current.facts_of_reads(actor) if answered and not refusals else []
+    if answered and not refusals and (forgotten := current.unrecorded()):
+        raise Unrecorded(f"{', '.join(sorted(forgotten))} was asked for, and nothing is on record.")
+    for facts in (*refusals, *reads):
+        _insert_or_leave(facts)
+
+
+def _insert_or_leave(facts: Facts) -> None:
+    at = clock.now()
+    if outages.postgresql.may_try():
+        try:
+            _insert(facts, at=at, source=None)
+        except Exception as error:
+            if not is_outage(error):
+                raise
+            outages.postgresql.failed()
+            logger.warning("PostgreSQL cannot be reached; entries of the audit trail wait as events.")
+        else:
+            outages.postgresql.succeeded()
+            return
+    events.leave(facts, at=at)
+
+
+def _insert(facts: Facts, *, at: datetime, source: str | None) -> None:
+    connection = connections[DEFAULT]
+    if connection.vendor != "postgresql":
+        _insert_into_sqlite(facts, at=at, source=source)
+        return
+    with connection.cursor() as cursor:
+        cursor.execute(_INSERT_BOTH if facts["patient_ids"] else _INSERT_ENTRY, [at, *_columns(facts), source])
+
+
+def _insert_into_sqlite(facts: Facts, *, at: datetime, source: str | None) -> None:
+    connection = connections[DEFAULT]
+    moment = connection.ops.adapt_datetimefield_value(at)
+    values = [json.dumps(value) if isinstance(value, list) else value for value in _columns(facts)]
+    with transaction.atomic(using=DEFAULT), connection.cursor() as cursor:
+        cursor.execute(_INSERT_ENTRY, [moment, *values, source])
+        if cursor.rowcount > 0:
+            key = cursor.lastrowid
+            rows = [(patient_id, moment, key) for patient_id in facts["patient_ids"]]
+            cursor.executemany("INSERT INTO audit_patients (patient_id, at, entry_id) VALUES (%s, %s, %s)", rows)
+
+
+def _columns(facts: Facts) -> list[Any]:
+    return [
+        facts[name]
+        for name in (
+            "actor_id", "role", "action", "patient_ids", "subject", "outcome", "reason", "channel", "address",
+            "request_id",
+        )
+    ]  # fmt: skip

@@ -1,0 +1,16 @@
+"""Model fields of PostgreSQL that the project shares; those of MongoDB are in `healthcare.mongodb`."""
+
+import json
+from typing import Any
+
+from django.db import models
+
+
+class IdListField(models.Field):
+    """A list of ids: `text[]` in PostgreSQL, JSON in the text of a trial on SQLite. Only read through the ORM."""
+
+    def db_type(self, connection: Any) -> str:
+        return "text[]" if connection.vendor == "postgresql" else "text"
+
+    def from_db_value(self, value: Any, expression: Any, connection: Any) -> list[str]:
+        return json.loads(value) if isinstance(value, str) else value

@@ -1,0 +1,182 @@
+"""What one request or command has done with people's data so far, for its entries in the audit trail.
+
+The middleware (or manage.py) opens a trail; whatever handles data tells it, without knowing who asked:
+
+- visibility queries say that they were *consulted*;
+- serializers and the admin say which rows were *shown*;
+- services *record* what they wrote (`events.publish`, `audit.record`);
+- permission, visibility and services *refuse*.
+
+`healthcare.audit` turns that into entries when the request ends, and refuses to let it end when data was consulted and
+nothing is on record. Outside a request or command, in a shell or a test of one function, there is no trail and reads
+leave nothing; writes are recorded all the same.
+"""
+
+import re
+import secrets
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
+from contextvars import ContextVar
+from dataclasses import dataclass, field
+from typing import Any
+
+SUCCESS = "success"
+REFUSED = "refused"
+OUTCOMES = (SUCCESS, REFUSED)
+
+#: What may stand in an entry as an id: whatever came in a path is somebody's text until it looks like one.
+_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}", re.ASCII)
+
+Facts = dict[str, Any]
+
+
+@dataclass
+class Attempt:
+    """What the request is about, should it be refused."""
+
+    action: str
+    subject: str | None
+    reason: str | None = None
+
+
+@dataclass
+class Trail:
+    """Who came from where, and what happened since."""
+
+    channel: str
+    address: str | None
+    request_id: str
+    consulted: set[str] = field(default_factory=set)
+    #: Action → subject and the patients whose data was shown, each once, in order.
+    shown: dict[str, tuple[str | None, dict[str, None]]] = field(default_factory=dict)
+    #: The nouns of what is on record already.
+    recorded: set[str] = field(default_factory=set)
+    concerned: dict[str, None] = field(default_factory=dict)
+    attempt: Attempt | None = None
+
+    def facts_of_reads(self, actor: Any) -> list[Facts]:
+        """One for each kind of record that was shown and not written: a write's own entry covers its answer."""
+        return [
+            facts(action, actor=actor, patient_ids=patients, subject=subject)
+            for action, (subject, patients) in self.shown.items()
+            if noun_of(action) not in self.recorded
+        ]
+
+    def facts_of_refusal(self, actor: Any) -> list[Facts]:
+        """That the attempt was refused; none when it was not, or when a service has recorded as much."""
+        attempt = self.attempt
+        if attempt is None or attempt.reason is None or noun_of(attempt.action) in self.recorded:
+            return []
+        return [
+            facts(
+                attempt.action,
+                actor=actor,
+                patient_ids=self.concerned,
+                subject=attempt.subject,
+                outcome=REFUSED,
+                reason=attempt.reason,
+            )
+        ]
+
+    def unrecorded(self) -> set[str]:
+        """The kinds of records that were consulted without a word about what became of it."""
+        return self.consulted - self.recorded - {noun_of(action) for action in self.shown}
+
+
+_current: ContextVar[Trail | None] = ContextVar("trail", default=None)
+
+
+@contextmanager
+def opened(*, channel: str, address: str | None = None, request_id: str | None = None) -> Iterator[Trail]:
+    """Begin a trail; `channel` is "api", "admin" or "command"."""
+    begun = Trail(channel=channel, address=address, request_id=request_id or secrets.token_hex(8))
+    token = _current.set(begun)
+    try:
+        yield begun
+    finally:
+        _current.reset(token)
+
+
+def consulted(noun: str) -> None:
+    """Say that rows about patients were asked for, such as "appointment". Each `visible_to` does."""
+    if trail := _current.get():
+        trail.consulted.add(noun)
+
+
+def shown(action: str, patient_ids: Iterable[str | None] = (), *, subject: Any = None) -> None:
+    """Say whose data an answer or a page holds; "patient.listed" of nobody is on record, too."""
+    if trail := _current.get():
+        _, patients = trail.shown.setdefault(action, (as_id(subject), {}))
+        patients.update((patient_id, None) for patient_id in patient_ids if patient_id)
+
+
+def concerns(*patient_ids: str | None) -> None:
+    """Say whose data is at stake, so that a refusal names them."""
+    if trail := _current.get():
+        trail.concerned.update((patient_id, None) for patient_id in map(as_id, patient_ids) if patient_id)
+
+
+def attempts(action: str, *, subject: Any = None) -> None:
+    """Say what is being tried, before anything can refuse it."""
+    if trail := _current.get():
+        trail.attempt = Attempt(action, as_id(subject))
+
+
+def refused(reason: str) -> None:
+    """Say why what was tried is not done; `reason` is a code, never a value."""
+    if (trail := _current.get()) and trail.attempt:
+        trail.attempt.reason = reason[:64]
+
+
+def recorded(action: str) -> None:
+    """Say that an entry about this is stored, or stands in an event."""
+    if trail := _current.get():
+        trail.recorded.add(noun_of(action))
+
+
+def is_recorded(noun: str) -> bool:
+    """Whether a write about this kind of record is on record in this request."""
+    trail = _current.get()
+    return trail is not None and noun in trail.recorded
+
+
+def facts(
+    action: str,
+    *,
+    actor: Any,
+    patient_ids: Iterable[str] = (),
+    subject: Any = None,
+    outcome: str = SUCCESS,
+    reason: str | None = None,
+) -> Facts:
+    """An entry's columns but its time; `actor` is an account, or None for a command or somebody without one."""
+    trail = _current.get()
+    channel = trail.channel if trail else "shell"
+    role = getattr(actor, "role", None) or (channel if channel in ("command", "shell") else "anonymous")
+    return {
+        "actor_id": getattr(actor, "pk", None),
+        "role": str(role),
+        "action": action,
+        "patient_ids": list(patient_ids),
+        "subject": as_id(subject),
+        "outcome": outcome,
+        "reason": reason,
+        "channel": channel,
+        "address": trail.address if trail else None,
+        "request_id": trail.request_id if trail else None,
+    }
+
+
+def of_event(event: Mapping[str, Any]) -> Facts:
+    """The facts that ride an event, for a consumer that records what it made of it."""
+    return dict(event["audit"])
+
+
+def noun_of(action: str) -> str:
+    return action.partition(".")[0]
+
+
+def as_id(value: Any) -> str | None:
+    """The text of an id; None for what does not look like one."""
+    text = "" if value is None else str(value)
+    return text if _ID.fullmatch(text) else None
