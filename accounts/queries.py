@@ -1,5 +1,7 @@
 """Reading accounts."""
 
+from collections.abc import Collection
+
 from django.db.models import QuerySet
 
 from accounts.models import Role, User, normalize_email
@@ -33,6 +35,11 @@ def matching(
     if is_active is not None:
         found = found.filter(is_active=is_active)
     return found.order_by("id")
+
+
+def names_of(account_ids: Collection[int]) -> dict[int, str]:
+    """The names of accounts, for whoever may see that they did something."""
+    return dict(User.objects.filter(pk__in=account_ids).values_list("pk", "name"))
 
 
 def has_role(account_id: int, role: str) -> bool:

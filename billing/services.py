@@ -105,9 +105,7 @@ def bill_visit_without_event(visit: Mapping[str, Any]) -> None:
         lock_bills_without_event()
         if not queries.billed([visit["appointment_id"]]):
             _bill_once(visit, source=_source_of_visit(visit["appointment_id"]))
-            audit.record(
-                "bill.created", actor=None, patient_ids=[visit["patient_id"]], subject=visit["appointment_id"]
-            )
+            audit.record("bill.created", actor=None, patient_ids=[visit["patient_id"]], subject=visit["appointment_id"])
 
 
 def lock_bills_without_event() -> None:

@@ -110,8 +110,8 @@ class AuditedAdmin(admin.ModelAdmin):
 
     def changelist_view(self, request: HttpRequest, extra_context: dict[str, Any] | None = None) -> HttpResponse:
         response = super().changelist_view(request, extra_context)
-        changelist = getattr(response, "context_data", None) and response.context_data.get("cl")
-        if changelist and self.names_people:
+        changelist = (getattr(response, "context_data", None) or {}).get("cl")
+        if changelist is not None and self.names_people:
             # Read here and kept by the queryset, so the page shows these rows and no others.
             rows = list(changelist.result_list)
             trail.shown(f"{self.noun}.listed", [getattr(row, "patient_id", None) for row in rows])
@@ -119,7 +119,7 @@ class AuditedAdmin(admin.ModelAdmin):
 
     def _get_obj_does_not_exist_redirect(self, request: HttpRequest, opts: Any, object_id: str) -> HttpResponse:
         trail.refused("not_found")
-        return super()._get_obj_does_not_exist_redirect(request, opts, object_id)
+        return super()._get_obj_does_not_exist_redirect(request, opts, object_id)  # type: ignore[misc]
 
     # Where Django notes what was done; the rooms' services have told the trail already.
 

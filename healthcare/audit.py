@@ -56,9 +56,7 @@ def record(
 
     `action` is noun.past_verb, such as "bill.created"; `subject` the id of the record. Raises: DatabaseError.
     """
-    facts = trail.facts(
-        action, actor=actor, patient_ids=patient_ids, subject=subject, outcome=outcome, reason=reason
-    )
+    facts = trail.facts(action, actor=actor, patient_ids=patient_ids, subject=subject, outcome=outcome, reason=reason)
     _insert(facts, at=clock.now(), source=None)
     trail.recorded(action)
 

@@ -64,9 +64,9 @@ class InsertOnlyQuerySet(models.QuerySet[Any]):
     def _refuse(self, *args: Any, **kwargs: Any) -> NoReturn:
         raise TrailIsInsertOnly("Entries of the audit trail are never changed or deleted.")
 
-    create = get_or_create = update_or_create = bulk_create = bulk_update = update = delete = _refuse  # type: ignore[assignment]
-    acreate = aget_or_create = aupdate_or_create = abulk_create = abulk_update = aupdate = adelete = _refuse  # type: ignore[assignment]
-    _raw_delete = _update = _insert = _refuse  # type: ignore[assignment]
+    create = get_or_create = update_or_create = bulk_create = bulk_update = update = delete = _refuse
+    acreate = aget_or_create = aupdate_or_create = abulk_create = abulk_update = aupdate = adelete = _refuse
+    _raw_delete = _update = _insert = _refuse
 
 
 class InsertOnlyModel(models.Model):
@@ -79,7 +79,7 @@ class InsertOnlyModel(models.Model):
     def save(self, *args: Any, **kwargs: Any) -> NoReturn:
         raise TrailIsInsertOnly("Entries of the audit trail are never changed or deleted.")
 
-    save_base = delete = save  # type: ignore[assignment]
+    save_base = delete = save
 
 
 class AuditEntry(InsertOnlyModel):
@@ -126,7 +126,7 @@ class AuditPatient(InsertOnlyModel):
         on_delete=models.DO_NOTHING,
         from_fields=["at", "entry_id"],
         to_fields=["at", "id"],
-        related_name="+",
+        related_name="patients",
     )
 
     class Meta(InsertOnlyModel.Meta):

@@ -5,6 +5,7 @@ import json
 from typing import Any
 
 from cryptography.fernet import Fernet, InvalidToken
+from django.db import connections
 from django.db.models import Field, Model, Q, QuerySet
 from django.utils.crypto import salted_hmac
 from rest_framework.exceptions import ValidationError
@@ -28,6 +29,7 @@ class Order:
         names = [str(name) for name in queryset.query.order_by]
         self.is_descending = names[0].startswith("-")
         self.names = [name.lstrip("-") for name in names]
+        self.is_sql = connections[queryset.db].vendor != "mongodb"
         self.fields: list[Field] = [queryset.model._meta.get_field(name) for name in self.names]
         # Sealed for this list and this order: what comes back is what went out, or no cursor at all. And encrypted,
         # since it holds names of people and stands in URLs, which proxies write into their logs.
@@ -57,11 +59,13 @@ class Order:
         them, which says nothing new, makes it read and skip every row that is equal in `a` instead.
         """
         way = "lt" if self.is_descending != backwards else "gt"
-        rows = Q()
+        # PostgreSQL is the other way round: of the alternatives it makes a filter, of the bound a range.
+        rows = Q(**{f"{self.names[0]}__{way}e": edge[self.names[0]]}) if self.is_sql else Q()
+        alternatives = Q()
         for position, name in enumerate(self.names):
             equal = {earlier: edge[earlier] for earlier in self.names[:position]}
-            rows |= Q(**equal, **{f"{name}__{way}": edge[name]})
-        return rows
+            alternatives |= Q(**equal, **{f"{name}__{way}": edge[name]})
+        return rows & alternatives
 
 
 class KeysetPagination(BasePagination):

@@ -114,6 +114,7 @@ INSTALLED_APPS = [
     "appointments",
     "prescriptions",
     "billing",
+    "audit",
     "reports",
     "rest_framework",
     "drf_spectacular",

@@ -1,13 +1,11 @@
 """The one admin site, in a module of its own: Django makes it while it reads the modules that register with it."""
 
-from collections.abc import Callable
 from functools import update_wrapper
 from typing import Any
 
 from django.contrib import admin
 from django.core.exceptions import PermissionDenied
 from django.http import HttpRequest
-from django.http.response import HttpResponseBase
 from django.utils.translation import gettext_lazy as _
 
 from healthcare import trail
@@ -36,13 +34,11 @@ class HospitalAdminSite(admin.AdminSite):
         # It logs deletions before it tries them, and knows nothing of services; records are deleted one by one.
         self.disable_action("delete_selected")
 
-    def admin_view(
-        self, view: Callable[..., HttpResponseBase], cacheable: bool = False
-    ) -> Callable[..., HttpResponseBase]:
+    def admin_view(self, view: Any, cacheable: bool = False) -> Any:
         """Put on record who was turned away, whatever the page: it is the one way to all of them."""
         judged = super().admin_view(view, cacheable)
 
-        def attempted(request: HttpRequest, *args: Any, **kwargs: Any) -> HttpResponseBase:
+        def attempted(request: HttpRequest, *args: Any, **kwargs: Any) -> Any:
             trail.attempts(self._deed(request), subject=kwargs.get("object_id"))
             if not self.has_permission(request):
                 trail.refused("permission_denied" if request.user.is_authenticated else "not_authenticated")

@@ -14,6 +14,7 @@ api = [
     path("", include("appointments.urls")),
     path("", include("prescriptions.urls")),
     path("", include("billing.urls")),
+    path("", include("audit.urls")),
 ]
 
 urlpatterns = [

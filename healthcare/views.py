@@ -1,6 +1,6 @@
 """What every room's views are made of, and the few pages that belong to no room."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any, ClassVar
 
 from django.core.exceptions import ImproperlyConfigured
@@ -18,7 +18,6 @@ from healthcare.openapi import RoomSchema
 from healthcare.pagination import KeysetPagination
 from healthcare.permissions import ANYONE, RoleTable
 from healthcare.serializers import NoQuery, OutSerializer, QuerySerializer
-
 
 #: Action → what it did, where a view does not say otherwise.
 VERBS: Mapping[str, str] = {
@@ -63,7 +62,7 @@ class RoomViewSet(viewsets.GenericViewSet):
         return f"{cls.noun}.{cls.verbs.get(action) or VERBS[action]}"
 
     def initial(self, request: Request, *args: Any, **kwargs: Any) -> None:
-        if self.action:
+        if self.action in self.allowed:
             trail.attempts(self.deed(self.action), subject=next(iter(kwargs.values()), None))
             trail.concerns(kwargs.get("patient_id"))
         super().initial(request, *args, **kwargs)
@@ -86,13 +85,13 @@ class RoomViewSet(viewsets.GenericViewSet):
     def answer_of(self, action: str) -> type[OutSerializer] | None:
         return self.answers.get(action, self.answer)
 
-    def page(self, found: QuerySet[Any]) -> Response:
-        """One page of an ordered queryset, in the shape that all lists have."""
+    def page(self, found: QuerySet[Any], *, as_rows: Callable[[list[Any]], Iterable[Any]] = iter) -> Response:
+        """One page of an ordered queryset, in the shape that all lists have; `as_rows` makes of it what is shown."""
         answer = self.answer_of(self.action)
         if answer is None or self.paginator is None:
             raise ImproperlyConfigured(f"{type(self).__name__} lists, but declares no answer or no pagination.")
         rows = self.paginator.paginate_queryset(found, self.request, view=self)
-        return self.paginator.get_paginated_response(answer.many_of(rows))
+        return self.paginator.get_paginated_response(answer.many_of(list(as_rows(rows or []))))
 
 
 class ApiRoot(viewsets.ViewSet):
@@ -101,7 +100,7 @@ class ApiRoot(viewsets.ViewSet):
     allowed: ClassVar[RoleTable] = {"list": ANYONE}
     schema = None
     http_method_names = ["get", "head"]
-    resources = ("patients", "doctors", "appointments", "prescriptions", "billing", "accounts")
+    resources = ("patients", "doctors", "appointments", "prescriptions", "billing", "accounts", "audit")
 
     def get_view_name(self) -> str:
         return "Smart Healthcare API"

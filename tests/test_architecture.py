@@ -19,6 +19,7 @@ LAYERS: list[set[str]] = [
     {"appointments"},
     {"prescriptions"},
     {"billing"},
+    {"audit"},
     {"reports"},
 ]
 ROOMS = [room for layer in LAYERS[1:] for room in sorted(layer)]

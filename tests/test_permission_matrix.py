@@ -214,6 +214,9 @@ table("PATCH",  "api/billing/{id}",                  401, 403, 403, 403, 403, 40
       body=always({"status": "paid"}))
 table("DELETE", "api/billing/{id}",                  401, 403, 403, 403, 403, 403, 204, of=a_bill)
 
+table("GET",    "api/audit",                         401, 403, 403, 403, 403, 403, 200)
+table("GET",    "api/patients/{id}/access-log",      401, 200, 404, 403, 403, 403, 200, of=the_patient)
+
 # fmt: on
 #: Pages that are no endpoints of the API: log-in for browsers, the admin (its own tests), the last pattern under /api.
 NOT_OF_THE_API = ("session/", "admin/", "api/")
@@ -298,6 +301,7 @@ def test_other_methods_are_for_nobody(people: People, actor: str):
     keys = {
         "api/accounts/{id}": the_account(people),
         "api/patients/{id}": the_patient(people),
+        "api/patients/{id}/access-log": the_patient(people),
         "api/doctors/{id}": the_doctor(people),
         "api/appointments/{id}": an_appointment(people),
         "api/prescriptions/{id}": a_prescription(people),

@@ -1,0 +1,144 @@
+"""The audit trail in the staff's admin: to be searched and exported, and nothing else."""
+
+import re
+from datetime import date, timedelta
+from typing import Any
+
+from django.contrib import admin
+from django.contrib.admin.options import IncorrectLookupParameters
+from django.core.exceptions import PermissionDenied
+from django.db.models import Q, QuerySet
+from django.http import HttpRequest, HttpResponseRedirect, StreamingHttpResponse
+from django.http.response import HttpResponseBase
+from django.urls import URLPattern, path, reverse
+from django.utils.translation import gettext_lazy as _
+
+from audit import queries
+from healthcare import audit, clock, spreadsheets, trail
+from healthcare.admin import AuditedAdmin, CappedPaginator
+from healthcare.models import AuditEntry
+
+COLUMNS = (
+    "id", "at", "actor_id", "role", "action", "outcome", "reason", "patient_ids", "subject", "channel", "address",
+    "request_id",
+)  # fmt: skip
+EXPORT_BATCH = 2_000
+_TERM = re.compile(r"(?:(patient|account|action|day):)?(\S+)")
+
+
+def searched(text: str) -> Q | None:
+    """What a search means; None when it means nothing, such as account:everybody.
+
+    Every word has to hold: "patient:P1 action:patient.viewed day:2026-11-23"; a word without a name is a patient's id.
+    """
+    wanted = Q()
+    for name, value in _TERM.findall(text):
+        match name:
+            case "account" if value.isascii() and value.isdigit() and len(value) < 19:
+                wanted &= Q(actor_id=int(value))
+            case "action":
+                wanted &= Q(action=value)
+            case "day":
+                try:
+                    day = date.fromisoformat(value)
+                    wanted &= Q(at__gte=queries.midnight(day), at__lt=queries.midnight(day + timedelta(days=1)))
+                except (ValueError, OverflowError):
+                    return None
+            case "patient" | "":
+                wanted &= Q(patients__patient_id=value)
+            case _:
+                return None
+    return wanted
+
+
+def searched_patients(text: str) -> list[str]:
+    return [value for name, value in _TERM.findall(text) if name in ("", "patient")]
+
+
+class OutcomeFilter(admin.SimpleListFilter):
+    title = _("outcome")
+    parameter_name = "outcome"
+
+    def lookups(self, request: HttpRequest, model_admin: Any) -> list[tuple[str, str]]:
+        return [(outcome, outcome) for outcome in trail.OUTCOMES]
+
+    def queryset(self, request: HttpRequest, queryset: QuerySet[Any]) -> QuerySet[Any]:
+        return queryset.filter(outcome=self.value()) if self.value() else queryset
+
+
+@admin.register(AuditEntry)
+class AuditEntryAdmin(AuditedAdmin):
+    noun = "audit"
+    list_display = (
+        "at",
+        "role",
+        "actor_id",
+        "action",
+        "outcome",
+        "reason",
+        "patients",
+        "subject",
+        "channel",
+        "address",
+    )
+    list_filter = (OutcomeFilter,)
+    # Any name: `get_search_results` says what is searched.
+    search_fields = ("action",)
+    search_help_text = _(
+        "A patient's id, or words such as patient:P1 account:17 action:patient.viewed day:2026-11-23; "
+        "all of them have to hold."
+    )
+    ordering = ("-at", "-id")
+    sortable_by = ()
+    paginator = CappedPaginator
+    show_full_result_count = False
+    show_facets = admin.ShowFacets.NEVER
+    list_per_page = 50
+    list_select_related = ()
+    actions = None
+    change_list_template = "admin/audit_trail.html"
+
+    def has_add_permission(self, request: HttpRequest) -> bool:
+        return False
+
+    def has_change_permission(self, request: HttpRequest, obj: Any = None) -> bool:
+        return False
+
+    def has_delete_permission(self, request: HttpRequest, obj: Any = None) -> bool:
+        return False
+
+    def get_queryset(self, request: HttpRequest) -> QuerySet[AuditEntry]:
+        return queries.visible_to(request.user).order_by(*self.ordering)  # type: ignore[arg-type]
+
+    def get_search_results(
+        self, request: HttpRequest, queryset: QuerySet[Any], search_term: str
+    ) -> tuple[QuerySet[Any], bool]:
+        wanted = searched(search_term)
+        return (queryset.none() if wanted is None else queryset.filter(wanted)), False
+
+    @admin.display(description=_("patients"))
+    def patients(self, entry: AuditEntry) -> str:
+        shown = ", ".join(entry.patient_ids[:5])
+        more = len(entry.patient_ids) - 5
+        return f"{shown} +{more}" if more > 0 else shown
+
+    def get_urls(self) -> list[URLPattern]:
+        export = self.admin_site.admin_view(self.export)
+        return [path("export", export, name="healthcare_auditentry_export"), *super().get_urls()]
+
+    def export(self, request: HttpRequest) -> HttpResponseBase:
+        """What the list's search and filters leave, all of it, as a CSV file."""
+        if not self.has_view_permission(request):
+            raise PermissionDenied
+        try:
+            found = self.get_changelist_instance(request).queryset
+        except IncorrectLookupParameters:
+            return HttpResponseRedirect(reverse("admin:healthcare_auditentry_changelist"))
+        patients = searched_patients(request.GET.get("q", ""))
+        # Before the first line leaves.
+        audit.record("audit.exported", actor=request.user, patient_ids=patients)
+        rows = found.values_list(*COLUMNS).iterator(chunk_size=EXPORT_BATCH)
+        answer = StreamingHttpResponse(spreadsheets.csv_lines(COLUMNS, rows), content_type="text/csv; charset=utf-8")
+        name = f"audit-trail-{clock.now():%Y-%m-%dT%H%M%SZ}.csv"
+        answer["Content-Disposition"] = f'attachment; filename="{name}"'
+        return answer

@@ -1,0 +1,7 @@
+from django.apps import AppConfig
+
+
+class AuditConfig(AppConfig):
+    name = "audit"
+    database = "clinical"
+    default_auto_field = "django_mongodb_backend.fields.ObjectIdAutoField"

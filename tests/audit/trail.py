@@ -1,0 +1,33 @@
+"""What is on record, for tests to compare."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+from django.db import connection
+
+from healthcare.models import AuditEntry
+
+
+class Recorded:
+    """The entries that came while a block ran. (Tables of tests hold those of other tests, too: nobody can delete.)"""
+
+    def __init__(self) -> None:
+        self.entries: list[AuditEntry] = []
+
+    def said(self) -> list[tuple[Any, ...]]:
+        """Action, outcome, role, account and patients of each entry, in order."""
+        return [
+            (entry.action, entry.outcome, entry.role, entry.actor_id, sorted(entry.patient_ids))
+            for entry in self.entries
+        ]
+
+
+@contextmanager
+def recording() -> Iterator[Recorded]:
+    recorded = Recorded()
+    with connection.cursor() as cursor:
+        cursor.execute("SELECT last_value FROM audit_entry_id")
+        (before,) = cursor.fetchone()
+    yield recorded
+    recorded.entries = list(AuditEntry.objects.filter(id__gt=before).order_by("id"))
