@@ -9,9 +9,18 @@ from django.db.models import QuerySet
 from accounts import queries as account_queries
 from accounts.models import Role, User
 from accounts.queries import is_permitted_staff
+from audit import seals
+from audit.models import Seal
+from audit.seals import Leaf
 from healthcare import trail
 from healthcare.models import AuditEntry, AuditPatient
+from healthcare.mongodb import raw
 from patients import queries as patient_queries
+
+Document = dict[str, Any]
+
+SEALS_AT_ONCE = 20
+ENTRIES_AT_ONCE = 5_000
 
 
 def visible_to(user: User) -> QuerySet[AuditEntry]:
@@ -80,6 +89,75 @@ def _in_period(rows: QuerySet[Any], since: date | None, until: date | None) -> Q
     if until is not None and until < date.max:
         rows = rows.filter(at__lt=midnight(until + timedelta(days=1)))
     return rows
+
+
+# --- What is sealed ---------------------------------------------------------------------------------------------------
+
+
+def head() -> Document:
+    """The last seal; one with number 0 before the first."""
+    found = raw.collection(Seal).find_one({}, sort=[("_id", -1)])
+    return found or {"_id": 0, "upto": 0, "hash": seals.BEGINNING}
+
+
+def all_seals(*, after: int = 0) -> Iterator[Document]:
+    """The chain from its beginning, some links at a time."""
+    while found := raw.collection(Seal).find({"_id": {"$gt": after}}, sort=[("_id", 1)], limit=SEALS_AT_ONCE):
+        yield from found
+        after = found[-1]["_id"]
+
+
+def checkpoints() -> dict[str, Document]:
+    """The links that say that a month was archived, by month."""
+    found = raw.collection(Seal).find({"kind": Seal.Kind.ARCHIVE.value}, sort=[("_id", 1)])
+    return {seal["month"]: seal for seal in found}
+
+
+def checkpoint_of(month: str) -> Document | None:
+    return raw.collection(Seal).find_one({"kind": Seal.Kind.ARCHIVE.value, "month": month})
+
+
+def leaves_of_month(month: str, upto_seal: int) -> Iterator[Leaf]:
+    """What the seals up to one of them say about a month's entries, by id."""
+    for seal in all_seals():
+        if seal["_id"] > upto_seal:
+            return
+        yield from (leaf for leaf in seals.unpack(seal["leaves"]) if seals.month_name(leaf.month) == month)
+
+
+def entries(
+    *, after: int = 0, upto: int, month: str | None = None, limit: int | None = None
+) -> Iterator[dict[str, Any]]:
+    """Entries with after < id <= upto as dicts by column, by id. For sealing: nobody sees them."""
+    found = AuditEntry.objects.all() if month is None else entries_of_month(month)
+    while True:
+        size = ENTRIES_AT_ONCE if limit is None else limit
+        rows = list(found.filter(id__gt=after, id__lte=upto).order_by("id").values(*seals.COLUMNS)[:size])
+        yield from rows
+        if limit is not None or len(rows) < size:
+            return
+        after = rows[-1]["id"]
+
+
+def unsealed(upto: int) -> int:
+    """How many entries have come since."""
+    return AuditEntry.objects.filter(id__gt=upto).count()
+
+
+def entries_of_month(month: str) -> QuerySet[AuditEntry]:
+    """A month is "2026-11", of UTC."""
+    first = date.fromisoformat(f"{month}-01")
+    following = (first + timedelta(days=31)).replace(day=1)
+    return AuditEntry.objects.filter(at__gte=midnight(first), at__lt=midnight(following))
+
+
+def has_entries(month: str) -> bool:
+    return entries_of_month(month).exists()
+
+
+def first_moment() -> datetime | None:
+    """When the oldest entry in the tables happened."""
+    return AuditEntry.objects.order_by("at", "id").values_list("at", flat=True).first()
 
 
 def midnight(day: date) -> datetime:

@@ -31,6 +31,9 @@ if EMBEDDED_MONGODB or EMBEDDED_POSTGRESQL:
     MONGODB_URI = MONGODB_URI or _addresses["MONGODB_URI"]
     DATABASE_URL = DATABASE_URL or _addresses["DATABASE_URL"]
 
+# The role that may drop archived months of the audit trail (healthcare/sql/database_roles.sql); else DATABASE_URL.
+ARCHIVE_DATABASE_URL = env.str("ARCHIVE_DATABASE_URL", default="")
+
 _sql: dict[str, Any] = environ.Env.db_url_config(DATABASE_URL)
 if _sql.get("ENGINE") not in ("django.db.backends.postgresql", "django.db.backends.sqlite3"):
     message = "DATABASE_URL must be postgres://… (or sqlite:///path for a trial); other databases are not supported."

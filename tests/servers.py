@@ -16,6 +16,7 @@ from healthcare.devstack.ephemeral import EphemeralStack
 # What a developer's shell may carry and a test must not see; each test that needs one sets it.
 PERSONAL_SETTINGS = (
     "ALLOWED_HOSTS",
+    "ARCHIVE_DATABASE_URL",
     "DEVSTACK_DIR",
     "JWT_ACCESS_TOKEN_EXPIRES",
     "LOCAL_SECRETS",

@@ -87,11 +87,15 @@ BEGIN
     RETURN true;
 END $$;
 
-CREATE FUNCTION audit_drop_month(wanted date) RETURNS void
+-- `upto`: the last entry in the archive's file; what came for the month later stays.
+CREATE FUNCTION audit_drop_month(wanted date, upto bigint) RETURNS boolean
 LANGUAGE plpgsql SECURITY DEFINER SET search_path FROM CURRENT AS $$
 DECLARE
     starts_at timestamptz := date_trunc('month', wanted::timestamp) AT TIME ZONE 'UTC';
     ends_at timestamptz := (date_trunc('month', wanted::timestamp) + interval '1 month') AT TIME ZONE 'UTC';
+    suffix text := to_char(wanted, 'YYYY_MM');
+    gone boolean := false;
+    entries bigint;
     parent text;
 BEGIN
     IF ends_at > now() THEN
@@ -99,14 +103,21 @@ BEGIN
     END IF;
     PERFORM pg_advisory_xact_lock(hashtext('audit_make_month'));
     FOREACH parent IN ARRAY ARRAY['audit_patients', 'audit_entries'] LOOP
-        EXECUTE format('DROP TABLE IF EXISTS %I', parent || '_' || to_char(wanted, 'YYYY_MM'));
+        gone := gone OR to_regclass(parent || '_' || suffix) IS NOT NULL;
+        EXECUTE format('DROP TABLE IF EXISTS %I', parent || '_' || suffix);
         EXECUTE format('ALTER TABLE %I DISABLE TRIGGER audit_insert_only', parent || '_other');
-        EXECUTE format('DELETE FROM %I WHERE at >= %L AND at < %L', parent || '_other', starts_at, ends_at);
+        EXECUTE format(
+            'DELETE FROM %I WHERE at >= %L AND at < %L AND %I <= %L',
+            parent || '_other', starts_at, ends_at,
+            CASE parent WHEN 'audit_entries' THEN 'id' ELSE 'entry_id' END, upto);
+        GET DIAGNOSTICS entries = ROW_COUNT;
+        gone := gone OR entries > 0;
         EXECUTE format('ALTER TABLE %I ENABLE TRIGGER audit_insert_only', parent || '_other');
     END LOOP;
+    RETURN gone;
 END $$;
 
-REVOKE ALL ON FUNCTION audit_make_month(date), audit_drop_month(date) FROM PUBLIC;
+REVOKE ALL ON FUNCTION audit_make_month(date), audit_drop_month(date, bigint) FROM PUBLIC;
 
 SELECT audit_make_month((date_trunc('month', now() AT TIME ZONE 'UTC') + offset_months * interval '1 month')::date)
 FROM generate_series(-1, 3) AS offset_months;

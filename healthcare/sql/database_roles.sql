@@ -43,4 +43,4 @@ GRANT EXECUTE ON FUNCTION audit_make_month(date) TO healthcare_app;
 
 -- The archivist reads the trail and has months dropped that have ended, and nothing else.
 GRANT SELECT ON audit_entries, audit_patients, audit_entry_id TO healthcare_archivist;
-GRANT EXECUTE ON FUNCTION audit_make_month(date), audit_drop_month(date) TO healthcare_archivist;
+GRANT EXECUTE ON FUNCTION audit_make_month(date), audit_drop_month(date, bigint) TO healthcare_archivist;

@@ -1,0 +1,37 @@
+"""Move old months of the audit trail into files."""
+
+from argparse import ArgumentParser, ArgumentTypeError
+from datetime import date
+from pathlib import Path
+from typing import Any
+
+from django.core.management.base import BaseCommand, CommandError
+
+from audit import services
+
+
+def day(text: str) -> date:
+    try:
+        return date.fromisoformat(text)
+    except ValueError as error:
+        raise ArgumentTypeError(f"{text!r} is no date such as 2026-01-01") from error
+
+
+class Command(BaseCommand):
+    help = (
+        "Writes whole months of the audit trail that ended before DATE into files that verify_audit can check, and "
+        "drops them from PostgreSQL with the role of ARCHIVE_DATABASE_URL."
+    )
+
+    def add_arguments(self, parser: ArgumentParser) -> None:
+        parser.add_argument("directory", type=Path, metavar="DIR", help="where the files go")
+        parser.add_argument("--before", type=day, required=True, metavar="DATE", help="months that end before this day")
+
+    def handle(self, *args: Any, before: date, directory: Path, **options: Any) -> None:
+        try:
+            for done in services.archive(before=before, directory=directory):
+                self.stdout.write(f"{done.month}: {done.entries} entries in {done.file}")
+        except services.MonthNotArchived as error:
+            raise CommandError(str(error)) from error
+        except OSError as error:
+            raise CommandError(f"{error.strerror}: {error.filename}") from error

@@ -1,0 +1,200 @@
+"""What PostgreSQL itself refuses: to everybody by triggers, to the application by its role."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import date
+from pathlib import Path
+from typing import Any
+
+import pytest
+from django.conf import settings
+from django.db import ProgrammingError, connection, transaction
+
+from accounts.models import Role, User
+from audit import queries, services
+from healthcare import clock
+from healthcare.models import AuditEntry, AuditPatient, TrailIsInsertOnly
+from tests.audit.test_seals import verify, write
+from tests.people import PASSWORD, People
+from tests.records import complete, make_appointment, make_bill
+
+pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.usefixtures("own_trail")]
+
+SCRIPT = Path(settings.BASE_DIR) / "healthcare" / "sql" / "database_roles.sql"
+
+
+def execute(sql: str, *values: Any) -> list[Any]:
+    with connection.cursor() as cursor:
+        cursor.execute(sql, values or None)
+        return cursor.fetchall() if cursor.description else []
+
+
+@pytest.fixture
+def roles() -> Iterator[None]:
+    execute(SCRIPT.read_text(encoding="utf-8"))
+    execute(SCRIPT.read_text(encoding="utf-8"))  # it may be run any number of times
+    yield
+    for role in ("healthcare_app", "healthcare_archivist"):
+        execute(f"DROP OWNED BY {role}")
+        execute(f"DROP ROLE {role}")
+
+
+@contextmanager
+def acting_as(role: str) -> Iterator[None]:
+    execute(f"SET ROLE {role}")
+    try:
+        yield
+    finally:
+        execute("RESET ROLE")
+
+
+def refused(sql: str, *values: Any) -> str:
+    """Why the statement is refused: its SQLSTATE's name."""
+    with pytest.raises(ProgrammingError) as error, transaction.atomic(using="default"):
+        execute(sql, *values)
+    return str(getattr(error.value.__cause__, "sqlstate", ""))
+
+
+CHANGES = [
+    "UPDATE audit_entries SET role = 'admin'",
+    "DELETE FROM audit_entries",
+    "TRUNCATE audit_entries",
+    "UPDATE audit_patients SET patient_id = 'P2'",
+    "DELETE FROM audit_patients",
+    "TRUNCATE audit_patients",
+    "UPDATE audit_entries_other SET role = 'admin'",
+    "DELETE FROM {month}",
+    "TRUNCATE {month}",
+    "TRUNCATE audit_entries_other",
+]
+
+
+def this_month() -> str:
+    return f"audit_entries_{clock.now():%Y_%m}"
+
+
+@pytest.mark.parametrize("sql", CHANGES)
+def test_triggers_refuse_every_change_to_the_owner_too(sql: str) -> None:
+    write(2)
+    with connection.cursor() as cursor:
+        # A row trigger has nothing to refuse where there is no row.
+        cursor.execute("INSERT INTO audit_entries_other SELECT * FROM audit_entries WHERE false")
+    if "_other" in sql and not sql.startswith("TRUNCATE"):
+        execute(
+            "INSERT INTO audit_entries (at, role, action, patient_ids, outcome, channel)"
+            " VALUES ('1999-01-01', 'doctor', 'patient.viewed', '{}', 'success', 'api')"
+        )
+    before = list(AuditEntry.objects.order_by("id").values())
+    assert refused(sql.format(month=this_month())) == "42501"
+    assert list(AuditEntry.objects.order_by("id").values()) == before
+    assert AuditPatient.objects.count() == 2
+
+
+def test_the_orm_offers_no_change() -> None:
+    write(1)
+    entry, row = AuditEntry.objects.get(), AuditPatient.objects.get()
+    for attempt in (
+        entry.save, entry.delete, row.save, row.delete, AuditEntry.objects.all().delete,
+        lambda: AuditEntry.objects.update(role="admin"),
+        lambda: AuditEntry.objects.create(role="admin"),
+        lambda: AuditEntry.objects.bulk_create([entry]),
+        lambda: AuditEntry.objects.bulk_update([entry], ["role"]),
+        lambda: AuditEntry.objects.filter(pk=1).get_or_create(),
+        lambda: AuditEntry.objects.update_or_create(pk=1),
+    ):  # fmt: skip
+        with pytest.raises(TrailIsInsertOnly):
+            attempt()
+    assert AuditEntry.objects.count() == 1
+
+
+@pytest.mark.usefixtures("roles")
+@pytest.mark.parametrize(
+    "sql",
+    [
+        *CHANGES,
+        "SELECT * FROM {month}",
+        "INSERT INTO {month} SELECT * FROM audit_entries",
+        "DROP TABLE audit_entries",
+        "ALTER TABLE audit_entries DISABLE TRIGGER ALL",
+        "ALTER TABLE audit_entries DETACH PARTITION {month}",
+        "DROP TRIGGER audit_insert_only ON audit_entries",
+        "SELECT audit_drop_month('2020-01-01', 0)",
+        "SET session_replication_role = replica",
+        "CREATE OR REPLACE FUNCTION audit_refuse_change() RETURNS trigger LANGUAGE plpgsql AS 'BEGIN RETURN OLD; END'",
+        "SELECT setval('audit_entry_id', 1)",
+        "UPDATE django_migrations SET name = 'x'",
+    ],
+)
+def test_the_application_inserts_and_reads_the_trail_and_nothing_else(sql: str) -> None:
+    write(1)
+    with acting_as("healthcare_app"):
+        assert refused(sql.format(month=this_month())) == "42501"
+    assert AuditEntry.objects.count() == 1
+
+
+@pytest.mark.usefixtures("roles")
+def test_the_application_works_as_its_role(people: People) -> None:
+    with acting_as("healthcare_app"):
+        anonymous = people.client("anonymous")
+        answer = anonymous.post("/api/auth/login", {"email": "doctor@example.org", "password": PASSWORD}, format="json")
+        assert answer.status_code == 200
+        admin = people.client("admin")
+        assert admin.get("/api/patients/P1").status_code == 200
+        bill = make_bill(people)
+        complete(people, make_appointment(people))
+        assert admin.patch(f"/api/billing/{bill.pk}", {"status": "paid"}, format="json").status_code == 200
+        assert admin.delete(f"/api/billing/{bill.pk}").status_code == 204
+        assert admin.get("/api/patients/P1/access-log").json()["results"][0]["action"] == "bill.deleted"
+        assert User.objects.create_user("new@example.org", PASSWORD, role=Role.STAFF).pk
+        services.make_months()
+        assert services.seal().entries > 5
+        assert verify()[0]
+
+
+@pytest.mark.usefixtures("roles")
+def test_the_archivist_reads_the_trail_and_has_ended_months_dropped() -> None:
+    execute("SELECT audit_make_month('2024-03-01')")
+    execute(
+        "INSERT INTO audit_entries (at, role, action, patient_ids, outcome, channel)"
+        " VALUES ('2024-03-05', 'doctor', 'patient.viewed', '{}', 'success', 'api')"
+    )
+    with acting_as("healthcare_archivist"):
+        assert AuditEntry.objects.count() == 1
+        for sql in (
+            *CHANGES,
+            "INSERT INTO audit_entries SELECT * FROM audit_entries",
+            "SELECT * FROM accounts_user",
+            "SELECT * FROM billing",
+            "DROP TABLE audit_entries_2024_03",
+        ):
+            assert refused(sql.format(month=this_month())) == "42501", sql
+        with pytest.raises(Exception, match="Only whole months that have ended"), transaction.atomic(using="default"):
+            execute("SELECT audit_drop_month(%s, 0)", clock.now().date())
+        assert execute("SELECT audit_drop_month('2024-03-01', 0)") == [(True,)]
+    assert AuditEntry.objects.count() == 0
+
+
+@pytest.mark.usefixtures("roles")
+def test_archiving_uses_the_role_that_it_is_given(tmp_path: Path, settings: Any) -> None:
+    """The application's role cannot drop a month, the archivist's login can."""
+    execute("SELECT audit_make_month('2024-03-01')")
+    execute(
+        "INSERT INTO audit_entries (at, role, action, patient_ids, outcome, channel)"
+        " VALUES ('2024-03-05', 'doctor', 'patient.viewed', '{}', 'success', 'api')"
+    )
+    services.seal()
+    execute("CREATE ROLE test_archive LOGIN IN ROLE healthcare_archivist")
+    values = connection.get_connection_params()
+    try:
+        with acting_as("healthcare_app"):
+            with pytest.raises(ProgrammingError):
+                list(services.archive(before=date(2024, 4, 1), directory=tmp_path))
+            settings.ARCHIVE_DATABASE_URL = (
+                f"postgresql://test_archive@/{values['dbname']}?host={values['host']}&port={values.get('port') or 5432}"
+            )
+            (done,) = services.archive(before=date(2024, 4, 1), directory=tmp_path)
+        assert (done.month, done.entries) == ("2024-03", 1)
+        assert queries.checkpoint_of("2024-03")
+        assert verify("--archive", str(tmp_path))[0]
+    finally:
+        execute("DROP ROLE test_archive")

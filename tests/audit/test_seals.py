@@ -1,0 +1,301 @@
+"""The chain of seals: what is sealed, and that every kind of tampering is found and named."""
+
+import os
+import subprocess
+import sys
+from collections.abc import Callable
+from datetime import UTC, datetime, timedelta
+from io import StringIO
+from pathlib import Path
+from typing import Any
+
+import pytest
+from bson import Binary
+from django.core.management import CommandError, call_command
+from django.db import connection, connections
+
+from audit import queries, seals, services
+from healthcare import audit
+from healthcare.models import AuditEntry
+
+pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.usefixtures("own_trail")]
+
+
+def write(number: int, **facts: Any) -> list[int]:
+    """Entries of one patient each; their ids."""
+    before = AuditEntry.objects.order_by("id").values_list("id", flat=True).last() or 0
+    for index in range(number):
+        audit.record("patient.viewed", actor=None, patient_ids=[f"P{index}"], subject=f"P{index}", **facts)
+    return list(AuditEntry.objects.filter(id__gt=before).order_by("id").values_list("id", flat=True))
+
+
+def verify(*arguments: str) -> tuple[bool, str, str]:
+    """Whether the trail is what was sealed, what is said about differences, and the summary."""
+    out, err = StringIO(), StringIO()
+    try:
+        call_command("verify_audit", *arguments, stdout=out, stderr=err)
+    except CommandError:
+        return False, err.getvalue(), out.getvalue()
+    return True, err.getvalue(), out.getvalue()
+
+
+def tamper(sql: str, *values: Any) -> None:
+    """Change the tables as somebody may who has the server."""
+    with connection.cursor() as cursor:
+        cursor.execute("SET session_replication_role = replica")
+        cursor.execute(sql, values)
+        assert cursor.rowcount > 0
+        cursor.execute("SET session_replication_role = DEFAULT")
+
+
+def chain() -> Any:
+    return connections["clinical"].database["audit_seals"]
+
+
+def test_what_is_sealed_is_whole() -> None:
+    write(7)
+    out = StringIO()
+    call_command("seal_audit", stdout=out)
+    head = queries.head()
+    assert (head["_id"], head["count"]) == (1, 7)
+    assert f"7 entries sealed. Seal 1 has the hash {head['hash']}" in out.getvalue()
+    write(2)
+    whole, differences, summary = verify("--head", head["hash"])
+    assert (whole, differences) == (True, "")
+    assert "1 seals and 7 entries compared; 0 are archived, 2 not sealed yet" in summary
+    call_command("seal_audit", verbosity=0)
+    assert (queries.head()["_id"], queries.head()["previous"]) == (2, head["hash"])
+    assert verify()[0]
+
+
+def test_nothing_new_makes_no_seal() -> None:
+    assert services.seal() == (0, 0, 0, seals.BEGINNING)
+    assert verify()[0]
+    write(1)
+    assert services.seal().seals == 1
+    assert services.seal().seals == 0
+
+
+def test_long_trails_have_many_links(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(seals, "LENGTH", 4)
+    monkeypatch.setattr(queries, "SEALS_AT_ONCE", 2)
+    monkeypatch.setattr(queries, "ENTRIES_AT_ONCE", 3)
+    write(17)
+    assert services.seal()[:3] == (17, 5, 5)
+    assert [seal["count"] for seal in queries.all_seals()] == [4, 4, 4, 4, 1]
+    assert verify()[0]
+
+
+OTHER = {
+    "at": datetime(2026, 1, 1, tzinfo=UTC),
+    "actor_id": 4711,
+    "role": "admin",
+    "action": "patient.deleted",
+    "patient_ids": ["P999"],
+    "subject": "P999",
+    "outcome": "refused",
+    "reason": "not_found",
+    "channel": "admin",
+    "address": "192.0.2.1",
+    "request_id": "another",
+    "source": "another",
+}
+
+
+@pytest.mark.parametrize("column", OTHER)
+def test_an_altered_column_is_found(column: str) -> None:
+    _, altered, *_ = write(5)
+    services.seal()
+    tamper(f"UPDATE audit_entries SET {column} = %s WHERE id = %s", OTHER[column], altered)  # noqa: S608
+    whole, differences, _ = verify()
+    assert not whole
+    assert f"altered: Entry {altered} (" in differences
+    assert "is not what seal 1 says." in differences
+    assert "removed" not in differences
+
+
+def test_every_column_is_covered() -> None:
+    columns = {field.name for field in AuditEntry._meta.concrete_fields}
+    assert columns == {*OTHER, "id"}
+
+
+def test_a_removed_entry_is_found() -> None:
+    ids = write(5)
+    services.seal()
+    tamper("DELETE FROM audit_entries WHERE id = ANY (%s)", [ids[2], ids[3]])
+    whole, differences, _ = verify()
+    assert not whole
+    assert f"removed: Entry {ids[2]} of " in differences
+    assert "(2 in all)" in differences
+    assert "altered" not in differences
+
+
+def test_an_inserted_entry_is_found() -> None:
+    ids = write(5)
+    tamper("DELETE FROM audit_entries WHERE id = %s", ids[2])
+    services.seal()
+    assert verify()[0] is False  # the rows of its patient lead nowhere
+    tamper("DELETE FROM audit_patients WHERE entry_id = %s", ids[2])
+    assert verify()[0]
+    tamper(
+        "INSERT INTO audit_entries (id, at, role, action, patient_ids, outcome, channel)"
+        " VALUES (%s, now(), 'doctor', 'patient.viewed', '{}', 'success', 'api')",
+        ids[2],
+    )
+    whole, differences, _ = verify()
+    assert not whole
+    assert f"inserted: Entry {ids[2]} (" in differences
+    assert "after seal 1 was made" in differences
+
+
+def test_an_entry_that_its_patient_no_longer_finds_is_found() -> None:
+    first, second = write(2)
+    services.seal()
+    tamper("DELETE FROM audit_patients WHERE entry_id = %s", second)
+    whole, differences, _ = verify()
+    assert (whole, differences) == (False, f"hidden: Entry {second} is not to be found under 1 of its patients.\n")
+    tamper("INSERT INTO audit_patients SELECT 'P1', at, id FROM audit_entries WHERE id = %s", second)
+    assert verify()[0]
+    tamper("INSERT INTO audit_patients SELECT 'P7', at, id FROM audit_entries WHERE id = %s", first)
+    assert f"added: Entry {first} is to be found under P7" in verify()[1]
+
+
+def three_seals() -> list[dict[str, Any]]:
+    for _ in range(3):
+        write(3)
+        services.seal()
+    return list(queries.all_seals())
+
+
+def other_leaves(seal: dict[str, Any]) -> Binary:
+    leaves = list(seals.unpack(seal["leaves"]))
+    return Binary(seals.pack([leaves[0]._replace(digest=b"\0" * 16), *leaves[1:]]))
+
+
+@pytest.mark.parametrize(
+    ("change", "sentence"),
+    [
+        (lambda seal: {"leaves": other_leaves(seal)}, "Seal 2 of"),
+        (lambda seal: {"leaves": seal["leaves"][:-3]}, "Seal 2 of"),
+        (lambda seal: {"hash": "f" * 64}, "Seal 2 of"),
+        (lambda seal: {"previous": "f" * 64}, "Seal 2 does not continue seal 1."),
+        (lambda seal: {"upto": seal["upto"] + 1}, "Seal 2 of"),
+        (lambda seal: {"after": seal["after"] + 1}, "Seal 2 does not begin where seal 1 ends."),
+        (lambda seal: {"count": 2}, "Seal 2 of"),
+        (lambda seal: {"kind": "archive", "month": "2020-01"}, "Seal 2 of"),
+        (lambda seal: {"sealed_at": seal["sealed_at"] + timedelta(seconds=1)}, "Seal 2 of"),
+    ],
+    ids=["leaf", "cut", "hash", "previous", "upto", "after", "count", "kind", "time"],
+)
+def test_a_changed_seal_is_found(change: Callable[[dict[str, Any]], dict[str, Any]], sentence: str) -> None:
+    seal = three_seals()[1]
+    chain().update_one({"_id": 2}, {"$set": change(seal)})
+    whole, differences, _ = verify()
+    assert not whole
+    assert f"broken seal: {sentence}" in differences
+
+
+def test_a_seal_made_anew_over_altered_entries_breaks_the_chain() -> None:
+    """Whoever rewrites both stores has to make all later seals anew, and then the noted head is gone."""
+    one, two, three = three_seals()
+    tamper("UPDATE audit_entries SET role = 'admin' WHERE id > %s AND id <= %s", two["after"], two["upto"])
+    leaves = [seals.leaf_of(entry) for entry in queries.entries(after=two["after"], upto=two["upto"])]
+    forged = {**two, "leaves": seals.pack(leaves)}
+    forged["hash"] = seals.hash_of(forged)
+    chain().update_one({"_id": 2}, {"$set": {"leaves": forged["leaves"], "hash": forged["hash"]}})
+    assert verify()[1] == "broken seal: Seal 3 does not continue seal 2.\n"
+    forged_head = {**three, "previous": forged["hash"]}
+    forged_head["hash"] = seals.hash_of(forged_head)
+    chain().update_one({"_id": 3}, {"$set": {"previous": forged["hash"], "hash": forged_head["hash"]}})
+    assert verify()[0]
+    assert f"No seal has the hash {three['hash']}" in verify("--head", three["hash"])[1]
+    assert verify("--head", one["hash"])[0]
+
+
+def test_a_missing_seal_is_found() -> None:
+    head = three_seals()[-1]["hash"]
+    chain().delete_one({"_id": 2})
+    assert "broken seal: Seal 2 is missing." in verify()[1]
+    chain().delete_many({"_id": {"$gt": 1}})
+    assert verify()[0]  # the chain's end is cut off: nobody can tell, but who has noted a head
+    assert "broken seal: No seal has the hash" in verify("--head", head)[1]
+
+
+def test_an_entry_that_is_still_being_written_is_not_sealed_over() -> None:
+    """Its id is lower than one that is committed already: sealing waits for it, and gives up if it takes too long."""
+    script = """
+import sys, psycopg
+with psycopg.connect(sys.argv[1]) as connection:
+    connection.execute("INSERT INTO audit_entries (at, role, action, patient_ids, outcome, channel)"
+                       " VALUES (now(), 'doctor', 'patient.viewed', '{}', 'success', 'api')")
+    print("open", flush=True)
+    sys.stdin.read()
+"""
+    writer = subprocess.Popen(
+        [sys.executable, "-c", script, dsn()], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+    )
+    assert writer.stdin
+    assert writer.stdout
+    assert writer.stdout.readline() == "open\n"
+    write(1)
+    before = services.PATIENCE_SECONDS
+    try:
+        services.PATIENCE_SECONDS = 0.3
+        with pytest.raises(CommandError, match="open too long"):
+            call_command("seal_audit", verbosity=0)
+    finally:
+        services.PATIENCE_SECONDS = before
+    assert queries.head()["_id"] == 0
+    writer.stdin.close()
+    assert writer.wait(10) == 0
+    assert services.seal().entries == 2
+    assert verify()[0]
+
+
+def dsn() -> str:
+    values = connection.get_connection_params()
+    return f"host={values['host']} port={values.get('port') or 5432} dbname={values['dbname']} user={values['user']}"
+
+
+WRITER = """
+import sys, psycopg
+with psycopg.connect(sys.argv[1], autocommit=True) as connection:
+    for number in range(int(sys.argv[2])):
+        with connection.transaction():
+            connection.execute("INSERT INTO audit_entries (at, role, action, patient_ids, outcome, channel)"
+                               " VALUES (now(), 'doctor', 'patient.viewed', '{}', 'success', 'api')")
+"""
+
+
+def test_sealing_beside_writers_leaves_nothing_out() -> None:
+    writers = [subprocess.Popen([sys.executable, "-c", WRITER, dsn(), "400"]) for _ in range(4)]
+    rounds = 0
+    while any(writer.poll() is None for writer in writers):
+        services.seal()
+        rounds += 1
+    assert [writer.returncode for writer in writers] == [0] * 4
+    assert rounds > 3
+    services.seal()
+    sealed = [leaf.id for seal in queries.all_seals() for leaf in seals.unpack(seal["leaves"])]
+    assert sealed == list(AuditEntry.objects.order_by("id").values_list("id", flat=True))
+    assert len(sealed) == 1600
+    assert verify()[0]
+
+
+def test_two_who_seal_at_once_make_one_chain() -> None:
+    write(30)
+    seal = "from audit import seals, services; seals.LENGTH = 1; services.seal()"
+    prepared = (
+        "import os, django; os.environ['DJANGO_SETTINGS_MODULE'] = 'healthcare.settings'; django.setup();"
+        "from django.db import connections;"
+        f"connections['default'].settings_dict['NAME'] = {connection.settings_dict['NAME']!r};"
+        f"connections['clinical'].settings_dict['NAME'] = {connections['clinical'].settings_dict['NAME']!r};"
+    )
+    both = [subprocess.Popen([sys.executable, "-c", prepared + seal], env=os.environ, cwd=root()) for _ in range(2)]
+    assert [one.wait(60) for one in both] == [0, 0]
+    assert [seal["count"] for seal in queries.all_seals()] == [1] * 30
+    assert verify()[0]
+
+
+def root() -> Path:
+    return Path(__file__).resolve().parents[2]
