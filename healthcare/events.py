@@ -13,7 +13,7 @@ for a person to look at.
 """
 
 import logging
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from datetime import datetime, timedelta
 from typing import Any, NamedTuple
 
@@ -75,18 +75,20 @@ def publish(
     actor: Any,
     subject_id: str,
     patient_id: str | None = None,
+    patient_ids: Sequence[str] = (),
     before: Document | None = None,
     after: Document | None = None,
 ) -> None:
     """Store an event with the record's images, run its projections, and deliver it once the transaction is through.
 
     `kind` is noun.past_verb, such as "appointment.completed", and the action of the entry in the audit trail;
-    `actor` the account that did it, None for a command. Images never hold contact data or notes: events are not
-    encrypted.
+    `actor` the account that did it, None for a command; `patient_ids` names the patients of a bulk write. Images never
+    hold contact data or notes: events are not encrypted.
     """
     if not in_transaction():
         raise RuntimeError(f"{kind} was published outside a clinical transaction: it could be lost, or told in vain.")
     moment = clock.now()
+    patients = [patient_id] if patient_id else patient_ids
     event: dict[str, Any] = {
         "_id": ObjectId(),
         "kind": kind,
@@ -95,7 +97,7 @@ def publish(
         "subject_id": subject_id,
         "before": before,
         "after": after,
-        "audit": trail.facts(kind, actor=actor, patient_ids=[patient_id] if patient_id else [], subject=subject_id),
+        "audit": trail.facts(kind, actor=actor, patient_ids=patients, subject=subject_id),
     }
     waiting = [name for name, consumer in _consumers.items() if consumer.hears(kind)]
     if waiting:

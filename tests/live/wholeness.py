@@ -8,7 +8,7 @@ from appointments import claims
 from appointments import queries as appointment_queries
 from appointments.models import Appointment, Claim, Status
 from billing.models import Bill
-from healthcare.models import Event
+from healthcare.models import AuditEntry, Event
 from healthcare.mongodb import raw
 from patients.models import Patient
 from prescriptions import queries as prescription_queries
@@ -20,9 +20,17 @@ def assert_whole() -> None:
     _assert_claims(visits)
     _assert_charts()
     _assert_bills(visits)
+    _assert_trail()
     assert not raw.collection(Event).find({"pending.0": {"$exists": True}}), "events wait; relay them first"
     if "check_consistency" in get_commands():
         call_command("check_consistency")
+
+
+def _assert_trail() -> None:
+    """Exactly one entry of the audit trail for each event, saying what the event says."""
+    told = {str(event["_id"]): event["kind"] for event in raw.collection(Event).find({})}
+    entries = AuditEntry.objects.filter(source__in=told).values_list("source", "action")
+    assert Counter(entries) == Counter(told.items())
 
 
 def _assert_claims(visits: list[Appointment]) -> None:

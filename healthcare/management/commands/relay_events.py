@@ -1,4 +1,7 @@
-"""Deliver the events that wait: what could not be told at once, because a database or a process was down."""
+"""Deliver the events that wait: what could not be told at once, because a database or a process was down.
+
+While it watches it also seals the audit trail, about once a minute.
+"""
 
 import time
 from argparse import ArgumentParser
@@ -7,14 +10,19 @@ from typing import Any
 from django.core.management.base import BaseCommand, CommandError
 from django.db import DatabaseError, connections
 
+from audit import services as audit_services
 from healthcare import events
 from healthcare.exceptions import is_outage
 
 LONGEST_PAUSE_SECONDS = 30
+SEAL_SECONDS = 60.0
 
 
 class Command(BaseCommand):
-    help = "Delivers the events that wait for a consumer, such as bills of completed visits. Ends when none is due."
+    help = (
+        "Delivers the events that wait for a consumer, such as bills of completed visits. Ends when none is due; with "
+        "--watch it goes on, and seals the audit trail every minute."
+    )
 
     def add_arguments(self, parser: ArgumentParser) -> None:
         parser.add_argument("--watch", action="store_true", help="go on until it is stopped, through outages too")
@@ -24,9 +32,13 @@ class Command(BaseCommand):
         if interval <= 0:
             raise CommandError("The interval is a number of seconds above 0.")
         pause = interval
+        seal_at = time.monotonic()
         while True:
             try:
                 self._relay(verbose=options["verbosity"] > 0)
+                if watch and time.monotonic() >= seal_at:
+                    self._seal()
+                    seal_at = time.monotonic() + SEAL_SECONDS
                 pause = interval
             except (events.ConsumerOutage, DatabaseError) as error:
                 if not watch:
@@ -39,6 +51,13 @@ class Command(BaseCommand):
             if not watch:
                 return
             time.sleep(pause)
+
+    def _seal(self) -> None:
+        try:
+            audit_services.make_months()
+            audit_services.seal()
+        except audit_services.StillWriting as reason:
+            self.stderr.write(str(reason))
 
     def _relay(self, *, verbose: bool) -> None:
         delivered = failed = 0

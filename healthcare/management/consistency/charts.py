@@ -8,6 +8,7 @@ from django.db import models
 
 from appointments import queries as appointment_queries
 from appointments.models import Appointment
+from healthcare import events
 from healthcare.management.consistency.findings import Finding, Tally, amount, batches, documents_of
 from healthcare.mongodb import raw
 from healthcare.mongodb.transactions import clinical_transaction
@@ -105,6 +106,7 @@ def _rewrite(patient_id: str, kind: chart.Kind) -> None:
     expected = each.newest(patient_id)
     if found is not None and found.get(kind) != expected:
         chart.replace(kind, patient_id, expected)
+        events.publish("patient.repaired", actor=None, patient_id=patient_id, subject_id=patient_id)
 
 
 def _difference(shown: Any, expected: Sequence[Entry], key: str) -> str:

@@ -7,6 +7,7 @@ from typing import Any
 from appointments import claims
 from appointments.models import Appointment, Claim, Status
 from doctors.models import DEFAULT_SLOT_MINUTES
+from healthcare import events
 from healthcare.management.consistency.findings import Finding, Tally, amount, batches, documents_of
 from healthcare.mongodb import raw
 from healthcare.mongodb.transactions import clinical_transaction
@@ -148,5 +149,7 @@ def _take_or_clash(appointment_id: str) -> str | None:
 
 def _raise_revision(appointment_id: str | None) -> None:
     document = documents_of(Appointment, [appointment_id], ["patient_id"]).get(appointment_id)
-    if document is not None:
-        raw.collection(Patient).update_one({"_id": document.get("patient_id")}, {"$inc": {"revision": 1}})
+    patient_id = document.get("patient_id") if document else None
+    if patient_id is not None:
+        raw.collection(Patient).update_one({"_id": patient_id}, {"$inc": {"revision": 1}})
+    events.publish("appointment.repaired", actor=None, patient_id=patient_id, subject_id=appointment_id or "")

@@ -10,6 +10,7 @@ from accounts.models import Role, User
 from appointments.models import Appointment
 from billing.models import Bill
 from doctors.models import Doctor
+from healthcare import events
 from healthcare.management.consistency.findings import BATCH, Finding, Tally, batches, documents_of, is_settled
 from healthcare.mongodb import raw
 from healthcare.mongodb.transactions import clinical_transaction
@@ -179,6 +180,8 @@ def _untie(model: type[models.Model], key: str, user_id: int) -> str | None:
 def _clear_account(model: type[models.Model], key: str, user_id: int) -> None:
     raised = {"$inc": {"revision": 1}} if model is Patient else {}
     raw.collection(model).update_one({"_id": key, "user_id": user_id}, {"$set": {"user_id": None}, **raised})
+    patient_id = key if model is Patient else None
+    events.publish(f"{_noun(model)}.repaired", actor=None, patient_id=patient_id, subject_id=key)
 
 
 def _noun(model: type[models.Model]) -> str:

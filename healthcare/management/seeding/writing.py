@@ -18,7 +18,7 @@ from appointments import claims
 from appointments.models import Appointment, Claim, Status
 from billing.models import Bill, Fee
 from doctors.models import Doctor
-from healthcare import clock
+from healthcare import audit, clock, events, trail
 from healthcare.management.seeding import records, staff
 from healthcare.management.seeding.plan import Plan
 from healthcare.models import Event
@@ -43,6 +43,7 @@ KINDS: dict[str, type[models.Model]] = {
 MARKS = "seeding"
 MAX_TIME_MS = 120_000
 DOCTORS_AT_ONCE = 1_000
+PATIENTS_AN_ENTRY = 1_000
 KEYS_PROBED = 200
 
 _BILL_COLUMNS = records.Bill._fields
@@ -125,6 +126,7 @@ def write_block(plan: Plan, number: int) -> Written:
     _insert(Prescription, made.prescriptions)
     _insert(Patient, made.patients)
     _copy(made.bills)
+    _put_on_record([document["_id"] for document in made.patients], plan)
     of_visits = sum(bill.appointment_id is not None for bill in made.bills)
     return Written(
         patients=len(made.patients),
@@ -133,6 +135,13 @@ def write_block(plan: Plan, number: int) -> Written:
         visit_bills=of_visits,
         other_bills=len(made.bills) - of_visits,
     )
+
+
+def _put_on_record(patient_ids: Sequence[str], plan: Plan) -> None:
+    """Say in the audit trail whose data was made; a worker process has no trail of its own."""
+    with trail.opened(channel="command", request_id=trail.as_id(f"seed-{plan.seed}")):
+        for some in _in_parts(iter(patient_ids), PATIENTS_AN_ENTRY):
+            audit.record("patient.seeded", actor=None, patient_ids=some)
 
 
 def _scheduled(documents: list[raw.Document]) -> Iterator[Appointment]:
@@ -188,8 +197,11 @@ def reserve_bill_numbers(count: int) -> int:
 def flush() -> None:
     """Empty the rooms' tables and collections, and the events, which tell of what was in them.
 
-    Accounts stay, and the fees: they come with a migration or from an admin, and without them nobody is billed.
+    Accounts stay, and the fees: they come with a migration or from an admin, and without them nobody is billed. So does
+    the audit trail, with what waits to be in it.
     """
+    for _ in events.relay():
+        pass
     of_rooms = [model for room in ROOMS for model in apps.get_app_config(room).get_models()]
     found: list[type[models.Model]] = [Event, *(model for model in of_rooms if _is_stored(model) and model is not Fee)]
     connection = connections[DEFAULT]
@@ -199,6 +211,7 @@ def flush() -> None:
         if _database(model) == CLINICAL:
             empty_collection(model)
     drop_collection(MARKS)
+    audit.record("patient.flushed", actor=None)
 
 
 def _is_stored(model: type[models.Model]) -> bool:

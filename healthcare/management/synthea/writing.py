@@ -22,6 +22,7 @@ from billing import queries as billing_queries
 from billing import services as billing_services
 from billing.models import Bill, DeletedBill
 from doctors.models import Doctor
+from healthcare import audit, events
 from healthcare.exceptions import Refusal
 from healthcare.management.synthea.charts import PRESCRIPTIONS, VISITS, Chart
 from healthcare.management.synthea.files import Rejected
@@ -90,7 +91,9 @@ class Databases:
 
     @clinical_transaction
     def add_patients(self, patients: Sequence[Patient]) -> set[str]:
-        return self._insert(Patient, patients)
+        new = self._insert(Patient, patients)
+        self._tell("patient.imported", new)
+        return new
 
     def add_visits(self, visits: Sequence[Appointment]) -> set[str]:
         """Insert completed visits and bring the charts up to date. Raises: RecordVanished."""
@@ -133,6 +136,8 @@ class Databases:
             billed = self.billed(_appointments_of(bills))
             new = [bill for bill in bills if bill.appointment_id not in billed]
             Bill.objects.bulk_create(new)
+            if new:
+                audit.record("bill.imported", actor=None, patient_ids=sorted({bill.patient_id for bill in new}))
         return _appointments_of(new)
 
     def note_unbilled(self, appointment_ids: Collection[str]) -> None:
@@ -155,7 +160,14 @@ class Databases:
     def _insert_charted(self, chart: Chart, items: Sequence[Any], charted: set[str]) -> set[Any]:
         new = self._insert(chart.model, items)
         self._bring_up_to_date(chart, [item for item in items if item.pk in new], charted)
+        noun = chart.model._meta.model_name
+        self._tell(f"{noun}.imported", {item.patient_id for item in items if item.pk in new})
         return new
+
+    def _tell(self, kind: str, patient_ids: Collection[str]) -> None:
+        """Put on record whose data came, with the write."""
+        if patient_ids:
+            events.publish(kind, actor=None, subject_id="", patient_ids=sorted(patient_ids))
 
     def _insert(self, model: type[models.Model], items: Sequence[Any]) -> set[Any]:
         there = self.known(model, {item.pk for item in items})

@@ -1,0 +1,305 @@
+"""A walk over every page of the admin as everybody: exactly the entries that are expected."""
+
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+from django.contrib import admin
+from django.contrib.auth.models import Group, Permission
+from django.test import Client
+from django.urls import reverse
+
+from accounts.models import Role, User
+from billing.models import Fee
+from healthcare.models import AuditEntry, Event
+from tests.audit.trail import Recorded, recording
+from tests.people import PASSWORD, People, make_account
+from tests.records import make_appointment, make_bill, make_prescription
+
+pytestmark = pytest.mark.django_db
+
+
+@pytest.fixture
+def records(people: People) -> dict[str, Any]:
+    """A row of each registered model, by the name of its pages; of P1 where it is about a patient."""
+    return {
+        "patients_patient": people.patient_record,
+        "doctors_doctor": people.doctor_record,
+        "appointments_appointment": make_appointment(people, appointment_id="A1"),
+        "prescriptions_prescription": make_prescription(people),
+        "billing_bill": make_bill(people),
+        "billing_fee": Fee.objects.get(specialty_key=""),
+        "accounts_user": people.staff,
+        "auth_group": Group.objects.create(name="nobody's"),
+        "healthcare_event": Event.objects.order_by("-id").first(),
+        "healthcare_auditentry": AuditEntry.objects.order_by("-id").first(),
+    }
+
+
+#: Pages → noun, and the patients of the changelist and of the page of one row; None: not about a person.
+PAGES: dict[str, tuple[str, list[str] | None, list[str] | None]] = {
+    "patients_patient": ("patient", ["P1", "P2"], ["P1"]),
+    "doctors_doctor": ("doctor", None, None),
+    "appointments_appointment": ("appointment", ["P1"], ["P1"]),
+    "prescriptions_prescription": ("prescription", ["P1"], ["P1"]),
+    "billing_bill": ("bill", ["P1"], ["P1"]),
+    "billing_fee": ("fee", None, None),
+    "accounts_user": ("account", [], []),
+    "auth_group": ("group", None, None),
+    "healthcare_event": ("event", ["P1", "P2"], ["P1"]),
+    "healthcare_auditentry": ("audit", [], []),
+}
+ADD_VERBS = {"appointments_appointment": "booked", "prescriptions_prescription": "issued"}
+CANNOT_ADD = {"healthcare_event", "healthcare_auditentry"}
+CANNOT_DELETE = {"healthcare_event", "healthcare_auditentry", "accounts_user"}
+
+
+def test_every_page_is_walked() -> None:
+    registered = {f"{m._meta.app_label}_{m._meta.model_name}" for m in admin.site._registry}
+    assert registered == set(PAGES)
+
+
+def browser_of(account: User | None) -> Client:
+    browser = Client()
+    if account is not None:
+        browser.force_login(account)
+    return browser
+
+
+def walk(browser: Client, name: str, row: Any) -> dict[str, tuple[int, list[tuple[str, str, list[str]]]]]:
+    """What each page answers and leaves on record."""
+    args = [row.pk]
+    found = {}
+    for page, url in {
+        "changelist": reverse(f"admin:{name}_changelist"),
+        "search": reverse(f"admin:{name}_changelist") + "?q=P1",
+        "add": reverse(f"admin:{name}_add"),
+        "change": reverse(f"admin:{name}_change", args=args),
+        "history": reverse(f"admin:{name}_history", args=args),
+        "delete": reverse(f"admin:{name}_delete", args=args),
+    }.items():
+        with recording() as made:
+            status = browser.get(url).status_code
+        found[page] = (status, [(e.action, e.outcome, sorted(set(e.patient_ids))) for e in made.entries])
+        for entry in made.entries:
+            assert (entry.channel, entry.address) == ("admin", "127.0.0.1")
+    return found
+
+
+@pytest.mark.parametrize("name", PAGES)
+def test_admins_pages(people: People, records: dict[str, Any], name: str) -> None:
+    noun, listed, viewed = PAGES[name]
+    found = walk(browser_of(people.admin), name, records[name])
+    views = [] if viewed is None else [(f"{noun}.viewed", "success", viewed)]
+    assert found["changelist"] == (200, [] if listed is None else [(f"{noun}.listed", "success", listed)])
+    searched_status, searched = found["search"]
+    assert searched_status == 200
+    assert [said[:2] for said in searched] == ([] if listed is None else [(f"{noun}.listed", "success")])
+    add = (403, [(f"{noun}.created", "refused", [])]) if name in CANNOT_ADD else (200, [])
+    assert found["add"] == add
+    assert found["change"] == (200, views)
+    assert found["history"] == (200, views)
+    if name in CANNOT_DELETE:
+        (status, ((action, outcome, _),)) = found["delete"]
+        assert (status, action, outcome) == (403, f"{noun}.viewed", "refused")
+    else:
+        assert found["delete"] == (200, views)
+
+
+@pytest.mark.parametrize("name", PAGES)
+@pytest.mark.parametrize("who", ["anonymous", "patient", "doctor", "staff"])
+def test_who_may_not_is_turned_away_and_on_record(people: People, records: dict[str, Any], name: str, who: str) -> None:
+    """Patients never enter; doctors and staff without a permission see an empty admin."""
+    account = None if who == "anonymous" else getattr(people, who)
+    noun, status = PAGES[name][0], 302 if who in ("anonymous", "patient") else 403
+    for page, (answered, said) in walk(browser_of(account), name, records[name]).items():
+        verb = {"changelist": "listed", "search": "listed", "add": ADD_VERBS.get(name, "created")}.get(page, "viewed")
+        # The history looks for the row first, and sends whoever cannot see it away.
+        assert answered in ((status, 302) if page == "history" else (status,)), page
+        assert [(action, outcome) for action, outcome, _ in said] == [(f"{noun}.{verb}", "refused")], page
+
+
+@pytest.mark.parametrize("name", ["patients_patient", "appointments_appointment", "billing_bill"])
+def test_staff_with_a_permission(people: People, records: dict[str, Any], name: str) -> None:
+    app, _, model = name.partition("_")
+    people.staff.user_permissions.add(Permission.objects.get(codename=f"view_{model}", content_type__app_label=app))
+    noun, listed, viewed = PAGES[name]
+    found = walk(browser_of(people.staff), name, records[name])
+    assert found["changelist"] == (200, [(f"{noun}.listed", "success", listed)])
+    assert found["change"] == (200, [(f"{noun}.viewed", "success", viewed)])
+    assert found["add"][0] == 403
+    assert found["delete"] == (403, [(f"{noun}.viewed", "refused", viewed)])
+
+
+# --- Writes ---------------------------------------------------------------------------------------------------------
+
+
+def post(browser: Client, page: str, args: list[Any], values: dict[str, Any]) -> tuple[int, Recorded]:
+    with recording() as made:
+        status = browser.post(reverse(f"admin:{page}", args=args), values).status_code
+    return status, made
+
+
+def said(made: Recorded) -> list[tuple[str, str, list[str]]]:
+    return [(entry.action, entry.outcome, entry.patient_ids) for entry in made.entries]
+
+
+Said = list[tuple[str, str, list[str]]]
+#: Page, key, form, entries.
+WRITES: dict[str, Callable[[dict[str, Any]], tuple[str, list[Any], dict[str, Any], Said]]] = {
+    "add a patient": lambda r: (
+        "patients_patient_add", [], {"patient_id": "P9", "name": "Lin Tao"}, [("patient.created", "success", ["P9"])],
+    ),
+    "add a patient who is there": lambda r: (
+        "patients_patient_add", [], {"patient_id": "P1", "name": "Lin Tao"}, [("patient.created", "refused", ["P1"])],
+    ),
+    "change a patient": lambda r: (
+        "patients_patient_change", ["P1"], {"name": "Lin Tao"}, [("patient.amended", "success", ["P1"])],
+    ),
+    "delete a patient who is named": lambda r: (
+        "patients_patient_delete", ["P1"], {"post": "yes"}, [("patient.deleted", "refused", ["P1"])],
+    ),
+    "delete an appointment": lambda r: (
+        "appointments_appointment_delete", ["A1"], {"post": "yes"}, [("appointment.deleted", "success", ["P1"])],
+    ),
+    "pay a bill": lambda r: (
+        "billing_bill_change", [r["billing_bill"].pk],
+        {"total_cost": "80.00", "disease": "Asthma", "status": "paid"}, [("bill.amended", "success", ["P1"])],
+    ),
+    "change a fee": lambda r: (
+        "billing_fee_change", [r["billing_fee"].pk], {"specialty": "", "amount": "61.00"},
+        [("fee.amended", "success", [])],
+    ),
+    "disable an account": lambda r: (
+        "accounts_user_change", [r["accounts_user"].pk], {"name": "x", "role": "staff"},
+        [("account.amended", "success", [])],
+    ),
+    "give an account a group": lambda r: (
+        "accounts_user_change", [r["accounts_user"].pk],
+        {"name": r["accounts_user"].name, "role": "staff", "is_active": "on", "groups": [r["auth_group"].pk]},
+        [("account.amended", "success", [])],
+    ),
+    "make an account": lambda r: (
+        "accounts_user_add", [],
+        {"email": "n@example.org", "name": "N", "role": "staff", "password1": PASSWORD, "password2": PASSWORD},
+        [("account.created", "success", [])],
+    ),
+    "set a password": lambda r: (
+        "auth_user_password_change", [r["accounts_user"].pk],
+        {"password1": "a new uncommon phrase", "password2": "a new uncommon phrase"},
+        [("account.amended", "success", [])],
+    ),
+    "rename a group": lambda r: (
+        "auth_group_change", [r["auth_group"].pk], {"name": "another"}, [("group.amended", "success", [])],
+    ),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("what", WRITES)
+def test_a_write_leaves_its_entry_and_no_other(people: People, records: dict[str, Any], what: str) -> None:
+    page, args, values, expected = WRITES[what](records)
+    status, made = post(browser_of(people.admin), page, args, values)
+    assert status in (200, 302)
+    assert said(made) == expected
+    assert {(entry.role, entry.actor_id) for entry in made.entries} == {("admin", people.admin.pk)}
+
+
+def test_a_form_with_a_mistake_shows_the_record(people: People, records: dict[str, Any]) -> None:
+    status, made = post(browser_of(people.admin), "patients_patient_change", ["P1"], {"name": ""})
+    assert (status, said(made)) == (200, [("patient.viewed", "success", ["P1"])])
+
+
+def test_a_row_that_is_not_there(people: People) -> None:
+    browser = browser_of(people.admin)
+    with recording() as made:
+        assert browser.get(reverse("admin:patients_patient_change", args=["P77"])).status_code == 302
+    assert said(made) == [("patient.viewed", "refused", [])]
+    assert (made.entries[0].subject, made.entries[0].reason) == ("P77", "not_found")
+
+
+def test_sessions(people: People) -> None:
+    browser = Client()
+    login = reverse("admin:login")
+    with recording() as made:
+        browser.post(login, {"username": "admin@example.org", "password": "wrong"})
+        browser.post(login, {"username": "admin@example.org", "password": PASSWORD})
+        browser.post(reverse("admin:logout"))
+    who = str(people.admin.pk)
+    assert [(e.action, e.outcome, e.reason, e.subject, e.channel) for e in made.entries] == [
+        ("account.logged_in", "refused", "wrong_credentials", who, "admin"),
+        ("account.logged_in", "success", None, who, "admin"),
+        ("account.logged_out", "success", None, who, "admin"),
+    ]
+
+
+# --- The trail's own page -------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def auditor(people: People) -> Client:
+    account = make_account(Role.STAFF, "auditor@example.org")
+    account.user_permissions.add(Permission.objects.get(codename="view_auditentry"))
+    return browser_of(account)
+
+
+def rows(response: Any) -> list[tuple[str, str]]:
+    return [(entry.action, entry.outcome) for entry in response.context_data["cl"].result_list]
+
+
+def test_an_auditor_searches_the_trail(people: People, auditor: Client) -> None:
+    people.client("doctor").get("/api/patients/P1")
+    people.client("other_patient").get("/api/patients/P1")
+    people.client("doctor").get("/api/patients/P2")
+    page = reverse("admin:healthcare_auditentry_changelist")
+    number = people.doctor.pk
+    day = AuditEntry.objects.order_by("-id").first().at.date().isoformat()  # type: ignore[union-attr]
+    for words, expected in {
+        f"P1 account:{number}": [("patient.viewed", "success")],
+        f"patient:P2 account:{number} action:patient.viewed": [("patient.viewed", "success")],
+        f"account:{number} day:{day}": [("patient.viewed", "success")] * 2,
+        f"account:{number} day:1999-01-01": [],
+        "P1 P2": [],
+        "account:everybody": [],
+        "day:yesterday": [],
+        f"day:9999-12-31 account:{number}": [],
+    }.items():
+        response = auditor.get(page, {"q": words})
+        assert (response.status_code, rows(response)) == (200, expected), words
+    refused = auditor.get(page, {"outcome": "refused", "q": f"account:{people.other_patient.pk}"})
+    assert rows(refused) == [("patient.viewed", "refused")]
+
+
+def test_the_export_is_a_file_and_an_entry(people: People, auditor: Client) -> None:
+    people.client("doctor").get("/api/patients/P1")
+    with recording() as made:
+        response = auditor.get(reverse("admin:healthcare_auditentry_export"), {"q": "P1"})
+        assert [(entry.action, entry.patient_ids) for entry in AuditEntry.objects.order_by("-id")[:1]] == [
+            ("audit.exported", ["P1"])
+        ]
+        lines = b"".join(response.streaming_content).decode().splitlines()  # type: ignore[attr-defined]
+    assert response["Content-Disposition"].startswith('attachment; filename="audit-trail-2')
+    assert lines[0].split(",")[:6] == ["id", "at", "actor_id", "role", "action", "outcome"]
+    assert ",patient.viewed,success,," in lines[2]
+    assert [entry.action for entry in made.entries] == ["audit.exported"]
+
+
+def test_nobody_else_exports(people: People) -> None:
+    browser = browser_of(people.staff)
+    with recording() as made:
+        assert browser.get(reverse("admin:healthcare_auditentry_export")).status_code == 403
+    assert said(made) == [("audit.viewed", "refused", [])]
+
+
+def test_the_page_offers_no_change(people: People) -> None:
+    browser = browser_of(people.admin)
+    entry = AuditEntry.objects.order_by("-id").first()
+    assert entry
+    page = browser.get(reverse("admin:healthcare_auditentry_change", args=[entry.pk]))
+    assert page.status_code == 200
+    assert b'name="_save"' not in page.content
+    url = reverse("admin:healthcare_auditentry_change", args=[entry.pk])
+    assert browser.post(url, {"role": "admin"}).status_code == 403
+    assert (
+        browser.post(reverse("admin:healthcare_auditentry_delete", args=[entry.pk]), {"post": "yes"}).status_code == 403
+    )
+    assert AuditEntry.objects.filter(pk=entry.pk, role=entry.role).exists()

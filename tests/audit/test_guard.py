@@ -1,0 +1,348 @@
+"""The trail is not optional: what reads or writes about people without a word in it ends in an error or fails here."""
+
+import ast
+import inspect
+from collections.abc import Iterator
+from importlib import import_module
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+import pytest
+from django.apps import apps
+from django.conf import settings
+from django.contrib import admin
+from django.db import OperationalError, connections
+from django.http import HttpRequest, HttpResponse
+from django.test import Client, override_settings
+from django.urls import include, path
+from rest_framework.request import Request
+from rest_framework.response import Response
+from rest_framework.test import APIClient
+
+import healthcare.urls
+from accounts.models import Role
+from healthcare import audit, events, outages, trail
+from healthcare.admin import AuditedAdmin
+from healthcare.models import AuditEntry, Event
+from healthcare.mongodb import raw
+from healthcare.serializers import OutSerializer
+from healthcare.views import RoomViewSet
+from patients import queries as patient_queries
+from patients.models import Patient
+from tests.audit.trail import recording
+from tests.people import People, make_account
+
+pytestmark = pytest.mark.django_db
+
+# --- Views that forget ----------------------------------------------------------------------------------------------
+
+
+class Forgetful(RoomViewSet):
+    """Answers with a patient's name, past the serializer that would have said so."""
+
+    noun = "patient"
+    allowed = {"retrieve": {Role.ADMIN}}
+
+    def retrieve(self, request: Request) -> Response:
+        patient = patient_queries.get_visible(request.user, "P1")  # type: ignore[arg-type]
+        return Response({"name": patient.name})
+
+
+def forgetful_page(request: HttpRequest) -> HttpResponse:
+    names = patient_queries.matching(request.user).values_list("name", flat=True)  # type: ignore[arg-type]
+    return HttpResponse(", ".join(names))
+
+
+urlpatterns = [
+    path("api/forgetful", Forgetful.as_view({"get": "retrieve"})),
+    path("admin/forgetful", admin.site.admin_view(forgetful_page)),
+    path("", include(healthcare.urls.urlpatterns)),
+]
+
+
+@override_settings(ROOT_URLCONF=__name__)
+def test_a_view_that_says_nothing_of_what_it_shows_ends_in_an_error(people: People) -> None:
+    client = people.client("admin")
+    client.raise_request_exception = False
+    answer = client.get("/api/forgetful")
+    assert (answer.status_code, answer.json()["status"]) == (500, 500)
+    assert "Ali" not in answer.content.decode()
+    # What does say it still works, through the same URLs.
+    assert client.get("/api/patients/P1").status_code == 200
+
+
+@override_settings(ROOT_URLCONF=__name__)
+def test_an_admin_page_that_says_nothing_of_what_it_shows_ends_in_an_error(people: People) -> None:
+    browser = Client(raise_request_exception=False)
+    browser.force_login(people.admin)
+    answer = browser.get("/admin/forgetful")
+    assert answer.status_code == 500
+    assert "Ali" not in answer.content.decode()
+
+
+def rooms_with(name: str) -> Iterator[ModuleType]:
+    for config in apps.get_app_configs():
+        if (Path(config.path) / "queries.py").is_file() and config.path.startswith(str(settings.BASE_DIR)):
+            module = import_module(f"{config.name}.queries")
+            if hasattr(module, name):
+                yield module
+
+
+#: Who treats is no secret: `doctors.queries.visible_to`.
+ABOUT_NOBODY = {"doctors.queries"}
+
+
+def test_every_visibility_query_says_that_it_was_used(people: People) -> None:
+    modules = {module.__name__: module for module in rooms_with("visible_to")}
+    assert {"patients.queries", "appointments.queries", "billing.queries", "accounts.queries"} <= set(modules)
+    for name, module in modules.items():
+        for account in (people.admin, people.patient, people.doctor, people.staff):
+            with trail.opened(channel="api") as current:
+                module.visible_to(account)
+            assert bool(current.consulted) == (name not in ABOUT_NOBODY), name
+
+
+def serializers_of_answers() -> set[type[OutSerializer]]:
+    return {kind for kind in every_subclass(OutSerializer) if not kind.__module__.startswith("tests")}
+
+
+def every_subclass(kind: type[Any]) -> Iterator[type[Any]]:
+    for child in kind.__subclasses__():
+        yield child
+        yield from every_subclass(child)
+
+
+def test_every_answer_that_names_a_patient_says_whom() -> None:
+    named = {kind for kind in serializers_of_answers() if "patient_id" in kind().fields}
+    assert len(named) >= 5
+    # `me` tells an account which record is its own.
+    assert {kind.__name__ for kind in named if not kind.noun} == {"MeOut"}
+
+
+def test_every_admin_says_what_it_shows() -> None:
+    from audit.admin import AuditEntryAdmin
+
+    assert len(admin.site._registry) >= 9
+    for model, model_admin in admin.site._registry.items():
+        assert isinstance(model_admin, AuditedAdmin), model
+        assert model_admin.noun
+    assert admin.site._registry[AuditEntry].__class__ is AuditEntryAdmin
+    assert {a.noun for a in admin.site._registry.values() if not a.names_people} == {"doctor", "fee", "group"}  # type: ignore[attr-defined]
+
+
+# --- Services that forget -------------------------------------------------------------------------------------------
+
+TELLING = {"events.publish", "audit.record", "audit.record_consequence"}
+
+
+def services() -> Iterator[ModuleType]:
+    for config in apps.get_app_configs():
+        if (Path(config.path) / "services.py").is_file() and config.path.startswith(str(settings.BASE_DIR)):
+            yield import_module(f"{config.name}.services")
+
+
+def calls_of(module: ModuleType) -> dict[str, set[str]]:
+    """Function → the dotted names of what it calls."""
+    tree = ast.parse(inspect.getsource(module))
+    return {
+        node.name: {ast.unparse(call.func) for call in ast.walk(node) if isinstance(call, ast.Call)}
+        for node in tree.body
+        if isinstance(node, ast.FunctionDef)
+    }
+
+
+def tells(calls: dict[str, set[str]], everywhere: dict[str, dict[str, set[str]]], name: str, seen: set[str]) -> bool:
+    """Whether a function leads to an entry, by itself or by what it calls in its own or another room's services."""
+    if name in seen:
+        return False
+    seen.add(name)
+    for called in calls.get(name, ()):
+        if called in TELLING:
+            return True
+        module, _, function = called.rpartition(".")
+        elsewhere = everywhere.get(f"{module.removesuffix('_services')}s.services") if module else None
+        elsewhere = elsewhere or everywhere.get(f"{module.removesuffix('_services')}.services")
+        if tells(calls, everywhere, called, seen) or (elsewhere and tells(elsewhere, everywhere, function, set())):
+            return True
+    return False
+
+
+def test_every_service_with_an_actor_leads_to_an_entry() -> None:
+    everywhere = {module.__name__: calls_of(module) for module in services()}
+    acting = [
+        (module, name)
+        for module in services()
+        for name, function in inspect.getmembers(module, inspect.isfunction)
+        if function.__module__ == module.__name__ and "actor" in inspect.signature(function).parameters
+        if not name.startswith("_")
+    ]
+    assert len(acting) >= 18
+    silent = [
+        f"{module.__name__}.{name}"
+        for module, name in acting
+        if not tells(everywhere[module.__name__], everywhere, name, set())
+    ]
+    assert silent == []
+
+
+# --- While PostgreSQL is out ----------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def postgresql_is_out(monkeypatch: pytest.MonkeyPatch) -> None:
+    """For the trail alone: the account was read, then the server went. (The whole outage: tests/live.)"""
+
+    def gone(*args: Any, **kwargs: Any) -> None:
+        raise OperationalError("connection refused")
+
+    monkeypatch.setattr(audit, "_insert", gone)
+
+
+def test_a_read_leaves_an_event_and_is_delivered_once(
+    people: People, postgresql_is_out: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    client = people.client("doctor")
+    with recording() as made:
+        answer = client.get("/api/patients/P1")
+        assert (answer.status_code, answer.json()["patient_id"]) == (200, "P1")
+        (event,) = raw.collection(Event).find({"kind": "patient.viewed"})
+    assert made.entries == []
+    assert (event["pending"], event["audit"]["patient_ids"]) == (["audit"], ["P1"])
+    assert event["audit"]["actor_id"] == people.doctor.pk
+    monkeypatch.undo()
+    monkeypatch.setattr(outages, "postgresql", outages.Breaker())
+    with recording() as made:
+        list(events.relay())
+        events.deliver(event)
+    viewed = [entry for entry in made.entries if entry.action == "patient.viewed"]
+    assert [(entry.at, entry.request_id, entry.source) for entry in viewed] == [
+        (event["at"], answer["X-Request-ID"], str(event["_id"]))
+    ]
+
+
+def test_without_either_database_nothing_is_answered(
+    people: People, postgresql_is_out: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def gone(*args: Any, **kwargs: Any) -> None:
+        raise OperationalError("no primary")
+
+    monkeypatch.setattr(events, "leave", gone)
+    answer = people.client("doctor").get("/api/patients/P1")
+    assert (answer.status_code, answer["Retry-After"]) == (503, "5")
+    assert "Ali" not in answer.content.decode()
+
+
+def test_an_entry_that_cannot_be_written_is_no_silent_loss(people: People, monkeypatch: pytest.MonkeyPatch) -> None:
+    def broken(*args: Any, **kwargs: Any) -> None:
+        raise ValueError("a mistake")
+
+    client = people.client("doctor")
+    client.raise_request_exception = False
+    monkeypatch.setattr(audit, "_insert", broken)
+    answer = client.get("/api/patients/P1")
+    assert answer.status_code == 500
+    assert "Ali" not in answer.content.decode()
+
+
+# --- What an entry holds --------------------------------------------------------------------------------------------
+
+
+def test_a_list_of_fifty_is_one_entry_with_fifty_ids(people: People) -> None:
+    for number in range(10, 63):
+        Patient(patient_id=f"P{number}", name="Lin Tao").save(force_insert=True)
+    with recording() as made:
+        rows = people.client("doctor").get("/api/patients").json()["results"]
+    (entry,) = made.entries
+    assert (entry.action, entry.patient_ids) == ("patient.listed", [row["patient_id"] for row in rows])
+    assert len(entry.patient_ids) == 50
+
+
+def test_entries_hold_no_data(people: People) -> None:
+    secret = {"name": "Zsuzsanna Quarx", "phone": "+41 44 999 77 33", "notes": "Quarx notes", "address": "Quarx street"}
+    with recording() as made:
+        admin_client = people.client("admin")
+        assert admin_client.patch("/api/patients/P1", secret, format="json").status_code == 200
+        assert admin_client.get("/api/patients?search=Quarx").json()["results"]
+        assert admin_client.get("/api/patients/Quarx").status_code == 404
+        assert admin_client.get("/api/patients/Quarx%20street").status_code == 404
+        people.client("anonymous").post(
+            "/api/auth/login", {"email": "quarx@example.org", "password": "Quarx phrase"}, format="json"
+        )
+    assert len(made.entries) == 5
+    for entry in made.entries:
+        said = str([getattr(entry, field.name) for field in entry._meta.concrete_fields])
+        # An id that somebody made up is an id that was asked for; a text in its place is nobody's.
+        assert ("Quarx" in said) == (entry.patient_ids == ["Quarx"])
+        assert "999" not in said
+    assert "Quarx" not in str(list(connections["clinical"].database["events"].find()))
+
+
+@pytest.mark.parametrize(
+    ("path", "status"),
+    [("/api/patients?page_size=0", 400), ("/api/nowhere", 404), ("/api/patients?search=" + "a" * 5000, 400)],
+)
+def test_a_malformed_request_is_no_refusal(people: People, path: str, status: int) -> None:
+    client = people.client("doctor")
+    with recording() as made:
+        assert client.get(path).status_code == status
+    assert made.entries == []
+
+
+def test_what_a_service_refuses_is_on_record(people: People) -> None:
+    visit = {"patient_id": "P1", "doctor_id": "D1", "date": "2031-05-05", "time": "09:00"}
+    client = people.client("admin")
+    assert client.post("/api/appointments", visit, format="json").status_code == 201
+    with recording() as made:
+        assert client.post("/api/appointments", visit, format="json").status_code == 409
+        assert client.post("/api/appointments", {**visit, "doctor_id": "D9"}, format="json").status_code == 400
+        assert client.post("/api/patients", {"patient_id": "P1", "name": "X"}, format="json").status_code == 409
+    assert [(e.action, e.outcome, e.reason, e.patient_ids) for e in made.entries] == [
+        ("appointment.booked", "refused", "slot_taken", ["P1"]),
+        ("appointment.booked", "refused", "unknown", ["P1"]),
+        ("patient.created", "refused", "duplicate", ["P1"]),
+    ]
+
+
+def test_logins_and_account_changes(people: People) -> None:
+    anonymous = APIClient()
+    with recording() as made:
+        for email, password in (("nobody@example.org", "x"), ("doctor@example.org", "x")):
+            body = {"email": email, "password": password}
+            assert anonymous.post("/api/auth/login", body, format="json").status_code == 401
+        client = people.client("admin")
+        number = people.doctor.pk
+        assert client.patch(f"/api/accounts/{number}", {"is_active": False}, format="json").status_code == 200
+    who = ("admin", people.admin.pk)
+    assert [(e.action, e.outcome, e.reason, e.subject, (e.role, e.actor_id)) for e in made.entries] == [
+        ("account.logged_in", "refused", "unknown_email", None, ("anonymous", None)),
+        ("account.logged_in", "refused", "wrong_password", str(number), ("anonymous", None)),
+        ("account.amended", "success", None, str(number), who),
+    ]
+
+
+def test_a_replayed_refresh_token_is_on_record(people: People) -> None:
+    from accounts import tokens
+
+    pair = tokens.start_family(people.doctor)
+    anonymous = APIClient()
+    body = {"refresh_token": pair["refresh_token"]}
+    assert anonymous.post("/api/auth/refresh", body, format="json").status_code == 200
+    with recording() as made:
+        assert anonymous.post("/api/auth/refresh", body, format="json").status_code == 401
+    (entry,) = made.entries
+    assert (entry.action, entry.reason, entry.subject) == ("account.refreshed", "token_replayed", str(people.doctor.pk))
+
+
+def test_another_account_leaves_its_own_name(people: People) -> None:
+    """Two requests of two people, one after the other in one process, do not mix."""
+    other = make_account(Role.DOCTOR, "third.doctor@example.org")
+    from tests.people import client_of
+
+    with recording() as made:
+        first = people.client("doctor").get("/api/patients/P1")
+        second = client_of(other).get("/api/patients/P2")
+    assert [(e.actor_id, e.patient_ids, e.request_id) for e in made.entries] == [
+        (people.doctor.pk, ["P1"], first["X-Request-ID"]),
+        (other.pk, ["P2"], second["X-Request-ID"]),
+    ]
