@@ -12,7 +12,7 @@ import sys
 import threading
 import time
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from datetime import timedelta
@@ -59,6 +59,14 @@ class Hospital:
         with psycopg.connect(self.stack.addresses["DATABASE_URL"]) as sql:
             billed = Counter(row[0] for row in sql.execute("SELECT appointment_id FROM billing"))
         return completed, billed
+
+    def on_record(self, request_ids: Collection[str]) -> Counter[str]:
+        """How many entries of the audit trail each of the requests left."""
+        with psycopg.connect(self.stack.addresses["DATABASE_URL"]) as sql:
+            found = sql.execute(
+                "SELECT request_id FROM audit_entries WHERE request_id = ANY (%s)", [sorted(request_ids)]
+            )
+            return Counter(row[0] for row in found)
 
     @contextmanager
     def without(self, **servers: bool) -> Iterator[None]:
@@ -217,6 +225,7 @@ def test_without_postgresql_clinical_work_goes_on(
                         lambda: hospital.server.client().post("/auth/login", {"email": EMAIL, "password": PASSWORD}),
                     ]
                 )
+                looked = at_once([lambda: hospital.client().get("/patients/P0")] * 6)
                 time.sleep(max(0.0, seconds - (time.monotonic() - began)))
                 ended = time.monotonic()
             for _ in range(100):
@@ -249,6 +258,15 @@ def test_without_postgresql_clinical_work_goes_on(
     completed, billed = hospital.completed_and_billed()
     assert completed
     assert billed == completed
+    # Who looked while PostgreSQL was out is on record as well as who wrote, once each.
+    assert [answer.status for answer in looked] == [200] * len(looked)
+    written = [answer for _, answer in load.answers if answer.status in (200, 201)]
+    asked = {answer.headers["X-Request-ID"] for answer in [*looked, *written]}
+    recorded = hospital.on_record(asked)
+    assert recorded.keys() == asked
+    # A completed visit has a second entry, that of its bill.
+    assert {recorded[answer.headers["X-Request-ID"]] for answer in looked} == {1}
+    assert set(recorded.values()) <= {1, 2}
 
 
 @pytest.mark.parametrize("how", ["stopped", "frozen"])
