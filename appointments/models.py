@@ -51,6 +51,8 @@ class Appointment(models.Model):
             ),
             models.Index(fields=["date", "time", "appointment_id"], name="appointment_date"),
             models.Index(fields=["status", "date", "time", "appointment_id"], name="appointment_status"),
+            # All that the report on doctors reads of a period: no document is fetched.
+            models.Index(fields=["date", "status", "doctor_id", "patient_id"], name="appointment_report"),
         ]
 
     def __str__(self) -> str:

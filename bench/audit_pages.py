@@ -21,7 +21,8 @@ from healthcare.devstack.ephemeral import EphemeralStack
 FILL = """
     INSERT INTO audit_entries (at, actor_id, role, action, patient_ids, subject, outcome, reason, channel, address,
                                request_id)
-    SELECT timestamptz '2025-01-01 00:00:00Z' + g * interval '365 days' / %(entries)s, g %% 2000 + 1, 'doctor',
+    SELECT timestamptz '2025-01-01 00:00:00Z' + g::float8 / %(entries)s * interval '31536000 seconds',
+           g %% 2000 + 1, 'doctor',
            (ARRAY['patient.viewed', 'appointment.viewed', 'prescription.issued', 'appointment.booked'])[g %% 4 + 1],
            CASE WHEN g %% 20 = 0 THEN ARRAY(SELECT DISTINCT 'P' || (h * 7 + g * 13) %% 200 + g %% 500 * 200
                                             FROM generate_series(1, 50) AS h)

@@ -117,17 +117,18 @@ class AuditEntry(InsertOnlyModel):
 class AuditPatient(InsertOnlyModel):
     """An entry by one of its patients: the way from a patient to their entries, newest first."""
 
-    entry_id = models.BigIntegerField(primary_key=True)
-    patient_id = models.TextField()
-    at = models.DateTimeField()
-    # Both columns, so that PostgreSQL looks for the entry in one month only.
-    entry = models.ForeignObject(
+    # An entry has several of these rows: Django wants one column to be the key, and reads only. Joined by the id alone:
+    # by `at` as well it would be looked for in one month only, but PostgreSQL takes the two for independent, expects
+    # one row in all, and sorts a patient's 200,000 entries for a page of 50 (2.5 s, not 6 ms).
+    entry = models.OneToOneField(
         AuditEntry,
         on_delete=models.DO_NOTHING,
-        from_fields=["at", "entry_id"],
-        to_fields=["at", "id"],
+        primary_key=True,
+        db_constraint=False,
         related_name="patients",
     )
+    patient_id = models.TextField()
+    at = models.DateTimeField()
 
     class Meta(InsertOnlyModel.Meta):
         db_table = "audit_patients"

@@ -50,7 +50,8 @@ class Order:
         except (InvalidToken, ValueError) as error:
             raise BadCursor from error
         backwards, *values = json.loads(text)
-        return backwards, {field.name: field.to_python(value) for field, value in zip(self.fields, values, strict=True)}
+        typed = [field.to_python(value) for field, value in zip(self.fields, values, strict=True)]
+        return backwards, dict(zip(self.names, typed, strict=True))
 
     def beyond(self, edge: dict[str, Any], *, backwards: bool) -> Q:
         """Rows behind the edge, or before it: (a, b) < (x, y) as a < x or (a = x and b < y).

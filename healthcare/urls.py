@@ -15,6 +15,7 @@ api = [
     path("", include("prescriptions.urls")),
     path("", include("billing.urls")),
     path("", include("audit.urls")),
+    path("", include("reports.urls")),
 ]
 
 urlpatterns = [

@@ -101,13 +101,16 @@ class ApiRoot(viewsets.ViewSet):
     schema = None
     http_method_names = ["get", "head"]
     resources = ("patients", "doctors", "appointments", "prescriptions", "billing", "accounts", "audit")
+    reports = ("top-doctors", "disease-trends", "monthly-appointments-trend", "average-prescription-cost")
 
     def get_view_name(self) -> str:
         return "Smart Healthcare API"
 
     def list(self, request: Request) -> Response:
         NoQuery.parse_query(request, also=frozenset())
-        return Response({name: reverse(f"{name}-list", request=request) for name in self.resources})
+        rooms = {name: reverse(f"{name}-list", request=request) for name in self.resources}
+        reports = {f"reports/{name}": reverse(f"reports-{name}", request=request) for name in self.reports}
+        return Response({**rooms, **reports})
 
 
 def unknown_path(request: HttpRequest, *args: Any, **kwargs: Any) -> HttpResponse:

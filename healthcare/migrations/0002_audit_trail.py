@@ -57,7 +57,17 @@ class Migration(migrations.Migration):
         migrations.CreateModel(
             name="AuditPatient",
             fields=[
-                ("entry_id", models.BigIntegerField(primary_key=True, serialize=False)),
+                (
+                    "entry",
+                    models.OneToOneField(
+                        db_constraint=False,
+                        on_delete=models.DO_NOTHING,
+                        primary_key=True,
+                        related_name="patients",
+                        serialize=False,
+                        to="healthcare.auditentry",
+                    ),
+                ),
                 ("patient_id", models.TextField()),
                 ("at", models.DateTimeField()),
             ],

@@ -13,6 +13,7 @@ database errors and use the same values as the ORM does. The driver converts the
 """
 
 import datetime
+import threading
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from decimal import Decimal
@@ -23,6 +24,7 @@ from bson.codec_options import CodecOptions, TypeCodec, TypeEncoder, TypeRegistr
 from bson.decimal128 import Decimal128
 from django.db import DatabaseError, IntegrityError, connections, models
 from django.db.transaction import TransactionManagementError
+from pymongo import MongoClient
 from pymongo.client_session import ClientSession
 from pymongo.collection import Collection as DriverCollection
 from pymongo.errors import BulkWriteError, DuplicateKeyError, ExecutionTimeout, NetworkTimeout, PyMongoError
@@ -95,6 +97,29 @@ def aggregate(
 ) -> list[Document]:
     """Run a pipeline. `hint` is an index name."""
     return collection(source).aggregate(pipeline, hint=hint, max_time_ms=max_time_ms)
+
+
+@contextmanager
+def at_one_moment() -> Iterator[None]:
+    """Have every read of this thread see both what was and what was not yet written at one and the same moment.
+
+    For commands that compare collections while others write: it needs no transaction and keeps nobody waiting. MongoDB
+    remembers five minutes; nothing can be written inside.
+    """
+    connection = cast(DatabaseWrapper, connections[CLINICAL])
+    if connection.session is not None or getattr(_moment, "session", None) is not None:
+        raise TransactionManagementError("A moment cannot be chosen inside a transaction or another moment.")
+    connection.ensure_connection()
+    client = cast(MongoClient[Document], connection.connection)
+    with client.start_session(snapshot=True) as session:
+        _moment.session = session
+        try:
+            yield
+        finally:
+            _moment.session = None
+
+
+_moment = threading.local()
 
 
 class Collection:
@@ -258,7 +283,7 @@ class Collection:
         connection = cast(DatabaseWrapper, connections[CLINICAL])
         documents = connection.get_collection(self.name, codec_options=CODEC)
         try:
-            yield documents, connection.session
+            yield documents, connection.session or getattr(_moment, "session", None)
         except ExecutionTimeout as error:
             raise self._timed_out() from error
         except PyMongoError as error:

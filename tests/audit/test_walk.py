@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 
+from reports.queries import NAMES
 from tests.audit.trail import recording
 from tests.people import People
 from tests.test_permission_matrix import ACTORS, CELLS, ROWS, Row, send
@@ -68,6 +69,7 @@ EXPECTED: dict[str, tuple[str | None, list[tuple[str, list[str]]]]] = {
     "PATCH /api/billing/{id}": ("bill.amended", [("bill.amended", P1)]),
     "DELETE /api/billing/{id}": ("bill.deleted", [("bill.deleted", P1)]),
     "GET /api/audit": ("audit.listed", [("audit.listed", [])]),
+    **{f"GET /api/reports/{name}": ("report.viewed", [("report.viewed", [])]) for name in NAMES},
 }
 
 

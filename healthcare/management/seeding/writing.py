@@ -27,6 +27,7 @@ from healthcare.mongodb.emptying import drop_collection, empty_collection
 from healthcare.routers import CLINICAL, DEFAULT
 from patients.models import Patient
 from prescriptions.models import Prescription
+from reports import services as report_services
 
 T = TypeVar("T")
 
@@ -126,6 +127,10 @@ def write_block(plan: Plan, number: int) -> Written:
     _insert(Prescription, made.prescriptions)
     _insert(Patient, made.patients)
     _copy(made.bills)
+    report_services.add_new(
+        appointments=[{**each, "disease": each.get("disease")} for each in made.appointments],
+        prescriptions=made.prescriptions,
+    )
     _put_on_record([document["_id"] for document in made.patients], plan)
     of_visits = sum(bill.appointment_id is not None for bill in made.bills)
     return Written(

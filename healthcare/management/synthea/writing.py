@@ -31,6 +31,7 @@ from healthcare.mongodb.transactions import clinical_transaction
 from healthcare.routers import DEFAULT
 from patients.models import Patient
 from prescriptions.models import Prescription
+from reports import services as report_services
 
 #: A batch reads the visits of its patients, which may be many more than its own.
 MAX_TIME_MS = 30_000
@@ -160,9 +161,17 @@ class Databases:
     def _insert_charted(self, chart: Chart, items: Sequence[Any], charted: set[str]) -> set[Any]:
         new = self._insert(chart.model, items)
         self._bring_up_to_date(chart, [item for item in items if item.pk in new], charted)
+        self._count([item for item in items if item.pk in new])
         noun = chart.model._meta.model_name
         self._tell(f"{noun}.imported", {item.patient_id for item in items if item.pk in new})
         return new
+
+    def _count(self, new: Sequence[Any]) -> None:
+        """Have the reports count the new documents, in their transaction."""
+        if new:
+            appointments = [appointment_services.as_document(each) for each in new if isinstance(each, Appointment)]
+            patient_ids = sorted({each.patient_id for each in new})
+            report_services.reconcile(patient_ids=patient_ids, new=appointments)
 
     def _tell(self, kind: str, patient_ids: Collection[str]) -> None:
         """Put on record whose data came, with the write."""

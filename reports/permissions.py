@@ -1,0 +1,19 @@
+"""Who may call what about reports; brief section 2."""
+
+from accounts.models import Role, User
+from healthcare.exceptions import NotAllowed
+from healthcare.permissions import RoleTable
+
+_READERS = {Role.ADMIN, Role.DOCTOR}
+ALLOWED: RoleTable = {
+    "top_doctors": _READERS,
+    "disease_trends": _READERS,
+    "monthly_appointments_trend": _READERS,
+    "average_prescription_cost": _READERS,
+}
+
+
+def require_may_renew(user: User) -> None:
+    """Have a report made anew out of turn: it reads every prescription. Raises: NotAllowed."""
+    if user.role != Role.ADMIN:
+        raise NotAllowed("Only an admin has a report made anew out of turn.")

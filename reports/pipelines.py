@@ -1,0 +1,184 @@
+"""The reports' pipelines, as pure functions. `reports.queries` runs them; brief section 4 defines the reports.
+
+Those over rollups read what `reports.projections` keeps; those over facts read the records themselves, for periods and
+for `verify_reports`.
+"""
+
+from collections.abc import Mapping, Sequence
+from datetime import date
+from typing import Any
+
+from reports.rollups import CANCELLED, Basis
+
+Stage = dict[str, Any]
+Pipeline = list[Stage]
+
+#: Of a report's answer, by the figure that orders it.
+ORDERS: Mapping[str, Sequence[str]] = {
+    "patients": ("patients", "appointments"),
+    "appointments": ("appointments", "patients"),
+}
+#: The index that answers each order; `reports.models.Counter` and `appointments.models.Appointment` have them.
+ORDER_INDEXES: Mapping[str, str] = {"patients": "report_by_patients", "appointments": "report_by_appointments"}
+PERIOD_INDEX = "appointment_report"
+
+
+# --- Over rollups ----------------------------------------------------------------------------------------------------
+
+
+def top_doctors(*, limit: int, by: str) -> Pipeline:
+    """Stages for the doctors with most patients or appointments.
+
+    Reads:   report_counters, documents of doctors; the first `limit` keys of one index
+    Yields:  {doctor_id: str, patients: int, appointments: int}
+    Source:  brief, "top-doctors" without a period
+    """
+    first, second = ORDERS[by]
+    return [
+        # The index holds just these documents, and is used only when the query says so.
+        {"$match": {first: {"$gt": 0}}},
+        {"$sort": {first: -1, second: -1, "doctor_id": 1}},
+        {"$limit": limit},
+        {"$project": {"_id": 0, "doctor_id": 1, "patients": 1, "appointments": 1}},
+    ]
+
+
+def months(*, year: int) -> Pipeline:
+    """Stages for a year's appointments by month and status.
+
+    Reads:   report_counters, the year's document of each bucket
+    Yields:  {_id: {month: "09", status: str}, appointments: int}
+    Source:  brief, "monthly-appointments-trend"
+    """
+    return [
+        {"$match": _of_kind(f"month {year:04d} ")},
+        {"$project": {"months": {"$objectToArray": "$months"}}},
+        {"$unwind": "$months"},
+        {"$project": {"month": "$months.k", "statuses": {"$objectToArray": "$months.v"}}},
+        {"$unwind": "$statuses"},
+        {
+            "$group": {
+                "_id": {"month": "$month", "status": "$statuses.k"},
+                "appointments": {"$sum": "$statuses.v"},
+            }
+        },
+    ]
+
+
+def diseases(*, basis: Basis) -> Pipeline:
+    """Stages for the treatments of each disease.
+
+    Reads:   report_counters, the basis's document of each bucket
+    Yields:  {disease: str, patients: int, ongoing: int, days: int}; days of those that are not ongoing
+    Source:  brief, "disease-trends"
+    """
+    return [
+        {"$match": _of_kind(f"disease {basis} ")},
+        {"$project": {"diseases": {"$objectToArray": "$diseases"}}},
+        {"$unwind": "$diseases"},
+        {
+            "$group": {
+                "_id": "$diseases.k",
+                "disease": {"$first": "$diseases.v.name"},
+                "patients": {"$sum": "$diseases.v.patients"},
+                "ongoing": {"$sum": "$diseases.v.ongoing"},
+                "days": {"$sum": "$diseases.v.days"},
+            }
+        },
+        {"$match": {"patients": {"$ne": 0}}},
+        {"$project": {"_id": 0}},
+    ]
+
+
+def _of_kind(prefix: str) -> Stage:
+    # ":" is what follows "9": a range of the primary key.
+    return {"_id": {"$gte": prefix, "$lt": f"{prefix}:"}}
+
+
+# --- Over facts ------------------------------------------------------------------------------------------------------
+
+
+def top_doctors_of_period(*, limit: int, by: str, since: date | None = None, until: date | None = None) -> Pipeline:
+    """Stages for the doctors with most patients or appointments in a period.
+
+    Reads:   appointments {date, status, doctor_id, patient_id}, from the index PERIOD_INDEX alone
+    Yields:  {doctor_id: str, patients: int, appointments: int}
+    Source:  brief, "top-doctors"
+    """
+    return [
+        *doctors_of_period(since=since, until=until),
+        {"$sort": {**dict.fromkeys(ORDERS[by], -1), "doctor_id": 1}},
+        {"$limit": limit},
+    ]
+
+
+def doctors_of_period(*, since: date | None = None, until: date | None = None) -> Pipeline:
+    """Stages for each doctor's patients and appointments, in no order."""
+    day: Stage = {"$gte": since} if since is not None else {"$gt": date.min}
+    if until is not None:
+        day["$lte"] = until
+    return [
+        {"$match": {"date": day, "status": {"$ne": CANCELLED}}},
+        {"$project": {"_id": 0, "doctor_id": 1, "patient_id": 1}},
+        {
+            "$group": {
+                "_id": "$doctor_id",
+                "patients": {"$addToSet": "$patient_id"},
+                "appointments": {"$sum": 1},
+            }
+        },
+        {"$project": {"_id": 0, "doctor_id": "$_id", "patients": {"$size": "$patients"}, "appointments": 1}},
+    ]
+
+
+def months_of_facts() -> Pipeline:
+    """Stages for all appointments by year, month and status: {_id: {year, month, status}, appointments: int}."""
+    return [
+        {"$project": {"_id": 0, "date": 1, "status": 1}},
+        {
+            "$group": {
+                "_id": {"year": {"$year": "$date"}, "month": {"$month": "$date"}, "status": "$status"},
+                "appointments": {"$sum": 1},
+            }
+        },
+    ]
+
+
+def diseases_of_treatments() -> Pipeline:
+    """Stages for the treatments of each disease: {_id: {basis, disease}, patients: int, ongoing: int, days: int}."""
+    return [
+        {
+            "$group": {
+                "_id": {"basis": "$_id.b", "disease": "$_id.d"},
+                "patients": {"$sum": 1},
+                "ongoing": {"$sum": {"$cond": ["$ongoing", 1, 0]}},
+                "days": {"$sum": "$days"},
+            }
+        },
+    ]
+
+
+def prescribed_costs() -> Pipeline:
+    """Stages for what each disease's prescriptions cost, and which bills they bring in.
+
+    Reads:   prescriptions {disease, cost, appointment_id, patient_id, start_date}
+    Yields:  {_id: {disease: str, month: datetime}, prescriptions: int, costed: int, cost: Decimal,
+             appointments: [str], patients: [str]}: a part for each month, as one document holds 16 MB at most;
+             `appointments` of those that name one, `patients` of those that name none, with repetitions
+    Units:   cost in the currency of the system, exact
+    Source:  brief, "average-prescription-cost"
+    """
+    named = {"$gt": ["$appointment_id", None]}
+    return [
+        {"$match": {"disease": {"$gt": ""}}},
+        {
+            "$group": {
+                "_id": {"disease": "$disease", "month": {"$dateTrunc": {"date": "$start_date", "unit": "month"}}},
+                "prescriptions": {"$sum": 1},
+                "costed": {"$sum": {"$cond": [{"$gt": ["$cost", None]}, 1, 0]}},
+                "cost": {"$sum": "$cost"},
+                "appointments": {"$push": {"$cond": [named, "$appointment_id", "$$REMOVE"]}},
+                "patients": {"$push": {"$cond": [named, "$$REMOVE", "$patient_id"]}},
+            }
+        },
+    ]

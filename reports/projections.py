@@ -1,0 +1,179 @@
+"""Keeping the rollups exact: what one clinical write changes, written in that write's own transaction.
+
+Two writes about one patient always conflict (each raises the patient's `revision`), so the states of a patient, pairs
+and treatments, are read and written by one transaction at a time. What many patients share is added to with `$inc`, all
+of it in one command and last, in a bucket that belongs to this thread.
+"""
+
+import itertools
+import os
+import threading
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+from pymongo import DeleteOne, UpdateOne
+
+from appointments.models import Appointment
+from healthcare.mongodb import raw
+from prescriptions.models import Prescription
+from reports import rollups
+from reports.models import Counter, Pair, Treatment
+from reports.rollups import Basis, DiseaseFigures, Fact, MonthKey, PairKey, Sums, TreatmentKey
+
+BUCKETS = 64
+
+KINDS = frozenset(
+    f"appointment.{verb}" for verb in ("booked", "moved", "amended", "completed", "cancelled", "deleted")
+) | {"prescription.issued", "prescription.amended", "prescription.deleted", "doctor.deleted"}
+
+_own = threading.local()
+_threads = itertools.count()
+
+
+def count(event: Mapping[str, Any]) -> None:
+    """The projection: bring the rollups up to date with an event, inside its transaction."""
+    noun = event["kind"].partition(".")[0]
+    if noun == "appointment":
+        _count_appointment(event["before"], event["after"])
+    elif noun == "prescription":
+        _count_prescription(event["before"], event["after"])
+    else:
+        _forget_doctor(event["subject_id"])
+
+
+def bucket() -> int:
+    """This thread's bucket. Threads of one process have different ones as long as there are enough."""
+    if not hasattr(_own, "bucket"):
+        _own.bucket = (os.getpid() * 7 + next(_threads)) % BUCKETS
+    return _own.bucket
+
+
+def _count_appointment(before: Fact | None, after: Fact | None) -> None:
+    sums = Sums()
+    pairs: dict[PairKey, int] = {}
+    treatments: dict[TreatmentKey, None] = {}
+    for image, sign in ((before, -1), (after, 1)):
+        if image is None:
+            continue
+        sums.months[rollups.month_of(image)] += sign
+        if pair := rollups.pair_of(image):
+            pairs[pair] = pairs.get(pair, 0) + sign
+        if treatment := rollups.treatment_of_appointment(image):
+            treatments[treatment] = None
+    for pair, change in pairs.items():
+        if change:
+            _change_pair(pair, change, sums)
+    for treatment in treatments:
+        _renew_treatment(treatment, sums)
+    add(sums)
+
+
+def _count_prescription(before: Fact | None, after: Fact | None) -> None:
+    sums = Sums()
+    keys = {rollups.treatment_of_prescription(image) for image in (before, after) if image is not None}
+    for key in keys - {None}:
+        _renew_treatment(key, sums)  # type: ignore[arg-type]
+    # The doctor's document is written for its own sake: a deletion of the doctor at the same time conflicts with it.
+    written = after if before is None else None
+    add(sums, touched=[written["doctor_id"]] if written else [])
+
+
+def _forget_doctor(doctor_id: str) -> None:
+    """Write and remove the doctor's figures, so that a booking of the doctor that is under way conflicts with it."""
+    key = doctor_counter(doctor_id)
+    touch = UpdateOne({"_id": key}, {"$inc": {"writes": 1}}, upsert=True)
+    raw.collection(Counter).bulk_write([touch, DeleteOne({"_id": key})])
+
+
+def _change_pair(key: PairKey, change: int, sums: Sums) -> None:
+    where = {"_id": pair_id(key)}
+    changed = raw.collection(Pair).find_one_and_update(where, {"$inc": {"n": change}}, upsert=True)
+    after = changed["n"] if changed else 0
+    sums.add_pair(key, after - change, after)
+    if after == 0:
+        raw.collection(Pair).delete_one(where)
+
+
+def _renew_treatment(key: TreatmentKey, sums: Sums) -> None:
+    """Make a treatment from its facts, as they are in this transaction."""
+    after = _from_facts(key)
+    where = {"_id": treatment_id(key)}
+    if after is None:
+        before = raw.collection(Treatment).find_one(where)
+        raw.collection(Treatment).delete_one(where)
+    else:
+        said = {"$set": {"ongoing": after.is_ongoing, "days": after.days}}
+        before = raw.collection(Treatment).find_one_and_update(where, said, upsert=True, return_after=False)
+    sums.add_treatment(key, treatment_from(before) if before else None, after)
+
+
+def _from_facts(key: TreatmentKey) -> rollups.Treatment | None:
+    where: dict[str, Any] = {"patient_id": key.patient_id, "disease": key.disease}
+    if key.basis == "prescriptions":
+        found = raw.collection(Prescription).find(where, projection=["start_date", "duration_days"])
+        return rollups.course(found)
+    found = raw.collection(Appointment).find({**where, "status": rollups.COMPLETED}, projection=["date"])
+    return rollups.attendance(each["date"] for each in found)
+
+
+# --- The documents ---------------------------------------------------------------------------------------------------
+
+
+def pair_id(key: PairKey) -> dict[str, str]:
+    return {"p": key.patient_id, "d": key.doctor_id}
+
+
+def treatment_id(key: TreatmentKey) -> dict[str, str]:
+    return {"p": key.patient_id, "d": key.disease, "b": key.basis}
+
+
+def treatment_from(document: Mapping[str, Any]) -> rollups.Treatment:
+    return rollups.Treatment(is_ongoing=document["ongoing"], days=document["days"])
+
+
+def month_counter(year: int, number: int) -> str:
+    return f"month {year:04d} {number}"
+
+
+def disease_counter(basis: Basis, number: int) -> str:
+    return f"disease {basis} {number}"
+
+
+def doctor_counter(doctor_id: str) -> str:
+    return f"doctor {doctor_id}"
+
+
+def add(sums: Sums, *, touched: Iterable[str] = ()) -> None:
+    """Add to the counters, in one command."""
+    writes = writes_of(sums, bucket(), touched=touched)
+    if writes:
+        raw.collection(Counter).bulk_write(writes, is_ordered=False)
+
+
+def writes_of(sums: Sums, number: int, *, touched: Iterable[str] = ()) -> list[UpdateOne]:
+    """The updates that add to the counters in a bucket; nothing for what does not change."""
+    writes: list[UpdateOne] = []
+    years: dict[int, dict[str, int]] = {}
+    for month, change in sums.months.items():
+        if change:
+            years.setdefault(month.year, {})[_month_field(month)] = change
+    writes += [UpdateOne({"_id": month_counter(year, number)}, {"$inc": by}, upsert=True) for year, by in years.items()]
+    for basis in rollups.BASES:
+        update: dict[str, dict[str, Any]] = {"$inc": {}, "$set": {}}
+        for (its_basis, disease), figures in sums.diseases.items():
+            if its_basis == basis and figures != DiseaseFigures():
+                field = f"diseases.{rollups.disease_key(disease)}"
+                update["$set"][f"{field}.name"] = disease
+                update["$inc"] |= {f"{field}.{name}": value for name, value in figures._asdict().items()}
+        if update["$inc"]:
+            writes.append(UpdateOne({"_id": disease_counter(basis, number)}, update, upsert=True))
+    changed = {doctor_id: figures for doctor_id, figures in sums.doctors.items() if any(figures)}
+    for doctor_id in {*touched, *changed}:
+        of_doctor = changed.get(doctor_id, rollups.DoctorFigures())
+        said = {"$set": {"doctor_id": doctor_id}, "$inc": {**of_doctor._asdict(), "writes": 1}}
+        writes.append(UpdateOne({"_id": doctor_counter(doctor_id)}, said, upsert=True))
+    return writes
+
+
+def _month_field(month: MonthKey) -> str:
+    return f"months.{month.month:02d}.{month.status}"

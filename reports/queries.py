@@ -1,0 +1,280 @@
+"""Running the reports: pipelines over MongoDB, one statement over PostgreSQL, and what joins them."""
+
+import json
+import time
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from datetime import date, datetime, timedelta
+from decimal import ROUND_HALF_EVEN, Decimal
+from typing import Any
+
+from django.db import IntegrityError, connections
+
+from appointments.models import Appointment
+from appointments.models import Status as AppointmentStatus
+from billing.models import Status as BillStatus
+from doctors.models import Doctor
+from healthcare import clock, trail
+from healthcare.exceptions import InvalidValue
+from healthcare.mongodb import raw
+from healthcare.routers import DEFAULT
+from prescriptions.models import Prescription
+from reports import pipelines
+from reports.models import Counter, Result
+from reports.rollups import Basis
+
+TOP_DOCTORS = "top-doctors"
+DISEASE_TRENDS = "disease-trends"
+MONTHLY_TREND = "monthly-appointments-trend"
+PRESCRIPTION_COST = "average-prescription-cost"
+NAMES = (TOP_DOCTORS, DISEASE_TRENDS, MONTHLY_TREND, PRESCRIPTION_COST)
+
+#: How old the report on costs may be, and for how long one process has it to itself to make it anew.
+COST_AGE = timedelta(seconds=60)
+COST_WORK = timedelta(seconds=30)
+_COST_LOOK_SECONDS = 0.05
+_COST_TIME_MS = 60_000
+_CENT = Decimal("0.01")
+
+Row = dict[str, Any]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Report:
+    """A report as the brief defines it: its rows, by name of the field, and the instant at which they were right."""
+
+    name: str
+    parameters: dict[str, Any]
+    rows: list[Row]
+    as_of: datetime
+
+    def __post_init__(self) -> None:
+        # Everybody's records are in it: whoever asked for it has to be on record.
+        trail.consulted("report")
+
+
+def top_doctors(
+    *, limit: int = 5, by: str = "patients", since: date | None = None, until: date | None = None
+) -> Report:
+    """The doctors with most patients or appointments (`by`), of all time or of a period, both days included.
+
+    Raises: InvalidValue when the period ends before it begins.
+    """
+    if since is not None and until is not None and until < since:
+        raise InvalidValue("The period ends before it begins.", field="to")
+    as_of = clock.now()
+    if since is None and until is None:
+        hint = pipelines.ORDER_INDEXES[by]
+        found = raw.aggregate(Counter, pipelines.top_doctors(limit=limit, by=by), hint=hint)
+    else:
+        pipeline = pipelines.top_doctors_of_period(limit=limit, by=by, since=since, until=until)
+        found = raw.aggregate(Appointment, pipeline, hint=pipelines.PERIOD_INDEX)
+    return Report(
+        name=TOP_DOCTORS,
+        parameters={"limit": limit, "by": by, "from": since, "to": until},
+        rows=_with_doctors(found),
+        as_of=as_of,
+    )
+
+
+def disease_trends(*, basis: Basis = "prescriptions") -> Report:
+    """How long each disease is treated, by courses of prescriptions or by completed visits."""
+    as_of = clock.now()
+    found = raw.aggregate(Counter, pipelines.diseases(basis=basis))
+    rows = [
+        {
+            "disease": each["disease"],
+            "patients": each["patients"],
+            "ongoing": each["ongoing"],
+            "average_treatment_days": _average(each["days"], each["patients"] - each["ongoing"]),
+        }
+        for each in found
+    ]
+    rows.sort(key=_by_disease)
+    return Report(name=DISEASE_TRENDS, parameters={"basis": basis}, rows=rows, as_of=as_of)
+
+
+def monthly_appointments_trend(*, year: int) -> Report:
+    """A year's appointments by month and status; always twelve rows."""
+    as_of = clock.now()
+    counted = {
+        (int(each["_id"]["month"]), each["_id"]["status"]): each["appointments"]
+        for each in raw.aggregate(Counter, pipelines.months(year=year))
+    }
+    statuses = (AppointmentStatus.COMPLETED, AppointmentStatus.CANCELLED, AppointmentStatus.SCHEDULED)
+    rows = [
+        {"month": month, **{status.value: counted.get((month, status.value), 0) for status in statuses}}
+        for month in range(1, 13)
+    ]
+    return Report(name=MONTHLY_TREND, parameters={"year": year}, rows=rows, as_of=as_of)
+
+
+def average_prescription_cost(*, fresh: bool = False) -> Report:
+    """What prescriptions and billed visits cost on average, by disease.
+
+    It is made anew when it is older than a minute, by one process for all; `fresh` makes it anew now.
+    """
+    asked_at = clock.now()
+    oldest = asked_at if fresh else asked_at - COST_AGE
+    while True:
+        stored = raw.collection(Result).find_one({"_id": PRESCRIPTION_COST})
+        if stored and stored.get("as_of") and stored["as_of"] >= oldest:
+            return _cost_report(stored["rows"], stored["as_of"])
+        if _take_turn(stored):
+            return _renew_costs()
+        time.sleep(_COST_LOOK_SECONDS)
+
+
+def costs_from_databases() -> list[Row]:
+    """The rows of average-prescription-cost, from the prescriptions and bills themselves."""
+    diseases: dict[str, _Costs] = {}
+    parts = raw.aggregate(Prescription, pipelines.prescribed_costs(), max_time_ms=_COST_TIME_MS)
+    for part in parts:
+        diseases.setdefault(part["_id"]["disease"], _Costs()).add(part)
+    names = sorted(diseases)
+    billed = _billed([diseases[name] for name in names], names)
+    rows = []
+    for number, name in enumerate(names):
+        costs, (bills, total) = diseases[name], billed.get(number, (0, Decimal(0)))
+        rows.append(
+            {
+                "disease": name,
+                "prescriptions": costs.prescriptions,
+                "average_prescription_cost": _average(costs.cost, costs.costed),
+                "billed_visits": bills,
+                "average_total_cost": _average(total, bills),
+            }
+        )
+    return rows
+
+
+class _Costs:
+    """What the parts of one disease add up to."""
+
+    def __init__(self) -> None:
+        self.prescriptions = self.costed = 0
+        self.cost = Decimal(0)
+        self.appointments: set[str] = set()
+        self.patients: set[str] = set()
+
+    def add(self, part: raw.Document) -> None:
+        self.prescriptions += part["prescriptions"]
+        self.costed += part["costed"]
+        # The sum of no Decimal is the integer 0.
+        self.cost += Decimal(part["cost"])
+        self.appointments.update(part["appointments"])
+        self.patients.update(part["patients"])
+
+
+def _billed(diseases: Sequence[_Costs], names: Sequence[str]) -> dict[int, tuple[int, Decimal]]:
+    """How many bills each disease brings in and their sum, by the disease's number; one statement for all."""
+    appointments = _numbered(each.appointments for each in diseases)
+    patients = _numbered(each.patients for each in diseases)
+    connection = connections[DEFAULT]
+    with connection.cursor() as cursor:
+        if connection.vendor == "postgresql":
+            cursor.execute(_BILLED, [*appointments, *patients, list(names)])
+        else:
+            # A trial by one person: SQLite has no arrays.
+            lists = [list(zip(*each, strict=True)) for each in (appointments, patients)]
+            cursor.execute(_BILLED_SQLITE, [json.dumps(each) for each in (*lists, list(names))])
+        return {number: (bills, Decimal(cents).scaleb(-2)) for number, bills, cents in cursor.fetchall()}
+
+
+def _numbered(sets: Iterable[set[str]]) -> tuple[list[str], list[int]]:
+    """All keys of the sets, and for each the number of its set."""
+    keys: list[str] = []
+    numbers: list[int] = []
+    for number, each in enumerate(sets):
+        keys += each
+        numbers += [number] * len(each)
+    return keys, numbers
+
+
+# A bill has an appointment or none, so that no bill is in both halves, and a set holds each key once.
+_BILLED = f"""
+    SELECT number, count(*), (sum(total_cost) * 100)::bigint FROM (
+        SELECT link.number, bill.total_cost
+        FROM unnest(%s::text[], %s::int[]) AS link (appointment_id, number)
+        JOIN billing AS bill ON bill.appointment_id = link.appointment_id
+        WHERE bill.status <> '{BillStatus.VOID.value}'
+        UNION ALL
+        SELECT link.number, bill.total_cost
+        FROM unnest(%s::text[], %s::int[]) AS link (patient_id, number)
+        JOIN unnest(%s::text[]) WITH ORDINALITY AS named (disease, position) ON named.position = link.number + 1
+        JOIN billing AS bill ON bill.patient_id = link.patient_id AND bill.disease = named.disease
+        WHERE bill.appointment_id IS NULL AND bill.status <> '{BillStatus.VOID.value}'
+    ) AS billed GROUP BY number
+"""  # noqa: S608 - a constant of ours
+_BILLED_SQLITE = f"""
+    SELECT number, count(*), sum(CAST(round(total_cost * 100) AS INTEGER)) FROM (
+        SELECT link.value ->> 1 AS number, bill.total_cost
+        FROM json_each(%s) AS link JOIN billing AS bill ON bill.appointment_id = link.value ->> 0
+        WHERE bill.status <> '{BillStatus.VOID.value}'
+        UNION ALL
+        SELECT link.value ->> 1, bill.total_cost
+        FROM json_each(%s) AS link JOIN json_each(%s) AS named ON named.key = link.value ->> 1
+        JOIN billing AS bill ON bill.patient_id = link.value ->> 0 AND bill.disease = named.value
+        WHERE bill.appointment_id IS NULL AND bill.status <> '{BillStatus.VOID.value}'
+    ) AS billed GROUP BY number
+"""  # noqa: S608 - a constant of ours
+
+
+def _take_turn(stored: raw.Document | None) -> bool:
+    """Whether this process is the one to make the report on costs anew."""
+    now = clock.now()
+    turn = {"$set": {"busy_until": now + COST_WORK}}
+    try:
+        if stored is None:
+            raw.collection(Result).insert_one({"_id": PRESCRIPTION_COST, **turn["$set"]})
+            return True
+    except IntegrityError:
+        return False
+    free = {"_id": PRESCRIPTION_COST, "$or": [{"busy_until": None}, {"busy_until": {"$lt": now}}]}
+    return bool(raw.collection(Result).update_one(free, turn).modified_count)
+
+
+def _renew_costs() -> Report:
+    # Before the databases are read: what they say is at least as new.
+    as_of = clock.now()
+    done: dict[str, Any] = {"busy_until": None}
+    try:
+        rows = costs_from_databases()
+        done |= {"rows": rows, "as_of": as_of}
+    finally:
+        raw.collection(Result).update_one({"_id": PRESCRIPTION_COST}, {"$set": done})
+    return _cost_report(rows, as_of)
+
+
+def _cost_report(rows: list[Row], as_of: datetime) -> Report:
+    return Report(name=PRESCRIPTION_COST, parameters={}, rows=rows, as_of=as_of)
+
+
+def _with_doctors(found: list[raw.Document]) -> list[Row]:
+    """The rows with the doctors' names and specialties; null for one who is no longer there."""
+    ids = [each["doctor_id"] for each in found]
+    doctors = {
+        each["_id"]: each
+        for each in raw.collection(Doctor).find({"_id": {"$in": ids}}, projection=["name", "specialty"])
+    }
+    return [
+        {
+            "doctor_id": each["doctor_id"],
+            "name": doctors.get(each["doctor_id"], {}).get("name"),
+            "specialty": doctors.get(each["doctor_id"], {}).get("specialty"),
+            "patients": each["patients"],
+            "appointments": each["appointments"],
+        }
+        for each in found
+    ]
+
+
+def _average(total: Decimal | int, number: int) -> Decimal | None:
+    """To two places, half to even; None of nothing."""
+    if not number:
+        return None
+    return (Decimal(total) / number).quantize(_CENT, rounding=ROUND_HALF_EVEN)
+
+
+def _by_disease(row: Row) -> str:
+    return str(row["disease"])

@@ -1,0 +1,102 @@
+"""/reports: as JSON, CSV and charts."""
+
+from typing import Any
+
+from django.http import HttpResponse, StreamingHttpResponse
+from django.http.response import HttpResponseBase
+from django.utils import timezone
+from rest_framework.response import Response
+
+from accounts.authentication import AccountRequest
+from healthcare import spreadsheets, trail
+from healthcare.views import RoomViewSet
+from reports import charts, permissions, queries
+from reports.queries import Report
+from reports.renderers import FORMATS, PNGRenderer, SVGRenderer
+from reports.serializers import (
+    DiseaseTrendsOut,
+    DiseaseTrendsQuery,
+    MonthlyTrendOut,
+    MonthlyTrendQuery,
+    PrescriptionCostOut,
+    PrescriptionCostQuery,
+    TopDoctorsOut,
+    TopDoctorsQuery,
+)
+
+#: A report is made of everybody's data: no copy of it stays on the way.
+HEADERS = {"Cache-Control": "no-store"}
+
+
+class ReportViewSet(RoomViewSet):
+    """What the records add up to."""
+
+    noun = "report"
+    verbs = dict.fromkeys(permissions.ALLOWED, "viewed")
+    allowed = permissions.ALLOWED
+    pagination_class = None
+    renderer_classes = FORMATS
+    answers = {
+        "top_doctors": TopDoctorsOut,
+        "disease_trends": DiseaseTrendsOut,
+        "monthly_appointments_trend": MonthlyTrendOut,
+        "average_prescription_cost": PrescriptionCostOut,
+    }
+    parameters = {
+        "top_doctors": TopDoctorsQuery,
+        "disease_trends": DiseaseTrendsQuery,
+        "monthly_appointments_trend": MonthlyTrendQuery,
+        "average_prescription_cost": PrescriptionCostQuery,
+    }
+
+    def top_doctors(self, request: AccountRequest, format: str | None = None) -> HttpResponseBase:  # noqa: A002
+        """The doctors with most patients or appointments, of all time or of a period."""
+        return self._answer(request, queries.top_doctors(**self._given(request)))
+
+    def disease_trends(self, request: AccountRequest, format: str | None = None) -> HttpResponseBase:  # noqa: A002
+        """How many patients each disease has, and how long it is treated."""
+        return self._answer(request, queries.disease_trends(**self._given(request)))
+
+    def monthly_appointments_trend(
+        self,
+        request: AccountRequest,
+        format: str | None = None,  # noqa: A002
+    ) -> HttpResponseBase:
+        """A year's appointments by month and status."""
+        given = {"year": timezone.now().year, **self._given(request)}
+        return self._answer(request, queries.monthly_appointments_trend(**given))
+
+    def average_prescription_cost(
+        self,
+        request: AccountRequest,
+        format: str | None = None,  # noqa: A002
+    ) -> HttpResponseBase:
+        """What prescriptions and the visits billed for them cost on average, by disease."""
+        given = self._given(request)
+        if given.get("fresh"):
+            permissions.require_may_renew(request.user)
+        return self._answer(request, queries.average_prescription_cost(**given))
+
+    def _given(self, request: AccountRequest) -> dict[str, Any]:
+        query = self.parameters[self.action].parse_query(request, also=frozenset())
+        return {name: value for name, value in query.items() if value is not None}
+
+    def _answer(self, request: AccountRequest, report: Report) -> HttpResponseBase:
+        trail.shown("report.viewed", subject=report.name)
+        answer = self.answers[self.action]
+        chosen = request.accepted_renderer.format
+        if chosen == "csv":
+            columns = tuple(answer().fields["results"].child.fields)  # type: ignore[attr-defined]
+            rows = ([row[name] for name in columns] for row in report.rows)
+            made: HttpResponseBase = StreamingHttpResponse(
+                spreadsheets.csv_lines(columns, rows), content_type="text/csv; charset=utf-8"
+            )
+        elif chosen in (PNGRenderer.format, SVGRenderer.format):
+            made = HttpResponse(charts.draw(report, chosen), content_type=request.accepted_renderer.media_type)
+        else:
+            return Response(answer.of({"results": report.rows, "as_of": report.as_of}), headers=HEADERS)
+        name = f"{report.name}-{report.as_of:%Y-%m-%dT%H%M%SZ}.{chosen}"
+        kind = "attachment" if chosen == "csv" else "inline"
+        for header, value in {**HEADERS, "Content-Disposition": f'{kind}; filename="{name}"'}.items():
+            made[header] = value
+        return made
