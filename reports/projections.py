@@ -73,16 +73,18 @@ def _count_prescription(before: Fact | None, after: Fact | None) -> None:
     keys = {rollups.treatment_of_prescription(image) for image in (before, after) if image is not None}
     for key in keys - {None}:
         _renew_treatment(key, sums)  # type: ignore[arg-type]
-    # The doctor's document is written for its own sake: a deletion of the doctor at the same time conflicts with it.
     written = after if before is None else None
-    add(sums, touched=[written["doctor_id"]] if written else [])
+    add(sums, guarded=[written["doctor_id"]] if written else [])
 
 
 def _forget_doctor(doctor_id: str) -> None:
-    """Write and remove the doctor's figures, so that a booking of the doctor that is under way conflicts with it."""
-    key = doctor_counter(doctor_id)
-    touch = UpdateOne({"_id": key}, {"$inc": {"writes": 1}}, upsert=True)
-    raw.collection(Counter).bulk_write([touch, DeleteOne({"_id": key})])
+    """Write and remove what bookings and prescriptions of the doctor write: those that are under way conflict with it.
+
+    Else a visit could be booked, or a prescription issued, with a doctor who is being deleted.
+    """
+    keys = [doctor_counter(doctor_id), *(guard(doctor_id, number) for number in range(BUCKETS))]
+    touches = [UpdateOne({"_id": key}, {"$inc": {"writes": 1}}, upsert=True) for key in keys]
+    raw.collection(Counter).bulk_write([*touches, *(DeleteOne({"_id": key}) for key in keys)])
 
 
 def _change_pair(key: PairKey, change: int, sums: Sums) -> None:
@@ -143,14 +145,20 @@ def doctor_counter(doctor_id: str) -> str:
     return f"doctor {doctor_id}"
 
 
-def add(sums: Sums, *, touched: Iterable[str] = ()) -> None:
+def guard(doctor_id: str, number: int) -> str:
+    """A document that says nothing: a prescription writes one of the doctor's, a deletion of the doctor all."""
+    return f"guard {doctor_id} {number}"
+
+
+def add(sums: Sums, *, guarded: Iterable[str] = ()) -> None:
     """Add to the counters, in one command."""
-    writes = writes_of(sums, bucket(), touched=touched)
+    writes = writes_of(sums, bucket())
+    writes += [UpdateOne({"_id": guard(each, bucket())}, {"$inc": {"writes": 1}}, upsert=True) for each in guarded]
     if writes:
         raw.collection(Counter).bulk_write(writes, is_ordered=False)
 
 
-def writes_of(sums: Sums, number: int, *, touched: Iterable[str] = ()) -> list[UpdateOne]:
+def writes_of(sums: Sums, number: int) -> list[UpdateOne]:
     """The updates that add to the counters in a bucket; nothing for what does not change."""
     writes: list[UpdateOne] = []
     years: dict[int, dict[str, int]] = {}
@@ -167,11 +175,10 @@ def writes_of(sums: Sums, number: int, *, touched: Iterable[str] = ()) -> list[U
                 update["$inc"] |= {f"{field}.{name}": value for name, value in figures._asdict().items()}
         if update["$inc"]:
             writes.append(UpdateOne({"_id": disease_counter(basis, number)}, update, upsert=True))
-    changed = {doctor_id: figures for doctor_id, figures in sums.doctors.items() if any(figures)}
-    for doctor_id in {*touched, *changed}:
-        of_doctor = changed.get(doctor_id, rollups.DoctorFigures())
-        said = {"$set": {"doctor_id": doctor_id}, "$inc": {**of_doctor._asdict(), "writes": 1}}
-        writes.append(UpdateOne({"_id": doctor_counter(doctor_id)}, said, upsert=True))
+    for doctor_id, of_doctor in sums.doctors.items():
+        if any(of_doctor):
+            said = {"$set": {"doctor_id": doctor_id}, "$inc": of_doctor._asdict()}
+            writes.append(UpdateOne({"_id": doctor_counter(doctor_id)}, said, upsert=True))
     return writes
 
 
