@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 from datetime import date
 from typing import Any
 
-from reports.rollups import CANCELLED, Basis
+from reports.rollups import COUNTED, Basis
 
 Stage = dict[str, Any]
 Pipeline = list[Stage]
@@ -118,7 +118,7 @@ def doctors_of_period(*, since: date | None = None, until: date | None = None) -
     if until is not None:
         day["$lte"] = until
     return [
-        {"$match": {"date": day, "status": {"$ne": CANCELLED}}},
+        {"$match": {"date": day, "status": {"$in": list(COUNTED)}}},
         {"$project": {"_id": 0, "doctor_id": 1, "patient_id": 1}},
         {
             "$group": {

@@ -14,6 +14,8 @@ from typing import Any, Literal, NamedTuple
 Basis = Literal["prescriptions", "appointments"]
 BASES: tuple[Basis, ...] = ("prescriptions", "appointments")
 COMPLETED, CANCELLED = "completed", "cancelled"
+#: The statuses of appointments that make somebody a patient; the index of the report on doctors holds just these.
+COUNTED = ("completed", "scheduled")
 
 Fact = Mapping[str, Any]
 
