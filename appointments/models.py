@@ -51,8 +51,8 @@ class Appointment(models.Model):
             ),
             models.Index(fields=["date", "time", "appointment_id"], name="appointment_date"),
             models.Index(fields=["status", "date", "time", "appointment_id"], name="appointment_status"),
-            # All that the report on doctors reads of a period: no document is fetched. Without the cancelled ones, which
-            # it leaves out, and so that the planner does not weigh it for the lists that ask for those.
+            # All that the report on doctors reads of a period: no document is fetched. Without the cancelled ones: the
+            # report leaves them out, and the planner does not weigh it for the lists that ask for those.
             models.Index(
                 fields=["date", "status", "doctor_id", "patient_id"],
                 name="appointment_report",

@@ -15,6 +15,7 @@ class Counter(models.Model):
 
     - "month 2025 17": `months.09.completed` … appointments of that month by status, in bucket 17;
     - "disease prescriptions 17": `diseases.<key>` {name, patients, ongoing, days} over treatments, in bucket 17;
+    - "cost 17": `diseases.<key>` {name, prescriptions, costed, cents} over prescriptions, in bucket 17;
     - "doctor D456": {doctor_id, patients, appointments} over appointments that are not cancelled, no buckets: that its
       index gives the first five doctors without reading the others is worth the rare conflict;
 

@@ -21,6 +21,7 @@ ORDERS: Mapping[str, Sequence[str]] = {
 #: The index that answers each order; `reports.models.Counter` and `appointments.models.Appointment` have them.
 ORDER_INDEXES: Mapping[str, str] = {"patients": "report_by_patients", "appointments": "report_by_appointments"}
 PERIOD_INDEX = "appointment_report"
+COST_INDEX = "prescription_report"
 
 
 # --- Over rollups ----------------------------------------------------------------------------------------------------
@@ -86,6 +87,31 @@ def diseases(*, basis: Basis) -> Pipeline:
             }
         },
         {"$match": {"patients": {"$ne": 0}}},
+        {"$project": {"_id": 0}},
+    ]
+
+
+def costs() -> Pipeline:
+    """Stages for the prescriptions of each disease.
+
+    Reads:   report_counters, a document of each bucket
+    Yields:  {disease: str, prescriptions: int, costed: int, cents: int}; cents over those that have a cost
+    Source:  brief, "average-prescription-cost"
+    """
+    return [
+        {"$match": _of_kind("cost ")},
+        {"$project": {"diseases": {"$objectToArray": "$diseases"}}},
+        {"$unwind": "$diseases"},
+        {
+            "$group": {
+                "_id": "$diseases.k",
+                "disease": {"$first": "$diseases.v.name"},
+                "prescriptions": {"$sum": "$diseases.v.prescriptions"},
+                "costed": {"$sum": "$diseases.v.costed"},
+                "cents": {"$sum": "$diseases.v.cents"},
+            }
+        },
+        {"$match": {"prescriptions": {"$ne": 0}}},
         {"$project": {"_id": 0}},
     ]
 
@@ -158,27 +184,45 @@ def diseases_of_treatments() -> Pipeline:
     ]
 
 
-def prescribed_costs() -> Pipeline:
-    """Stages for what each disease's prescriptions cost, and which bills they bring in.
-
-    Reads:   prescriptions {disease, cost, appointment_id, patient_id, start_date}
-    Yields:  {_id: {disease: str, month: datetime}, prescriptions: int, costed: int, cost: Decimal,
-             appointments: [str], patients: [str]}: a part for each month, as one document holds 16 MB at most;
-             `appointments` of those that name one, `patients` of those that name none, with repetitions
-    Units:   cost in the currency of the system, exact
-    Source:  brief, "average-prescription-cost"
-    """
-    named = {"$gt": ["$appointment_id", None]}
+def costs_of_facts() -> Pipeline:
+    """Stages for what prescriptions cost: {_id: disease, prescriptions: int, costed: int, cost: Decimal}."""
     return [
         {"$match": {"disease": {"$gt": ""}}},
         {
             "$group": {
-                "_id": {"disease": "$disease", "month": {"$dateTrunc": {"date": "$start_date", "unit": "month"}}},
+                "_id": "$disease",
                 "prescriptions": {"$sum": 1},
                 "costed": {"$sum": {"$cond": [{"$gt": ["$cost", None]}, 1, 0]}},
                 "cost": {"$sum": "$cost"},
-                "appointments": {"$push": {"$cond": [named, "$appointment_id", "$$REMOVE"]}},
-                "patients": {"$push": {"$cond": [named, "$$REMOVE", "$patient_id"]}},
             }
         },
+    ]
+
+
+def prescribed_for_visits() -> Pipeline:
+    """Stages for the appointments whose bills each disease's prescriptions bring in.
+
+    Reads:   prescriptions {disease, doctor_id, appointment_id}, from the index COST_INDEX alone
+    Yields:  {_id: {disease: str, doctor_id: str}, named: [str]}, with repetitions; by doctor, as one document holds
+             16 MB at most, a million ids
+    Source:  brief, "average-prescription-cost"
+    """
+    return _prescribed("appointment_id", {"$gt": ""})
+
+
+def prescribed_without_visit() -> Pipeline:
+    """Stages for the patients whose bills without an appointment each disease's prescriptions bring in.
+
+    Reads:   prescriptions that name no appointment {disease, doctor_id, patient_id}; null is not in an index's keys
+    Yields:  {_id: {disease: str, doctor_id: str}, named: [str]}, with repetitions
+    Source:  brief, "average-prescription-cost"
+    """
+    return _prescribed("patient_id", None)
+
+
+def _prescribed(named: str, appointment: Any) -> Pipeline:
+    return [
+        {"$match": {"disease": {"$gt": ""}, "appointment_id": appointment}},
+        {"$project": {"_id": 0, "disease": 1, "doctor_id": 1, "appointment_id": 1, "patient_id": 1}},
+        {"$group": {"_id": {"disease": "$disease", "doctor_id": "$doctor_id"}, "named": {"$push": f"${named}"}}},
     ]

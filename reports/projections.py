@@ -18,7 +18,7 @@ from healthcare.mongodb import raw
 from prescriptions.models import Prescription
 from reports import rollups
 from reports.models import Counter, Pair, Treatment
-from reports.rollups import Basis, DiseaseFigures, Fact, MonthKey, PairKey, Sums, TreatmentKey
+from reports.rollups import Basis, CostFigures, DiseaseFigures, Fact, MonthKey, PairKey, Sums, TreatmentKey
 
 BUCKETS = 64
 
@@ -70,6 +70,9 @@ def _count_appointment(before: Fact | None, after: Fact | None) -> None:
 
 def _count_prescription(before: Fact | None, after: Fact | None) -> None:
     sums = Sums()
+    for image, sign in ((before, -1), (after, 1)):
+        if image is not None:
+            sums.add_cost(image, sign)
     keys = {rollups.treatment_of_prescription(image) for image in (before, after) if image is not None}
     for key in keys - {None}:
         _renew_treatment(key, sums)  # type: ignore[arg-type]
@@ -141,6 +144,10 @@ def disease_counter(basis: Basis, number: int) -> str:
     return f"disease {basis} {number}"
 
 
+def cost_counter(number: int) -> str:
+    return f"cost {number}"
+
+
 def doctor_counter(doctor_id: str) -> str:
     return f"doctor {doctor_id}"
 
@@ -167,19 +174,26 @@ def writes_of(sums: Sums, number: int) -> list[UpdateOne]:
             years.setdefault(month.year, {})[_month_field(month)] = change
     writes += [UpdateOne({"_id": month_counter(year, number)}, {"$inc": by}, upsert=True) for year, by in years.items()]
     for basis in rollups.BASES:
-        update: dict[str, dict[str, Any]] = {"$inc": {}, "$set": {}}
-        for (its_basis, disease), figures in sums.diseases.items():
-            if its_basis == basis and figures != DiseaseFigures():
-                field = f"diseases.{rollups.disease_key(disease)}"
-                update["$set"][f"{field}.name"] = disease
-                update["$inc"] |= {f"{field}.{name}": value for name, value in figures._asdict().items()}
-        if update["$inc"]:
-            writes.append(UpdateOne({"_id": disease_counter(basis, number)}, update, upsert=True))
+        figures = {disease: each for (its_basis, disease), each in sums.diseases.items() if its_basis == basis}
+        writes += _by_disease(disease_counter(basis, number), figures)
+    writes += _by_disease(cost_counter(number), sums.costs)
     for doctor_id, of_doctor in sums.doctors.items():
         if any(of_doctor):
             said = {"$set": {"doctor_id": doctor_id}, "$inc": of_doctor._asdict()}
             writes.append(UpdateOne({"_id": doctor_counter(doctor_id)}, said, upsert=True))
     return writes
+
+
+def _by_disease(key: str, figures: Mapping[str, DiseaseFigures | CostFigures]) -> list[UpdateOne]:
+    """The update of a document that has a figure for each disease, under a name that MongoDB takes."""
+    said: dict[str, str] = {}
+    added: dict[str, int] = {}
+    for disease, each in figures.items():
+        if any(each):
+            field = f"diseases.{rollups.disease_key(disease)}"
+            said[f"{field}.name"] = disease
+            added |= {f"{field}.{name}": value for name, value in each._asdict().items()}
+    return [UpdateOne({"_id": key}, {"$set": said, "$inc": added}, upsert=True)] if added else []
 
 
 def _month_field(month: MonthKey) -> str:

@@ -65,6 +65,19 @@ class DiseaseFigures(NamedTuple):
         )
 
 
+class CostFigures(NamedTuple):
+    """Over prescriptions: how many, how many with a cost, and the sum of those in hundredths, which are exact."""
+
+    prescriptions: int = 0
+    costed: int = 0
+    cents: int = 0
+
+    def plus(self, cents: int | None, sign: int) -> "CostFigures":
+        return CostFigures(
+            self.prescriptions + sign, self.costed + sign * (cents is not None), self.cents + sign * (cents or 0)
+        )
+
+
 @dataclass
 class States:
     """What patients' facts add up to, for each pair and treatment: whatever another patient does, it stays."""
@@ -80,11 +93,16 @@ class Sums:
     months: dict[MonthKey, int] = field(default_factory=lambda: defaultdict(int))
     doctors: dict[str, DoctorFigures] = field(default_factory=lambda: defaultdict(DoctorFigures))
     diseases: dict[tuple[Basis, str], DiseaseFigures] = field(default_factory=lambda: defaultdict(DiseaseFigures))
+    costs: dict[str, CostFigures] = field(default_factory=lambda: defaultdict(CostFigures))
 
     def add_pair(self, key: PairKey, before: int, after: int) -> None:
         gained = (after > 0) - (before > 0)
         if gained or after != before:
             self.doctors[key.doctor_id] = self.doctors[key.doctor_id].plus(gained, after - before)
+
+    def add_cost(self, prescription: Fact, sign: int) -> None:
+        if disease := prescription["disease"]:
+            self.costs[disease] = self.costs[disease].plus(cents_of(prescription["cost"]), sign)
 
     def add_treatment(self, key: TreatmentKey, before: Treatment | None, after: Treatment | None) -> None:
         if before == after:
@@ -159,6 +177,14 @@ def states_of(appointments: Iterable[Fact], prescriptions: Iterable[Fact]) -> St
     for key, facts in courses.items():
         states.treatments[key] = course(facts)  # type: ignore[assignment]
     return states
+
+
+def cents_of(cost: Any) -> int | None:
+    """Money in hundredths; MongoDB's own decimals come from the seeder, which knows no other."""
+    if cost is None:
+        return None
+    amount = cost.to_decimal() if hasattr(cost, "to_decimal") else cost
+    return int(amount.scaleb(2))
 
 
 def day_of(value: date | datetime) -> date:

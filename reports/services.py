@@ -1,6 +1,7 @@
 """Making the rollups anew from the facts, and comparing the two."""
 
 from collections.abc import Iterable, Iterator, Sequence
+from decimal import Decimal
 from typing import Any
 
 from bson import MaxKey
@@ -14,7 +15,17 @@ from patients.models import Patient
 from prescriptions.models import Prescription
 from reports import pipelines, projections, rollups
 from reports.models import Counter, Pair, Treatment
-from reports.rollups import BASES, DiseaseFigures, DoctorFigures, MonthKey, PairKey, States, Sums, TreatmentKey
+from reports.rollups import (
+    BASES,
+    CostFigures,
+    DiseaseFigures,
+    DoctorFigures,
+    MonthKey,
+    PairKey,
+    States,
+    Sums,
+    TreatmentKey,
+)
 
 #: Patients whose states one transaction makes anew: it has to end within some seconds.
 PATIENTS_AT_ONCE = 100
@@ -24,18 +35,25 @@ CORRECTIONS = projections.BUCKETS
 
 
 @clinical_transaction
-def reconcile(*, patient_ids: Sequence[str], new: Iterable[rollups.Fact] = ()) -> int:
+def reconcile(
+    *,
+    patient_ids: Sequence[str],
+    new_appointments: Iterable[rollups.Fact] = (),
+    new_prescriptions: Iterable[rollups.Fact] = (),
+) -> int:
     """Make the states of some patients what their facts say; how many were not.
 
     It raises the patients' revisions, so that a write about one of them at the same time begins again. What the states
-    changed by is added to the counters, like every other write, and the months of appointments that are `new` in this
+    changed by is added to the counters, like every other write, and so are the months and costs of what is new in this
     transaction.
     """
     raw.collection(Patient).update_many({"_id": {"$in": list(patient_ids)}}, {"$inc": {"revision": 1}})
     expected, stored = rollups.states_of(*_facts_of(patient_ids)), stored_states(patient_ids)
     sums = _sums_of(expected, stored)
-    for appointment in new:
+    for appointment in new_appointments:
         sums.months[rollups.month_of(appointment)] += 1
+    for prescription in new_prescriptions:
+        sums.add_cost(prescription, 1)
     mended = _settle(expected, stored)
     projections.add(sums)
     return mended
@@ -50,6 +68,8 @@ def add_new(*, appointments: Iterable[raw.Document], prescriptions: Iterable[raw
     sums = _sums_of(expected, States())
     for appointment in appointments:
         sums.months[rollups.month_of(appointment)] += 1
+    for prescription in prescriptions:
+        sums.add_cost(prescription, 1)
     _write(Pair, (ReplaceOne({"_id": i}, d, upsert=True) for i, d in _pair_documents(expected.pairs)))
     _write(Treatment, (ReplaceOne({"_id": i}, d, upsert=True) for i, d in _treatment_documents(expected.treatments)))
     projections.add(sums)
@@ -92,6 +112,7 @@ def count_of(sums: Sums) -> int:
         sum(1 for each in sums.months.values() if each)
         + sum(1 for each in sums.doctors.values() if any(each))
         + sum(1 for each in sums.diseases.values() if any(each))
+        + sum(1 for each in sums.costs.values() if any(each))
     )
 
 
@@ -109,6 +130,10 @@ def counters_of_facts() -> Sums:
     for each in raw.aggregate(Treatment, pipelines.diseases_of_treatments(), max_time_ms=MAX_TIME_MS):
         key_of_disease = each["_id"]["basis"], each["_id"]["disease"]
         sums.diseases[key_of_disease] = DiseaseFigures(each["patients"], each["ongoing"], each["days"])
+    for each in raw.aggregate(Prescription, pipelines.costs_of_facts(), max_time_ms=MAX_TIME_MS):
+        # The sum of no Decimal is the integer 0.
+        cents = rollups.cents_of(Decimal(each["cost"])) or 0
+        sums.costs[each["_id"]] = CostFigures(each["prescriptions"], each["costed"], cents)
     return sums
 
 
@@ -129,6 +154,10 @@ def stored_counters() -> Sums:
                 figures = DiseaseFigures(*(each.get(name, 0) for name in DiseaseFigures._fields))
                 key = basis, each["name"]
                 sums.diseases[key] = DiseaseFigures(*map(sum, zip(sums.diseases[key], figures, strict=True)))
+        elif kind == "cost":
+            for each in document["diseases"].values():
+                costs = CostFigures(*(each.get(name, 0) for name in CostFigures._fields))
+                sums.costs[each["name"]] = CostFigures(*map(sum, zip(sums.costs[each["name"]], costs, strict=True)))
     return sums
 
 
@@ -143,6 +172,9 @@ def difference(expected: Sums, stored: Sums) -> Sums:
     for key in {*expected.diseases, *stored.diseases}:
         mine, theirs = (each.diseases.get(key, DiseaseFigures()) for each in (expected, stored))
         result.diseases[key] = DiseaseFigures(*(a - b for a, b in zip(mine, theirs, strict=True)))
+    for disease in {*expected.costs, *stored.costs}:
+        these, those = (each.costs.get(disease, CostFigures()) for each in (expected, stored))
+        result.costs[disease] = CostFigures(*(a - b for a, b in zip(these, those, strict=True)))
     return result
 
 
@@ -165,6 +197,9 @@ def find_differences() -> Iterator[str]:
                 f"{disease} by {basis}: patients wrong by {-sums.patients:+d}, ongoing by {-sums.ongoing:+d}, "
                 f"days by {-sums.days:+d}."
             )
+    for disease, costs in sorted(wrong.costs.items()):
+        if any(costs):
+            yield f"The costs of {disease}: {-costs.prescriptions:+d} prescriptions, {-costs.cents:+d} hundredths."
     for some in _patients():
         yield from _wrong_states(some)
 

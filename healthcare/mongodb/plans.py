@@ -8,6 +8,7 @@ from typing import Any
 from bson import json_util
 from django.db import connections, models
 
+from healthcare.mongodb import raw
 from healthcare.routers import CLINICAL
 
 
@@ -55,7 +56,8 @@ def explain(
         **({"hint": hint} if hint else {}),
     }
     database = connections[CLINICAL].database  # type: ignore[attr-defined]
-    return read_plan(database.command("explain", command, verbosity="executionStats"))
+    # The values that `raw` takes, dates among them.
+    return read_plan(database.command("explain", command, verbosity="executionStats", codec_options=raw.CODEC))
 
 
 def read_plan(answer: Mapping[str, Any]) -> Plan:

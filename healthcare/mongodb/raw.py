@@ -92,6 +92,12 @@ def collection_name(source: Source) -> str:
     return source if isinstance(source, str) else source._meta.db_table
 
 
+def indexes(source: Source) -> list[Document]:
+    """The indexes of a collection, as the server describes them: name, key and options."""
+    with collection(source)._opened() as (documents, _):
+        return [dict(each) for each in documents.list_indexes()]
+
+
 def aggregate(
     source: Source, pipeline: Pipeline, *, hint: str | None = None, max_time_ms: int = MAX_TIME_MS
 ) -> list[Document]:
@@ -276,6 +282,20 @@ class Collection:
         """Send pymongo's InsertOne, UpdateOne, … in one command."""
         with self._bounded(max_time_ms) as (documents, session):
             return documents.bulk_write(writes, ordered=is_ordered, session=session)
+
+    def create_index(self, keys: Sequence[tuple[str, Any]], *, name: str, **options: Any) -> None:
+        """Build an index of no model, for a benchmark's own collection."""
+        with self._opened() as (documents, _):
+            documents.create_index(list(keys), name=name, **options)
+
+    def drop_index(self, name: str) -> None:
+        with self._opened() as (documents, _):
+            documents.drop_index(name)
+
+    def index_sizes(self) -> dict[str, int]:
+        """The size of each index in bytes."""
+        pipeline: Pipeline = [{"$collStats": {"storageStats": {}}}]
+        return dict(self.aggregate(pipeline)[0]["storageStats"]["indexSizes"])
 
     @contextmanager
     def _opened(self) -> Iterator[tuple[DriverCollection[Document], ClientSession | None]]:

@@ -30,6 +30,7 @@ from healthcare.mongodb import raw
 from healthcare.mongodb.transactions import clinical_transaction
 from healthcare.routers import DEFAULT
 from patients.models import Patient
+from prescriptions import services as prescription_services
 from prescriptions.models import Prescription
 from reports import services as report_services
 
@@ -169,9 +170,13 @@ class Databases:
     def _count(self, new: Sequence[Any]) -> None:
         """Have the reports count the new documents, in their transaction."""
         if new:
-            appointments = [appointment_services.as_document(each) for each in new if isinstance(each, Appointment)]
-            patient_ids = sorted({each.patient_id for each in new})
-            report_services.reconcile(patient_ids=patient_ids, new=appointments)
+            visits = [appointment_services.as_document(each) for each in new if isinstance(each, Appointment)]
+            courses = [prescription_services.as_document(each) for each in new if isinstance(each, Prescription)]
+            report_services.reconcile(
+                patient_ids=sorted({each.patient_id for each in new}),
+                new_appointments=visits,
+                new_prescriptions=courses,
+            )
 
     def _tell(self, kind: str, patient_ids: Collection[str]) -> None:
         """Put on record whose data came, with the write."""

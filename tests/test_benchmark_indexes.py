@@ -1,0 +1,149 @@
+"""`manage.py benchmark_indexes`: figures for every hot query, and a database that stays as it was."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from io import StringIO
+from pathlib import Path
+from typing import Any
+
+import pytest
+from django.core.management import CommandError, call_command
+from django.db import connections
+
+from healthcare.management.indexes import copies, measuring
+from tests.live.conftest import environment_of_this_run
+from tests.people import People
+from tests.records import complete, make_appointment, make_prescription
+
+pytestmark = pytest.mark.django_db(transaction=True)
+
+ROOT = Path(__file__).resolve().parents[1]
+QUERIES = (
+    "patient by id", "patients by name search", "doctors by specialty", "appointments by doctor and dates",
+    "appointments by patient", "prescriptions by patient", "top-doctors", "top-doctors of a year", "disease-trends",
+    "monthly-appointments-trend", "average-prescription-cost",
+)  # fmt: skip
+
+
+def database() -> Any:
+    return connections["clinical"].database
+
+
+def state() -> dict[str, Any]:
+    """Every collection with its documents and indexes."""
+    return {
+        name: [list(database()[name].find().sort("_id")), database()[name].index_information()]
+        for name in sorted(database().list_collection_names())
+        if not name.startswith("system.")
+    }
+
+
+def run(**options: Any) -> str:
+    out = StringIO()
+    call_command("benchmark_indexes", runs=5, stdout=out, stderr=StringIO(), **options)
+    return out.getvalue()
+
+
+@pytest.fixture
+def quick(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(measuring, "WRITE_ROUNDS", 1)
+
+
+@pytest.mark.usefixtures("quick")
+def test_figures_for_every_query_and_nothing_left(people: People, tmp_path: Path) -> None:
+    make_prescription(people, appointment_id=complete(people, make_appointment(people)).appointment_id)
+    before = state()
+    said = run(json=tmp_path / "figures.json", chart=tmp_path / "chart.png")
+    after = state()
+    # That the patients' data was copied is on record, in PostgreSQL.
+    assert after == before
+    for name in QUERIES[:-4]:
+        assert name.split()[0] in said
+    assert (tmp_path / "chart.png").read_bytes().startswith(b"\x89PNG")
+    figures = json.loads((tmp_path / "figures.json").read_text())
+    assert [each["name"] for each in figures["results"]] == list(QUERIES)
+    assert figures["sizes"]["patients"] == 2
+
+
+@pytest.mark.usefixtures("quick")
+def test_an_index_is_what_makes_the_difference(tmp_path: Path) -> None:
+    run(size=2_000, json=tmp_path / "figures.json")
+    figures = {each["name"]: each for each in json.loads((tmp_path / "figures.json").read_text())["results"]}
+    assert sorted(figures) == sorted(QUERIES)
+    for name in QUERIES:
+        indexed, bare = figures[name]["with_index"], figures[name]["without_index"]
+        assert bare["stage"] == "COLLSCAN", name
+        assert indexed["stage"] in ("IXSCAN", "IDHACK", "TEXT_MATCH"), name
+        assert indexed["documents_examined"] < bare["documents_examined"], name
+        assert indexed["runs"] == 5
+        assert figures[name]["index_bytes"] > 0
+    assert figures["top-doctors"]["with_index"]["keys_examined"] == 5
+    # Covered: not one document is read.
+    assert figures["top-doctors of a year"]["with_index"]["documents_examined"] == 0
+    assert figures["average-prescription-cost"]["with_index"]["documents_examined"] == 0
+
+
+def test_without_data_there_is_nothing_to_ask(people: People) -> None:
+    with pytest.raises(CommandError, match="no appointments"):
+        run()
+    assert [name for name in database().list_collection_names() if name.startswith("benchmark")] == []
+
+
+@pytest.mark.parametrize(
+    "options", [{"size": 99}, {"size": 10**9}, {"size": -1}, {"chart": Path("x.gif")}, {"json": Path("/nowhere/x")}]
+)
+def test_bad_options(options: dict[str, Any]) -> None:
+    with pytest.raises(CommandError):
+        run(**options)
+    with pytest.raises(CommandError):
+        call_command("benchmark_indexes", runs=0, stderr=StringIO())
+
+
+def started() -> subprocess.Popen[str]:
+    """The command in a process of its own, in the middle of its work."""
+    process = subprocess.Popen(
+        [sys.executable, "manage.py", "benchmark_indexes", "--size", "3000", "--runs", "10000"],
+        cwd=ROOT, env={**os.environ, **environment_of_this_run()}, stderr=subprocess.PIPE, stdout=subprocess.DEVNULL,
+        text=True,
+    )  # fmt: skip
+    assert process.stderr is not None
+    for line in process.stderr:
+        if line.startswith("patients by name"):
+            break
+    return process
+
+
+def left() -> list[str]:
+    return [name for name in database().list_collection_names() if name.startswith("benchmark")]
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_interrupted_it_leaves_nothing_behind(number: signal.Signals) -> None:
+    before = state()
+    process = started()
+    assert left()
+    process.send_signal(number)
+    assert process.wait(30) == 130
+    assert state() == before
+
+
+def test_what_a_killed_run_has_left_goes_with_the_next(people: People) -> None:
+    process = started()
+    process.kill()
+    process.wait(30)
+    assert left()
+    running = started()
+    mine = set(left())
+    assert mine
+    copies.remove_strays()
+    assert set(left()) == mine, "a run that goes on keeps its collections"
+    running.send_signal(signal.SIGINT)
+    running.wait(30)
+    deadline = time.monotonic() + 5
+    while left() and time.monotonic() < deadline:
+        time.sleep(0.1)
+    assert left() == []
