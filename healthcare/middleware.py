@@ -40,7 +40,9 @@ class AuditMiddleware:
         ) as current:
             response = self.get_response(request)
             try:
-                audit.settle(current, actor=_account(request), answered=response.status_code < 400)
+                # A redirect shows nothing, and the page behind it is a request of its own.
+                is_answer = response.status_code < 300
+                audit.settle(current, actor=_account(request), answered=is_answer)
             except Exception as error:  # noqa: BLE001 - whatever it is, the answer does not leave
                 response = self._instead(request, error)
             response["X-Request-ID"] = current.request_id

@@ -8,7 +8,7 @@ from datetime import date, datetime, timedelta
 from decimal import ROUND_HALF_EVEN, Decimal
 from typing import Any
 
-from django.db import IntegrityError, connections
+from django.db import IntegrityError, connections, transaction
 
 from appointments.models import Appointment
 from appointments.models import Status as AppointmentStatus
@@ -156,8 +156,10 @@ def _billed(
     """How many bills each disease brings in and their sum, by the disease's number; one statement for all."""
     links: list[Sequence[object]] = [*_numbered(names, of_visits), *_numbered(names, without_visit)]
     connection = connections[DEFAULT]
-    with connection.cursor() as cursor:
+    # A transaction, for the setting: starting parallel workers takes this longer than they save (0.86 s, not 0.75).
+    with transaction.atomic(using=DEFAULT), connection.cursor() as cursor:
         if connection.vendor == "postgresql":
+            cursor.execute("SET LOCAL max_parallel_workers_per_gather = 0")
             # As one text each: the driver takes five times as long to write a list of half a million as an array.
             cursor.execute(_BILLED, [*("\n".join(map(str, each)) for each in links), list(names)])
         else:

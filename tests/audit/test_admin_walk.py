@@ -217,6 +217,12 @@ def test_a_row_that_is_not_there(people: People) -> None:
     assert (made.entries[0].subject, made.entries[0].reason) == ("P77", "not_found")
 
 
+@pytest.mark.parametrize("query", ["p=9999", "o=x", "p=abc", "nonsense=1", "status__exact=odd", "e=1"])
+@pytest.mark.parametrize("page", ["patients_patient", "appointments_appointment", "healthcare_auditentry"])
+def test_a_list_that_is_asked_for_oddly_is_no_error(people: People, page: str, query: str) -> None:
+    assert browser_of(people.admin).get(f"{reverse(f'admin:{page}_changelist')}?{query}").status_code in (200, 302, 400)
+
+
 def test_sessions(people: People) -> None:
     browser = Client()
     login = reverse("admin:login")

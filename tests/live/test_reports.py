@@ -97,7 +97,7 @@ def test_rebuilding_while_others_write_loses_nothing(people: People, tmp_path: P
         for thread in threads:
             thread.start()
         try:
-            for _ in range(3):
+            for _ in range(2):
                 time.sleep(0.7)
                 database = connections["clinical"].database
                 database["report_pairs"].delete_many({"_id.p": {"$in": test_crash.PATIENTS[:2]}})

@@ -1,0 +1,66 @@
+"""What operators do by commands is on record under the command's name, and the relay seals what came."""
+
+import os
+import subprocess
+import sys
+import time
+from io import StringIO
+from pathlib import Path
+
+import pytest
+from django.contrib.auth.management.commands import changepassword
+from django.core.management import call_command
+
+from accounts.models import User
+from audit import queries
+from healthcare.models import AuditEntry
+from tests.audit.test_seals import verify, write
+from tests.live.conftest import environment_of_this_run
+from tests.people import PASSWORD
+
+pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.usefixtures("own_trail")]
+
+ROOT = Path(__file__).resolve().parents[2]
+
+
+def manage(*words: str, **environment: str) -> subprocess.Popen[bytes]:
+    settings = {**os.environ, **environment_of_this_run(), **environment}
+    return subprocess.Popen([sys.executable, "manage.py", *words], cwd=ROOT, env=settings, stdout=subprocess.DEVNULL)
+
+
+def test_commands_are_on_record() -> None:
+    superuser = {"DJANGO_SUPERUSER_EMAIL": "root@example.org", "DJANGO_SUPERUSER_PASSWORD": PASSWORD}
+    assert manage("createsuperuser", "--noinput", **superuser).wait(60) == 0
+    assert manage("seed", "--patients", "3", "--workers", "1", "--verbosity", "0").wait(60) == 0
+    account = User.objects.get(email="root@example.org")
+    entries = list(AuditEntry.objects.order_by("id"))
+    assert [(each.action, each.role, each.channel) for each in entries] == [
+        ("account.created", "command", "command"),
+        ("patient.seeded", "command", "command"),
+    ]
+    assert (entries[0].subject, entries[0].actor_id, entries[0].address) == (str(account.pk), None, None)
+    assert str(entries[0].request_id).startswith("createsuperuser-")
+    assert len(entries[1].patient_ids) == 3
+
+
+def test_a_password_that_is_set_by_a_command_is_on_record(monkeypatch: pytest.MonkeyPatch) -> None:
+    account = User.objects.create_user("root@example.org", PASSWORD, role="admin")
+    monkeypatch.setattr(changepassword.Command, "_get_pass", lambda *_: "another uncommon phrase")
+    call_command("changepassword", "root@example.org", stdout=StringIO())
+    entry = AuditEntry.objects.order_by("-id").first()
+    assert entry
+    assert (entry.action, entry.subject) == ("account.password_changed", str(account.pk))
+
+
+def test_the_relay_seals_while_it_watches() -> None:
+    write(3)
+    relay = manage("relay_events", "--watch", "--interval", "0.1")
+    try:
+        deadline = time.monotonic() + 20
+        while not queries.head()["_id"] and time.monotonic() < deadline:
+            time.sleep(0.1)
+    finally:
+        relay.terminate()
+        relay.wait(20)
+    assert queries.head()["count"] == 3
+    assert verify()[0]
