@@ -37,8 +37,6 @@ class Prescription(models.Model):
             models.Index(fields=["disease", "start_date", "id"], name="prescription_disease"),
             models.Index(fields=["start_date", "id"], name="prescription_start"),
             models.Index(fields=["appointment_id"], name="prescription_appointment"),
-            # All that the report on costs reads: no document is fetched.
-            models.Index(fields=["disease", "doctor_id", "appointment_id", "patient_id"], name="prescription_report"),
         ]
 
     def __str__(self) -> str:

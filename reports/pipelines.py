@@ -21,7 +21,8 @@ ORDERS: Mapping[str, Sequence[str]] = {
 #: The index that answers each order; `reports.models.Counter` and `appointments.models.Appointment` have them.
 ORDER_INDEXES: Mapping[str, str] = {"patients": "report_by_patients", "appointments": "report_by_appointments"}
 PERIOD_INDEX = "appointment_report"
-COST_INDEX = "prescription_report"
+#: Finds the prescriptions without a visit; those with one are most of all, and read faster one after the other.
+COST_INDEX = "prescription_appointment"
 
 
 # --- Over rollups ----------------------------------------------------------------------------------------------------
@@ -202,7 +203,8 @@ def costs_of_facts() -> Pipeline:
 def prescribed_for_visits() -> Pipeline:
     """Stages for the appointments whose bills each disease's prescriptions bring in.
 
-    Reads:   prescriptions {disease, doctor_id, appointment_id}, from the index COST_INDEX alone
+    Reads:   prescriptions {disease, doctor_id, appointment_id}, all of them: an index that holds these fields was no
+             faster (94 ms against 73 at 100,000)
     Yields:  {_id: {disease: str, doctor_id: str}, named: [str]}, with repetitions; by doctor, as one document holds
              16 MB at most, a million ids
     Source:  brief, "average-prescription-cost"
@@ -213,7 +215,7 @@ def prescribed_for_visits() -> Pipeline:
 def prescribed_without_visit() -> Pipeline:
     """Stages for the patients whose bills without an appointment each disease's prescriptions bring in.
 
-    Reads:   prescriptions that name no appointment {disease, doctor_id, patient_id}; null is not in an index's keys
+    Reads:   prescriptions that name no appointment {disease, doctor_id, patient_id}, by the index COST_INDEX
     Yields:  {_id: {disease: str, doctor_id: str}, named: [str]}, with repetitions
     Source:  brief, "average-prescription-cost"
     """

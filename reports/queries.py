@@ -129,10 +129,13 @@ def costs_from_databases() -> list[Row]:
     """The rows of average-prescription-cost: MongoDB's part as of one moment, PostgreSQL's as of the next."""
     with raw.at_one_moment():
         costs = sorted(raw.aggregate(Counter, pipelines.costs()), key=_by_disease)
-        of_visits = raw.aggregate(
-            Prescription, pipelines.prescribed_for_visits(), hint=pipelines.COST_INDEX, max_time_ms=_COST_TIME_MS
+        of_visits = raw.aggregate(Prescription, pipelines.prescribed_for_visits(), max_time_ms=_COST_TIME_MS)
+        without_visit = raw.aggregate(
+            Prescription,
+            pipelines.prescribed_without_visit(),
+            hint=pipelines.COST_INDEX,
+            max_time_ms=_COST_TIME_MS,
         )
-        without_visit = raw.aggregate(Prescription, pipelines.prescribed_without_visit(), max_time_ms=_COST_TIME_MS)
     names = [each["disease"] for each in costs]
     billed = _billed(names, of_visits, without_visit)
     rows = []

@@ -122,7 +122,7 @@ def cases(copies: Copies) -> Iterator[Case]:
         Prescription,
         pipelines.COST_INDEX,
         [None],
-        lambda _: pipelines.prescribed_for_visits(),
+        lambda _: pipelines.prescribed_without_visit(),
     )
 
 
