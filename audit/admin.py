@@ -45,7 +45,7 @@ def searched(text: str) -> Q | None:
                 except (ValueError, OverflowError):
                     return None
             case "patient" | "":
-                wanted &= Q(patients__patient_id=value)
+                wanted &= Q(patient_rows__patient_id=value)
             case _:
                 return None
     return wanted

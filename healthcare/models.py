@@ -125,7 +125,7 @@ class AuditPatient(InsertOnlyModel):
         on_delete=models.DO_NOTHING,
         primary_key=True,
         db_constraint=False,
-        related_name="patients",
+        related_name="patient_rows",
     )
     patient_id = models.TextField()
     at = models.DateTimeField()

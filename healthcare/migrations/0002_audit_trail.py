@@ -63,7 +63,7 @@ class Migration(migrations.Migration):
                         db_constraint=False,
                         on_delete=models.DO_NOTHING,
                         primary_key=True,
-                        related_name="patients",
+                        related_name="patient_rows",
                         serialize=False,
                         to="healthcare.auditentry",
                     ),

@@ -271,6 +271,11 @@ def test_an_auditor_searches_the_trail(people: People, auditor: Client) -> None:
     }.items():
         response = auditor.get(page, {"q": words})
         assert (response.status_code, rows(response)) == (200, expected), words
+    # An entry that names several is one row, and says whom.
+    people.client("doctor").get("/api/patients")
+    listed = auditor.get(page, {"q": f"account:{number} action:patient.listed"})
+    assert rows(listed) == [("patient.listed", "success")]
+    assert "P1, P2" in listed.content.decode()
     refused = auditor.get(page, {"outcome": "refused", "q": f"account:{people.other_patient.pk}"})
     assert rows(refused) == [("patient.viewed", "refused")]
 
