@@ -69,18 +69,7 @@ class OutcomeFilter(admin.SimpleListFilter):
 @admin.register(AuditEntry)
 class AuditEntryAdmin(AuditedAdmin):
     noun = "audit"
-    list_display = (
-        "at",
-        "role",
-        "actor_id",
-        "action",
-        "outcome",
-        "reason",
-        "patients",
-        "subject",
-        "channel",
-        "address",
-    )
+    list_display = ("moment", "who", "action", "patients", "outcome", "reason", "subject", "channel", "address")
     list_filter = (OutcomeFilter,)
     # Any name: `get_search_results` says what is searched.
     search_fields = ("action",)
@@ -115,6 +104,14 @@ class AuditEntryAdmin(AuditedAdmin):
     ) -> tuple[QuerySet[Any], bool]:
         wanted = searched(search_term)
         return (queryset.none() if wanted is None else queryset.filter(wanted)), False
+
+    @admin.display(description=_("time (UTC)"))
+    def moment(self, entry: AuditEntry) -> str:
+        return f"{entry.at:%Y-%m-%d %H:%M:%S}"
+
+    @admin.display(description=_("who"))
+    def who(self, entry: AuditEntry) -> str:
+        return entry.role if entry.actor_id is None else f"{entry.role} {entry.actor_id}"
 
     @admin.display(description=_("patients"))
     def patients(self, entry: AuditEntry) -> str:
