@@ -4,6 +4,7 @@ from typing import Any, TextIO, cast
 from django.core.management.base import BaseCommand, CommandError
 from django.db import DatabaseError
 
+from healthcare import audit
 from healthcare.management.consistency import running
 from healthcare.management.seeding import writing as seeding
 
@@ -61,6 +62,8 @@ class Command(BaseCommand):
             # The driver's text may quote a document; its kind does not.
             message = f"Stopped by a database: {type(error.__cause__ or error).__name__}. Run the check again."
             raise CommandError(message, returncode=NOT_CHECKED) from error
+        # It has read everybody's records, and said whose are not whole.
+        audit.record(f"patient.{'mended' if repair else 'checked'}", actor=None)
         self.stdout.write(running.table(tallies))
         left = sum(tally.left for tally in tallies.values())
         if left:

@@ -6,6 +6,7 @@ from typing import Any
 from django.core.management.base import BaseCommand, CommandError
 from django.db import DatabaseError
 
+from healthcare import audit
 from reports import services
 
 DEFAULT_LIMIT = 20
@@ -33,6 +34,7 @@ class Command(BaseCommand):
         except DatabaseError as error:
             message = f"Stopped by a database: {type(error.__cause__ or error).__name__}. Run the command again."
             raise CommandError(message, returncode=NOT_COMPARED) from error
+        audit.record("report.verified", actor=None)
         if found:
             raise CommandError(f"{found:,} figures of the reports are not what the records say.")
         self.stdout.write("The reports are what the records say.")
