@@ -2,6 +2,8 @@
 
 PORT ?= 8000
 WORKERS ?= 3
+# Test files at once, each with databases of its own.
+JOBS ?= 2
 # The first Python that is new enough.
 PYTHON ?= $(or $(shell for python in python3 python3.14 python3.13 python3.12 python3.11; do \
 	$$python -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && echo $$python && break; done),python3)
@@ -18,7 +20,7 @@ serve: .venv/for-running
 	$(PY) manage.py start --production --port $(PORT) --workers $(WORKERS)
 
 test: .venv/for-development
-	$(PY) -m pytest
+	$(PY) -m pytest --numprocesses $(JOBS) --dist loadfile
 
 lint: .venv/for-development
 	$(PY) -m ruff check .

@@ -1,7 +1,8 @@
 """A pytest plugin: the run has a mongod and a PostgreSQL of its own, and the settings find them.
 
 pyproject.toml names it in `addopts`. The environment is made before Django reads its settings; the servers
-start with the session, and never for `--help` or `--collect-only`.
+start with the session, and never for `--help` or `--collect-only`. With pytest-xdist each worker has its own, and the
+process that only hands out the tests has none.
 """
 
 import os
@@ -57,7 +58,7 @@ def _read_no_env_file(*_: object, **__: object) -> None:
 
 @pytest.hookimpl(tryfirst=True)  # the report header is written in the same hook
 def pytest_sessionstart(session: pytest.Session) -> None:
-    if session.config.option.collectonly:
+    if session.config.option.collectonly or _only_hands_out(session.config):
         return
     try:
         session.config.stash[STACK].up()
@@ -66,10 +67,15 @@ def pytest_sessionstart(session: pytest.Session) -> None:
 
 
 def pytest_report_header(config: pytest.Config) -> str | None:
-    if config.option.collectonly:
+    if config.option.collectonly or _only_hands_out(config):
         return None
     versions = (f"{server.name} {server.version}" for server in config.stash[STACK].status())
     return f"servers: {', '.join(versions)}"
+
+
+def _only_hands_out(config: pytest.Config) -> bool:
+    """Whether this is pytest-xdist's first process, which runs no test."""
+    return bool(getattr(config.option, "numprocesses", None)) and not hasattr(config, "workerinput")
 
 
 def _skips_fail() -> bool:

@@ -98,6 +98,23 @@ def indexes(source: Source) -> list[Document]:
         return [dict(each) for each in documents.list_indexes()]
 
 
+def create_index(source: Source, keys: Sequence[tuple[str, Any]], *, name: str, **options: Any) -> None:
+    """Build an index of no model, for a benchmark's own collection. Outside a transaction only, like the next ones."""
+    with collection(source)._opened() as (documents, _):
+        documents.create_index(list(keys), name=name, **options)
+
+
+def drop_index(source: Source, name: str) -> None:
+    with collection(source)._opened() as (documents, _):
+        documents.drop_index(name)
+
+
+def index_sizes(source: Source) -> dict[str, int]:
+    """The size of each index in bytes."""
+    pipeline: Pipeline = [{"$collStats": {"storageStats": {}}}]
+    return dict(aggregate(source, pipeline)[0]["storageStats"]["indexSizes"])
+
+
 def aggregate(
     source: Source, pipeline: Pipeline, *, hint: str | None = None, max_time_ms: int = MAX_TIME_MS
 ) -> list[Document]:
@@ -282,20 +299,6 @@ class Collection:
         """Send pymongo's InsertOne, UpdateOne, … in one command."""
         with self._bounded(max_time_ms) as (documents, session):
             return documents.bulk_write(writes, ordered=is_ordered, session=session)
-
-    def create_index(self, keys: Sequence[tuple[str, Any]], *, name: str, **options: Any) -> None:
-        """Build an index of no model, for a benchmark's own collection."""
-        with self._opened() as (documents, _):
-            documents.create_index(list(keys), name=name, **options)
-
-    def drop_index(self, name: str) -> None:
-        with self._opened() as (documents, _):
-            documents.drop_index(name)
-
-    def index_sizes(self) -> dict[str, int]:
-        """The size of each index in bytes."""
-        pipeline: Pipeline = [{"$collStats": {"storageStats": {}}}]
-        return dict(self.aggregate(pipeline)[0]["storageStats"]["indexSizes"])
 
     @contextmanager
     def _opened(self) -> Iterator[tuple[DriverCollection[Document], ClientSession | None]]:

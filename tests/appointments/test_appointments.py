@@ -245,6 +245,7 @@ def test_patient_does_not_move_a_visit_into_the_past(people: People, visit: Appo
         "mongodb claims",
         "mongodb events",
         "mongodb patients",
+        "mongodb report_counters",
         "postgresql accounts_tokenfamily",
     }
 

@@ -50,7 +50,7 @@ def test_a_life_of_the_servers(folder: Path) -> None:
     logs = run("logs", folder)
     assert "database system is ready to accept connections" in logs
     assert f"The end of {folder}/logs/mongodb-0.log:\n" in logs
-    assert '"c":"REPL"' in logs
+    assert '"s":"I"' in logs, "a line of mongod's own"
 
     run("down", folder)
     assert not processes_of(folder)

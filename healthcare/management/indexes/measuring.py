@@ -57,19 +57,18 @@ class Result:
 
 def measure(case: Case, *, runs: int) -> Result:
     """Build the index on the copy, ask, drop it, ask again. The copies have no other index than that of `_id`."""
-    documents = raw.collection(case.source)
     if not case.keys:
         sides = _ask(case, case.with_index, runs), _ask(case, case.without_index, runs)
-        size = documents.index_sizes()["_id_"]
+        size = raw.index_sizes(case.source)["_id_"]
         return Result(case.name, case.index, *sides, size, None, case.note)
     before = _write_us(case)
-    documents.create_index(case.keys, name=case.index, **case.options)
+    raw.create_index(case.source, case.keys, name=case.index, **case.options)
     try:
         asked = _ask(case, case.with_index, runs)
-        size = documents.index_sizes()[case.index]
+        size = raw.index_sizes(case.source)[case.index]
         cost = max(0.0, _write_us(case) - before)
     finally:
-        documents.drop_index(case.index)
+        raw.drop_index(case.source, case.index)
     return Result(case.name, case.index, asked, _ask(case, case.without_index, runs), size, cost, case.note)
 
 
