@@ -20,7 +20,7 @@ serve: .venv/for-running
 	$(PY) manage.py start --production --port $(PORT) --workers $(WORKERS)
 
 test: .venv/for-development
-	$(PY) -m pytest --numprocesses $(JOBS) --dist loadfile
+	$(PY) -m pytest --numprocesses $(JOBS) --dist loadfile --no-loadscope-reorder
 
 lint: .venv/for-development
 	$(PY) -m ruff check .
