@@ -168,8 +168,14 @@ def facts(
 
 
 def of_event(event: Mapping[str, Any]) -> Facts:
-    """The facts that ride an event, for a consumer that records what it made of it."""
-    return dict(event["audit"])
+    """The facts that ride an event, for a consumer that records what it made of it.
+
+    One that has waited since before there was a trail has none, and nobody knows any more who it was.
+    """
+    if "audit" in event:
+        return dict(event["audit"])
+    patient_ids = [event["patient_id"]] if event["patient_id"] else []
+    return facts(event["kind"], actor=None, patient_ids=patient_ids, subject=event["subject_id"])
 
 
 def noun_of(action: str) -> str:

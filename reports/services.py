@@ -34,6 +34,13 @@ MAX_TIME_MS = 60_000
 CORRECTIONS = projections.BUCKETS
 
 
+def are_missing() -> bool:
+    """Whether there are records to count and nothing was ever counted."""
+    if raw.collection(Counter).find_one({}, projection=["_id"]):
+        return False
+    return any(raw.collection(model).find_one({}, projection=["_id"]) for model in (Appointment, Prescription))
+
+
 @clinical_transaction
 def reconcile(
     *,

@@ -9,6 +9,7 @@ from types import ModuleType
 from typing import Any
 
 import pytest
+from bson import ObjectId
 from django.apps import apps
 from django.conf import settings
 from django.contrib import admin
@@ -22,6 +23,7 @@ from rest_framework.test import APIClient
 
 import healthcare.urls
 from accounts.models import Role
+from billing.models import Bill
 from healthcare import audit, events, outages, trail
 from healthcare.admin import AuditedAdmin
 from healthcare.models import AuditEntry, Event
@@ -32,6 +34,7 @@ from patients import queries as patient_queries
 from patients.models import Patient
 from tests.audit.trail import recording
 from tests.people import People, make_account
+from tests.records import complete, make_appointment
 
 pytestmark = pytest.mark.django_db
 
@@ -218,6 +221,20 @@ def test_a_read_leaves_an_event_and_is_delivered_once(
     viewed = [entry for entry in made.entries if entry.action == "patient.viewed"]
     assert [(entry.at, entry.request_id, entry.source) for entry in viewed] == [
         (event["at"], answer["X-Request-ID"], str(event["_id"]))
+    ]
+
+
+def test_an_event_from_before_the_trail_is_delivered(people: People) -> None:
+    visit = complete(people, make_appointment(people))
+    event = raw.collection(Event).find_one({"kind": "appointment.completed"})
+    assert event
+    del event["audit"]
+    Bill.objects.all().delete()
+    with recording() as made:
+        assert events.deliver({**event, "_id": ObjectId(), "pending": ["billing"]})
+    assert Bill.objects.get().appointment_id == visit.appointment_id
+    assert [(entry.action, entry.actor_id, entry.patient_ids) for entry in made.entries] == [
+        ("bill.created", None, ["P1"])
     ]
 
 

@@ -165,6 +165,16 @@ def test_what_is_wrong_is_found_and_mended(people: People, damage: str) -> None:
     assert differences() == []
 
 
+def test_records_that_were_never_counted_are_noticed(people: People) -> None:
+    assert not services.are_missing()
+    visit(people, "A1", date(2025, 2, 1))
+    assert not services.are_missing()
+    connections["clinical"].database["report_counters"].delete_many({})
+    assert services.are_missing()
+    call_command("rebuild_reports", verbosity=0)
+    assert not services.are_missing()
+
+
 def test_a_doctor_who_goes_leaves_no_figures(people: People) -> None:
     visit(people, "A1", date(2025, 2, 1))
     appointment_services.delete_appointment(actor=people.admin, appointment_id="A1")

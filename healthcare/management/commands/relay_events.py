@@ -58,6 +58,11 @@ class Command(BaseCommand):
             audit_services.seal()
         except audit_services.StillWriting as reason:
             self.stderr.write(str(reason))
+        except DatabaseError as error:
+            if is_outage(error):
+                raise
+            # Such as a role that may not: bills are not to wait for it.
+            self.stderr.write(f"The audit trail was not sealed: {type(error.__cause__ or error).__name__}.")
 
     def _relay(self, *, verbose: bool) -> None:
         delivered = failed = 0

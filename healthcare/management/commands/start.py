@@ -18,6 +18,7 @@ from healthcare.devstack import DevStack, DevStackError
 from healthcare.management.seeding.demo import demo_logins
 from healthcare.management.serving import HOST, production_server
 from patients.models import Patient
+from reports import services as report_services
 
 START_SECONDS = 60
 
@@ -46,6 +47,10 @@ class Command(BaseCommand):
         self._migrate()
         if not Patient.objects.exists():
             call_command("seed", demo_accounts=True)
+        elif report_services.are_missing():
+            # Records from before there were reports, or from a restore of some collections.
+            self.stdout.write("Counting what is there for the reports …")
+            call_command("rebuild_reports", verbosity=0)
         server = production_server(port, workers=workers) if production else self._development_server(port)
         self._serve(server, port, production)
 
