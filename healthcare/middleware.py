@@ -10,6 +10,7 @@ from django.http.response import HttpResponseBase
 
 from healthcare import audit, trail
 from healthcare.exceptions import RETRY_AFTER_SECONDS, is_outage, problem_page
+from healthcare.proxies import client_address
 
 logger = logging.getLogger("healthcare.errors")
 
@@ -35,9 +36,7 @@ class AuditMiddleware:
 
     def __call__(self, request: HttpRequest) -> HttpResponseBase:
         is_admin = request.path_info.startswith("/admin/")
-        with trail.opened(
-            channel="admin" if is_admin else "api", address=request.META.get("REMOTE_ADDR") or None
-        ) as current:
+        with trail.opened(channel="admin" if is_admin else "api", address=client_address(request)) as current:
             response = self.get_response(request)
             try:
                 # A redirect shows nothing, and the page behind it is a request of its own.

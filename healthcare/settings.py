@@ -7,6 +7,7 @@ once and kept beside their data.
 """
 
 from datetime import timedelta
+from ipaddress import ip_network
 from pathlib import Path
 from typing import Any
 
@@ -95,6 +96,11 @@ SECRET_KEY = _secret("SECRET_KEY")
 JWT_SECRET_KEY = _secret("JWT_SECRET_KEY")
 ALLOWED_HOSTS = env.list("ALLOWED_HOSTS", default=["localhost", "127.0.0.1", "[::1]"])
 HTTPS_ONLY = env.bool("HTTPS_ONLY", default=not DEBUG)
+try:
+    TRUSTED_PROXIES = [ip_network(each) for each in env.list("TRUSTED_PROXIES", default=[])]
+except ValueError as error:
+    message = f"TRUSTED_PROXIES names addresses or networks, such as 10.0.0.5,10.1.0.0/16: {error}."
+    raise ImproperlyConfigured(message) from error
 SECURE_SSL_REDIRECT = HTTPS_ONLY
 SESSION_COOKIE_SECURE = HTTPS_ONLY
 CSRF_COOKIE_SECURE = HTTPS_ONLY

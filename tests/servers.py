@@ -29,6 +29,7 @@ PERSONAL_SETTINGS = (
     "OAUTH_GOOGLE_CLIENT_SECRET",
     "PHI_MASTER_KEY",
     "REDIS_URL",
+    "TRUSTED_PROXIES",
 )
 
 STACK = pytest.StashKey[EphemeralStack]()
