@@ -157,7 +157,8 @@ def facts(
         "actor_id": getattr(actor, "pk", None),
         "role": str(role),
         "action": action,
-        "patient_ids": list(patient_ids),
+        # A filter's value may be anything that somebody typed.
+        "patient_ids": [patient_id for patient_id in patient_ids if as_id(patient_id)],
         "subject": as_id(subject),
         "outcome": outcome,
         "reason": reason,
