@@ -2,16 +2,22 @@
 
 from typing import Any
 
-from django.contrib import admin
+from django.conf import settings
+from django.contrib import admin, messages
 from django.contrib.auth.admin import GroupAdmin, UserAdmin
 from django.contrib.auth.forms import AdminUserCreationForm
 from django.contrib.auth.models import Group
-from django.http import HttpRequest
+from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
+from django.template.response import TemplateResponse
+from django.urls import reverse
 from django.utils.translation import gettext_lazy as _
+from django.views.decorators.cache import never_cache
 
-from accounts import services
+from accounts import limits, second_factor, services
+from accounts.forms import AdminLoginForm, OwnPasswordForm, SecondFactorForm
 from accounts.models import User
 from healthcare.admin import AuditedAdmin, CappedPaginator, RefusalsOnForm
+from healthcare.exceptions import Conflict, InvalidValue, Refusal
 
 _BY_SERVICE = ("name", "role", "is_active")
 
@@ -39,6 +45,7 @@ class AccountAdmin(RefusalsOnForm, UserAdmin):
     show_full_result_count = False
     show_facets = admin.ShowFacets.NEVER
     list_per_page = 50
+    actions = ("remove_second_factor",)
     filter_horizontal = ("groups", "user_permissions")
     readonly_fields = ("email", "last_login", "created_at")
     fieldsets = (
@@ -55,6 +62,18 @@ class AccountAdmin(RefusalsOnForm, UserAdmin):
         email = search_term.strip().casefold()
         return (queryset.filter(email=email) if email else queryset), False
 
+    @admin.action(description=_("Remove the second factor"), permissions=["change"])
+    def remove_second_factor(self, request: HttpRequest, queryset: Any) -> None:
+        """For colleagues who have lost the phone: they log in with the password alone until they set up another."""
+        removed = 0
+        for user in queryset:
+            try:
+                second_factor.remove(actor=request.user, user=user)  # type: ignore[arg-type]
+            except Conflict:
+                continue
+            removed += 1
+        self.message_user(request, _("The second factor of %(number)d accounts was removed.") % {"number": removed})
+
     def has_delete_permission(self, request: HttpRequest, obj: User | None = None) -> bool:
         """Accounts are disabled, not deleted: bills, the log and the audit trail go on naming them."""
         return False
@@ -68,6 +87,8 @@ class AccountAdmin(RefusalsOnForm, UserAdmin):
             services.change_account(actor=request.user, user_id=obj.pk, **changed)  # type: ignore[arg-type]
 
 
+admin.site.login_form = AdminLoginForm
+admin.site.password_change_form = OwnPasswordForm
 admin.site.unregister(Group)
 
 
@@ -77,3 +98,53 @@ class StaffGroupAdmin(AuditedAdmin, GroupAdmin):
 
     noun = "group"
     names_people = False
+
+
+#: Where the secret waits, encrypted, until the app has shown its first code.
+_PENDING = "second_factor"
+
+
+def second_factor_page(request: HttpRequest) -> HttpResponse:
+    """Set up an authenticator app, or take it away again with one of its codes."""
+    user: User = request.user  # type: ignore[assignment]
+    is_set_up = second_factor.is_set_up(user)
+    form = SecondFactorForm(request.POST or None)
+    context: dict[str, Any] = {**admin.site.each_context(request), "title": _("Second factor"), "form": form}
+    if request.method == "POST" and form.is_valid():
+        code = form.cleaned_data["code"]
+        try:
+            limits.password_change(user)
+            if is_set_up:
+                if not second_factor.is_passed(user, code):
+                    raise InvalidValue("This is not the code that the app shows now.", field="code")
+                second_factor.remove(actor=user, user=user)
+                messages.success(request, _("The second factor was removed."))
+                return HttpResponseRedirect(reverse("admin:second_factor"))
+            secret = second_factor.Adapter().decrypt(request.session[_PENDING])
+            context["recovery_codes"] = second_factor.set_up(actor=user, secret=secret, code=code)
+            del request.session[_PENDING]
+            return TemplateResponse(request, "admin/second_factor.html", context)
+        except Refusal as refusal:
+            form.add_error("code" if refusal.field else None, refusal.detail)
+    if not is_set_up:
+        # The same secret until it is taken: the page may be sent twice, and the app has read it once.
+        if _PENDING not in request.session:
+            request.session[_PENDING] = second_factor.Adapter().encrypt(second_factor.new_secret())
+        context["secret"] = second_factor.Adapter().decrypt(request.session[_PENDING])
+        context["picture"] = second_factor.picture(user, context["secret"])
+    context["is_set_up"] = is_set_up
+    return TemplateResponse(request, "admin/second_factor.html", context)
+
+
+def second_factor_first(request: HttpRequest) -> HttpResponse | None:
+    """Where ADMIN_TOTP_REQUIRED says so, the page to set one up comes before all others."""
+    page = request.resolver_match.url_name if request.resolver_match else ""
+    if not settings.ADMIN_TOTP_REQUIRED or page in ("second_factor", "logout", "jsi18n"):
+        return None
+    if second_factor.is_set_up(request.user):  # type: ignore[arg-type]
+        return None
+    return HttpResponseRedirect(reverse("admin:second_factor"))
+
+
+admin.site.add_page("second-factor/", never_cache(second_factor_page), "second_factor")  # type: ignore[attr-defined]
+admin.site.add_gate(second_factor_first)  # type: ignore[attr-defined]

@@ -17,3 +17,8 @@ ACCOUNTS: RoleTable = {
     "retrieve": {Role.ADMIN},
     "partial_update": {Role.ADMIN},
 }
+#: Who logs in by a provider has no account yet that could be asked.
+PROVIDERS: RoleTable = {
+    "begin": ANYONE,
+    "callback": ANYONE,
+}

@@ -37,6 +37,20 @@ class Password(Text):
 class LoginIn(StrictSerializer):
     email = Text(max_length=254)
     password = Password()
+    code = Text(
+        max_length=32,
+        required=False,
+        allow_blank=True,
+        help_text="The code of the authenticator app, or a recovery code, where the account has a second factor.",
+    )
+
+
+class CallbackQuery(QuerySerializer):
+    """What a provider sends back with the browser. It may add more, so the rest is not refused."""
+
+    code = Text(max_length=2048, required=False)
+    state = Text(max_length=256, required=False)
+    error = Text(max_length=200, required=False)
 
 
 class RefreshIn(StrictSerializer):

@@ -7,7 +7,7 @@ from django.contrib.auth.password_validation import validate_password
 from django.core.exceptions import ValidationError
 from django.db import IntegrityError, transaction
 
-from accounts import tokens
+from accounts import second_factor, tokens
 from accounts.models import Role, User, normalize_email
 from healthcare import audit
 from healthcare.exceptions import Conflict, InvalidValue, NotVisible
@@ -32,13 +32,14 @@ class WrongPassword(InvalidValue):
         super().__init__("This is not your current password.", field="current_password")
 
 
-def create_account(*, actor: User | None, email: str, password: str, role: str, name: str = "") -> User:
-    """Make an account; `actor` is None when a person registers.
+def create_account(*, actor: User | None, email: str, password: str | None, role: str, name: str = "") -> User:
+    """Make an account; `actor` is None when a person registers, `password` for one that logs in by a provider.
 
     Raises: InvalidValue for a weak password, EmailTaken.
     """
     user = User(email=normalize_email(email), role=Role(role), name=name)
-    check_password_strength(password, user=user, field="password")
+    if password is not None:
+        check_password_strength(password, user=user, field="password")
     user.set_password(password)
     try:
         # A savepoint, so that a duplicate does not end the caller's transaction (registration has one around this).
@@ -72,8 +73,8 @@ def change_account(*, actor: User, user_id: int, **changes: Any) -> User:
     return user
 
 
-def log_in(*, email: str, password: str) -> dict[str, Any]:
-    """The token pair of the account. Raises: WrongCredentials."""
+def log_in(*, email: str, password: str, code: str = "") -> dict[str, Any]:
+    """The token pair of the account; `code` where the account has a second factor. Raises: WrongCredentials."""
     user = User.objects.filter(email=normalize_email(email)).first()
     if user is None:
         # The same work as for an account that exists: the time of the answer must not tell.
@@ -82,6 +83,17 @@ def log_in(*, email: str, password: str) -> dict[str, Any]:
         raise WrongCredentials
     if not user.check_password(password) or not user.is_active:
         record_failed_login(user, "disabled" if not user.is_active else "wrong_password")
+        raise WrongCredentials
+    if not second_factor.is_passed(user, code):
+        record_failed_login(user, "wrong_code")
+        raise WrongCredentials
+    return start_session(user)
+
+
+def start_session(user: User) -> dict[str, Any]:
+    """The token pair of somebody who has proved who they are. Raises: WrongCredentials for a disabled account."""
+    if not user.is_active:
+        record_failed_login(user, "disabled")
         raise WrongCredentials
     with transaction.atomic(using="default"):
         audit.record("account.logged_in", actor=user, subject=user.pk)

@@ -1,7 +1,8 @@
 from django.urls import path
 from rest_framework.routers import SimpleRouter
 
-from accounts.views import AccountViewSet, AuthViewSet
+from accounts import oauth
+from accounts.views import AccountViewSet, AuthViewSet, ProviderViewSet
 
 router = SimpleRouter(trailing_slash=False, use_regex_path=False)
 router.register("accounts", AccountViewSet, basename="accounts")
@@ -13,3 +14,12 @@ urlpatterns = [
     path("auth/password", AuthViewSet.as_view({"post": "password"}), name="auth-password"),
     *router.urls,
 ]
+# allauth finds the way back by these names.
+for adapter in (oauth.Google, oauth.GitHub):
+    name = adapter.provider_id
+    begin = ProviderViewSet.as_view({"get": "begin"}, adapter=adapter)
+    callback = ProviderViewSet.as_view({"get": "callback"}, adapter=adapter)
+    urlpatterns += [
+        path(f"auth/oauth/{name}", begin, name=f"{name}_login"),
+        path(f"auth/oauth/{name}/callback", callback, name=f"{name}_callback"),
+    ]

@@ -2,23 +2,28 @@
 
 from typing import Any, NoReturn
 
+from allauth.socialaccount.providers.oauth2.views import OAuth2CallbackView, OAuth2LoginView
+from django.conf import settings
+from django.http.response import HttpResponseBase
 from rest_framework.exceptions import AuthenticationFailed
 from rest_framework.request import Request
 from rest_framework.response import Response
 
-from accounts import permissions, queries, records, services, tokens
+from accounts import limits, permissions, queries, records, services, tokens
 from accounts.authentication import AccountRequest
 from accounts.serializers import (
     AccountChanges,
     AccountIn,
     AccountOut,
     AccountQuery,
+    CallbackQuery,
     LoginIn,
     MeOut,
     PasswordIn,
     RefreshIn,
     TokensOut,
 )
+from healthcare.exceptions import NotVisible
 from healthcare.views import RoomViewSet
 
 NO_STORE = {"Cache-Control": "no-store"}
@@ -37,18 +42,21 @@ class AuthViewSet(RoomViewSet):
     bodies = {"login": LoginIn, "refresh": RefreshIn, "logout": RefreshIn, "password": PasswordIn}
     answers = {"login": TokensOut, "refresh": TokensOut, "me": MeOut}
     empty_answers = frozenset({"logout", "password"})
-    more_answers = {"login": ("401",), "refresh": ("401",), "logout": ("401",)}
+    more_answers = {"login": ("401", "429"), "refresh": ("401", "429"), "logout": ("401",), "password": ("429",)}
 
     def login(self, request: Request) -> Response:
         """Exchange e-mail and password for tokens."""
+        given = LoginIn.parse(request)
         try:
-            pair = services.log_in(**LoginIn.parse(request))
+            with limits.login(request, given["email"]):
+                pair = services.log_in(**given)
         except services.WrongCredentials:
             self._refuse("There is no active account with this e-mail and password.")
         return Response(pair, headers=NO_STORE)
 
     def refresh(self, request: Request) -> Response:
         """Exchange a refresh token for a new pair; the old one is used up."""
+        limits.refresh(request)
         try:
             pair = tokens.rotate(RefreshIn.parse(request)["refresh_token"])
         except tokens.TokenRefused:
@@ -70,7 +78,9 @@ class AuthViewSet(RoomViewSet):
 
     def password(self, request: AccountRequest) -> Response:
         """Change the password; every token and session of the account ends."""
-        services.change_password(actor=request.user, **PasswordIn.parse(request))
+        given = PasswordIn.parse(request)
+        limits.password_change(request.user)
+        services.change_password(actor=request.user, **given)
         return Response(status=204)
 
     def _refuse(self, sentence: str) -> NoReturn:
@@ -78,6 +88,38 @@ class AuthViewSet(RoomViewSet):
         # DRF gives the header only to what its authenticators raise.
         refused.auth_header = self.get_authenticate_header(self.request)  # type: ignore[attr-defined]
         raise refused
+
+
+class ProviderViewSet(RoomViewSet):
+    """Logging in with Google or GitHub."""
+
+    noun = "account"
+    verbs = {"begin": "sent_to_provider", "callback": "logged_in"}
+    allowed = permissions.PROVIDERS
+    pagination_class = None
+    answers = {"callback": TokensOut}
+    parameters = {"callback": CallbackQuery}
+    redirects = frozenset({"begin"})
+    more_answers = {"begin": ("404", "429"), "callback": ("401", "403", "404", "409", "429")}
+    #: One of `accounts.oauth`'s adapters, named with the path.
+    adapter: Any = None
+
+    def initial(self, request: Request, *args: Any, **kwargs: Any) -> None:
+        super().initial(request, *args, **kwargs)
+        if not settings.SOCIALACCOUNT_PROVIDERS[self.adapter.provider_id]["APPS"]:
+            raise NotVisible
+        limits.provider_login(request)
+
+    def begin(self, request: Request) -> HttpResponseBase:
+        """Send the browser to the provider."""
+        return OAuth2LoginView.adapter_view(self.adapter)(request._request)
+
+    def callback(self, request: Request) -> HttpResponseBase:
+        """Where the provider sends the browser back to: answers what a login answers."""
+        try:
+            return OAuth2CallbackView.adapter_view(self.adapter)(request._request)
+        except services.WrongCredentials as error:
+            raise AuthenticationFailed("There is no active account for this login.") from error
 
 
 class AccountViewSet(RoomViewSet):

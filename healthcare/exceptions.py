@@ -38,6 +38,8 @@ class Refusal(Exception):
 
     status = HTTPStatus.BAD_REQUEST
     code = "refused"
+    #: When it is worth asking again.
+    wait_seconds: int | None = None
 
     def __init__(self, detail: str, *, code: str | None = None, field: str | None = None) -> None:
         super().__init__(detail)
@@ -157,6 +159,8 @@ def problem_response(error: Exception, context: dict[str, Any]) -> Response:
         status: int = error.status
         errors = [{"pointer": f"/{error.field}" if error.field else "", "code": error.code, "detail": error.detail}]
         body = problem(status, error.detail, errors)
+        if error.wait_seconds is not None:
+            headers["Retry-After"] = str(error.wait_seconds)
     else:
         known = _as_api_exception(error)
         status = known.status_code

@@ -7,9 +7,10 @@ from collections.abc import Callable
 from django.core import signals
 from django.http import HttpRequest, HttpResponse
 from django.http.response import HttpResponseBase
+from django.template.loader import render_to_string
 
 from healthcare import audit, trail
-from healthcare.exceptions import RETRY_AFTER_SECONDS, is_outage, problem_page
+from healthcare.exceptions import RETRY_AFTER_SECONDS, Unavailable, is_outage, problem_page
 from healthcare.proxies import client_address
 
 logger = logging.getLogger("healthcare.errors")
@@ -26,6 +27,24 @@ class TrailingSlashMiddleware:
             request.path_info = request.path_info[:-1]
             request.path = request.path[:-1]
         return self.get_response(request)
+
+
+class OutageMiddleware:
+    """Tell a browser that a database is out with a page, and 503. (The API's own answers come from its views.)"""
+
+    def __init__(self, get_response: Callable[[HttpRequest], HttpResponseBase]) -> None:
+        self.get_response = get_response
+
+    def __call__(self, request: HttpRequest) -> HttpResponseBase:
+        return self.get_response(request)
+
+    def process_exception(self, request: HttpRequest, error: Exception) -> HttpResponse | None:
+        if not isinstance(error, Unavailable) and not is_outage(error):
+            return None
+        logger.error("%s while answering %s", type(error).__qualname__, request.method)
+        response = HttpResponse(render_to_string("503.html"), status=503)
+        response["Retry-After"] = str(RETRY_AFTER_SECONDS)
+        return response
 
 
 class AuditMiddleware:

@@ -136,3 +136,19 @@ class AuditPatient(InsertOnlyModel):
 
     def __str__(self) -> str:
         return f"entry {self.entry_id}"
+
+
+class Counter(models.Model):
+    """What processes count together, such as attempts to log in, until it expires; see `healthcare.counters`."""
+
+    key = models.CharField(max_length=250, primary_key=True)
+    value = models.TextField()
+    #: Seconds since 1970.
+    expires_at = models.FloatField()
+
+    class Meta:
+        default_permissions = ()
+        indexes = [models.Index(fields=["expires_at"], name="counter_expiry")]
+
+    def __str__(self) -> str:
+        return self.key

@@ -75,6 +75,8 @@ class RoomSchema(AutoSchema):
         action = self._action()
         if action in getattr(self.view, "empty_answers", {"destroy"}):
             return {"204": None}
+        if action in getattr(self.view, "redirects", ()):
+            return {"302": None}
         answer = self.view.answer_of(action)
         status = "201" if action in getattr(self.view, "creating", {"create"}) else "200"
         return {status: answer(many=self._is_list_view())} if answer else {status: None}

@@ -6,6 +6,7 @@ defaults below; `.env.example` lists them all. Nothing is needed to try the syst
 once and kept beside their data.
 """
 
+import re
 from datetime import timedelta
 from ipaddress import ip_network
 from pathlib import Path
@@ -82,34 +83,77 @@ DEBUG = env.bool("DEBUG", default=False)
 LOCAL_SECRETS = env.bool("LOCAL_SECRETS", default=False)
 
 
-def _secret(name: str) -> str:
+#: What stands in the place of a secret in examples, on many systems for ever.
+_PLACEHOLDERS = ("django-insecure", "changeme", "change-me", "change_me", "change this", "your-secret", "your_secret")
+
+
+def _secret(name: str, min_bytes: int) -> str:
     """The secret from the environment; one made once beside the embedded data where nothing but a trial needs it."""
     value = env.str(name, default="")
     if value:
+        if not DEBUG and len(value.encode()) < min_bytes:
+            raise ImproperlyConfigured(f"{name} is shorter than {min_bytes} bytes: take 50 random characters or more.")
+        if not DEBUG and value.lower().startswith(_PLACEHOLDERS):
+            raise ImproperlyConfigured(f"{name} is a placeholder from an example: take 50 random characters or more.")
         return value
     if DEBUG or EMBEDDED_MONGODB or EMBEDDED_POSTGRESQL or LOCAL_SECRETS:
         return devstack.local_secret(DEVSTACK_DIR, name)
     raise ImproperlyConfigured(f"{name} is not set. Production needs its own: 50 random characters or more.")
 
 
-SECRET_KEY = _secret("SECRET_KEY")
-JWT_SECRET_KEY = _secret("JWT_SECRET_KEY")
+SECRET_KEY = _secret("SECRET_KEY", 50)
+# HMAC with SHA-256 wants a key as long as its digest (RFC 7518, section 3.2).
+JWT_SECRET_KEY = _secret("JWT_SECRET_KEY", 32)
+if not DEBUG and JWT_SECRET_KEY == SECRET_KEY:
+    raise ImproperlyConfigured("JWT_SECRET_KEY is SECRET_KEY: tokens need a key of their own.")
 ALLOWED_HOSTS = env.list("ALLOWED_HOSTS", default=["localhost", "127.0.0.1", "[::1]"])
 HTTPS_ONLY = env.bool("HTTPS_ONLY", default=not DEBUG)
+_proxies = env.list("TRUSTED_PROXIES", default=[])
+# "unix": whoever reaches the server's unix socket is the proxy; the socket's folder says who that can be.
+TRUSTED_PROXY_SOCKET = "unix" in _proxies
 try:
-    TRUSTED_PROXIES = [ip_network(each) for each in env.list("TRUSTED_PROXIES", default=[])]
+    TRUSTED_PROXIES = [ip_network(each) for each in _proxies if each != "unix"]
 except ValueError as error:
-    message = f"TRUSTED_PROXIES names addresses or networks, such as 10.0.0.5,10.1.0.0/16: {error}."
+    message = f"TRUSTED_PROXIES names addresses, networks or unix, such as 10.0.0.5,10.1.0.0/16: {error}."
     raise ImproperlyConfigured(message) from error
+# What a named proxy says of the scheme counts; what anybody else says is removed (healthcare.proxies).
+SECURE_PROXY_SSL_HEADER = ("HTTP_X_FORWARDED_PROTO", "https") if _proxies else None
 SECURE_SSL_REDIRECT = HTTPS_ONLY
 SESSION_COOKIE_SECURE = HTTPS_ONLY
 CSRF_COOKIE_SECURE = HTTPS_ONLY
 SECURE_HSTS_SECONDS = 31_536_000 if HTTPS_ONLY else 0
 SECURE_HSTS_INCLUDE_SUBDOMAINS = HTTPS_ONLY
 SECURE_HSTS_PRELOAD = HTTPS_ONLY
+# Lax, not Strict: the way back from Google or GitHub has to find the session that holds the state.
 SESSION_COOKIE_SAMESITE = "Lax"
+CSRF_COOKIE_SAMESITE = "Strict"
+SESSION_COOKIE_AGE = env.int("SESSION_SECONDS", default=12 * 3600)
+SESSION_EXPIRE_AT_BROWSER_CLOSE = True
+SESSION_IDLE_SECONDS = env.int("SESSION_IDLE_SECONDS", default=30 * 60)
 SECURE_REFERRER_POLICY = "same-origin"
 X_FRAME_OPTIONS = "DENY"
+SECURE_CROSS_ORIGIN_OPENER_POLICY = "same-origin"
+# Pages load what this server serves, and run no script or style that stands in the page. Swagger UI and Redoc need
+# more, and say so where they are routed (healthcare.urls).
+CONTENT_SECURITY_POLICY = {
+    "DIRECTIVES": {
+        "default-src": ["'none'"],
+        "script-src": ["'self'"],
+        "style-src": ["'self'"],
+        "img-src": ["'self'", "data:"],
+        "font-src": ["'self'"],
+        "connect-src": ["'self'"],
+        "form-action": ["'self'"],
+        "frame-ancestors": ["'none'"],
+        "base-uri": ["'none'"],
+    },
+}
+# Off unless origins are named: a browser application on another origin than this server's.
+CORS_ALLOWED_ORIGINS = env.list("CORS_ALLOWED_ORIGINS", default=[])
+CORS_URLS_REGEX = r"^/api(/|$)"
+CORS_ALLOW_METHODS = ["GET", "POST", "PATCH", "DELETE"]
+CORS_ALLOW_HEADERS = ["authorization", "content-type"]
+CORS_EXPOSE_HEADERS = ["Retry-After", "X-Request-ID"]
 # A clinical record is a few kilobytes; what is larger is a mistake or an attack.
 DATA_UPLOAD_MAX_MEMORY_SIZE = 1_048_576
 
@@ -125,6 +169,9 @@ INSTALLED_APPS = [
     "billing",
     "audit",
     "reports",
+    *(["corsheaders"] if CORS_ALLOWED_ORIGINS else []),
+    "csp",
+    "django_ratelimit",
     "rest_framework",
     "drf_spectacular",
     "drf_spectacular_sidecar",
@@ -134,16 +181,29 @@ INSTALLED_APPS = [
     "django.contrib.sessions",
     "django.contrib.messages",
     "django.contrib.staticfiles",
+    # Proves who somebody is to Google or GitHub, and keeps second factors; its own pages are not routed.
+    "allauth",
+    "allauth.account",
+    "allauth.socialaccount",
+    "allauth.socialaccount.providers.google",
+    "allauth.socialaccount.providers.github",
+    "allauth.mfa",
 ]
 MIDDLEWARE = [
+    "healthcare.proxies.ForwardedHeadersMiddleware",
     "django.middleware.security.SecurityMiddleware",
     "whitenoise.middleware.WhiteNoiseMiddleware",
+    *(["corsheaders.middleware.CorsMiddleware"] if CORS_ALLOWED_ORIGINS else []),
+    "csp.middleware.CSPMiddleware",
     "healthcare.middleware.AuditMiddleware",
+    "healthcare.middleware.OutageMiddleware",
     "healthcare.middleware.TrailingSlashMiddleware",
     "django.contrib.sessions.middleware.SessionMiddleware",
     "django.middleware.common.CommonMiddleware",
     "django.middleware.csrf.CsrfViewMiddleware",
     "django.contrib.auth.middleware.AuthenticationMiddleware",
+    "accounts.sessions.IdleSessionMiddleware",
+    "allauth.account.middleware.AccountMiddleware",
     "django.contrib.messages.middleware.MessageMiddleware",
     "django.middleware.clickjacking.XFrameOptionsMiddleware",
 ]
@@ -186,9 +246,50 @@ AUTH_PASSWORD_VALIDATORS = [
     {"NAME": "django.contrib.auth.password_validation.CommonPasswordValidator"},
     {"NAME": "django.contrib.auth.password_validation.NumericPasswordValidator"},
 ]
+MFA_ADAPTER = "accounts.second_factor.Adapter"
+MFA_SUPPORTED_TYPES = ["totp", "recovery_codes"]
+MFA_TOTP_ISSUER = "Smart Healthcare"
+# Staff, doctors and admins set up a second factor before the admin shows them anything else.
+ADMIN_TOTP_REQUIRED = env.bool("ADMIN_TOTP_REQUIRED", default=False)
 LOGIN_URL = "rest_framework:login"
 LOGIN_REDIRECT_URL = "/api"
 LOGOUT_REDIRECT_URL = "/api"
+
+# Attempts that are let through, by account or by address; the counters are shared by all processes (accounts.limits).
+_PERIODS = {"s": 1, "m": 60, "h": 3600, "d": 86_400}
+
+
+def _rate(name: str, default: str) -> str:
+    """A number of attempts and a time, such as 5/m, 100/h or 20/10s."""
+    value = env.str(name, default=default)
+    if not re.fullmatch(r"[1-9][0-9]{0,8}/([1-9][0-9]{0,4})?[smhd]", value):
+        raise ImproperlyConfigured(f"{name} is a number of attempts and a time, such as 5/m, 100/h or 20/10s.")
+    return value
+
+
+def _a_second(rate: str) -> float:
+    count, time = rate.split("/")
+    return int(count) / (int(time[:-1] or 1) * _PERIODS[time[-1]])
+
+
+LOGIN_RATE = _rate("LOGIN_RATE", "5/m")
+PASSWORD_RATE = _rate("PASSWORD_RATE", LOGIN_RATE)
+# Whoever raises the limit of logins, for a load test or behind one address of a whole hospital, means these as well.
+REGISTER_RATE = _rate("REGISTER_RATE", max("60/m", LOGIN_RATE, key=_a_second))
+REFRESH_RATE = _rate("REFRESH_RATE", max("300/m", LOGIN_RATE, key=_a_second))
+REDIS_URL = env.str("REDIS_URL", default="")
+CACHES = {
+    "default": (
+        {"BACKEND": "django.core.cache.backends.redis.RedisCache", "LOCATION": REDIS_URL, "KEY_PREFIX": "healthcare",
+         "OPTIONS": {"socket_timeout": 3, "socket_connect_timeout": 3}}
+        if REDIS_URL
+        else {"BACKEND": "healthcare.counters.CounterCache"}
+    ),
+}  # fmt: skip
+RATELIMIT_USE_CACHE = "default"
+# W001: django-ratelimit knows none but memcached and django-redis. Ours and Django's Redis backend are shared, and
+# their `add` and `incr` are atomic (tests/accounts/test_limits.py).
+SILENCED_SYSTEM_CHECKS = ["django_ratelimit.W001"]
 
 ACCESS_TOKEN_LIFETIME = timedelta(seconds=env.int("JWT_ACCESS_TOKEN_EXPIRES", default=900))
 REFRESH_TOKEN_LIFETIME = timedelta(days=14)
@@ -199,6 +300,36 @@ SIMPLE_JWT = {
     "AUDIENCE": "smart-healthcare-api",
     "ACCESS_TOKEN_LIFETIME": ACCESS_TOKEN_LIFETIME,
     "REFRESH_TOKEN_LIFETIME": REFRESH_TOKEN_LIFETIME,
+}
+
+# --- Logging in with Google and GitHub (accounts.oauth) -------------------------------------------------------------
+
+ACCOUNT_ADAPTER = "accounts.oauth.AccountAdapter"
+ACCOUNT_USER_MODEL_USERNAME_FIELD = None
+ACCOUNT_LOGIN_METHODS = {"email"}
+ACCOUNT_SIGNUP_FIELDS = ["email*"]
+ACCOUNT_EMAIL_VERIFICATION = "none"
+# Ours stand in accounts.limits.
+ACCOUNT_RATE_LIMITS = False
+SOCIALACCOUNT_ADAPTER = "accounts.oauth.SocialAdapter"
+# A matching e-mail never opens an existing account: who has the address at a provider is not therefore its owner.
+SOCIALACCOUNT_EMAIL_AUTHENTICATION = False
+SOCIALACCOUNT_LOGIN_ON_GET = True
+SOCIALACCOUNT_STORE_TOKENS = False
+
+
+def _provider(name: str, **options: Any) -> dict[str, Any]:
+    client_id = env.str(f"OAUTH_{name}_CLIENT_ID", default="")
+    secret = env.str(f"OAUTH_{name}_CLIENT_SECRET", default="")
+    if bool(client_id) != bool(secret):
+        raise ImproperlyConfigured(f"OAUTH_{name}_CLIENT_ID and OAUTH_{name}_CLIENT_SECRET are set together or not.")
+    apps = [{"client_id": client_id, "secret": secret}] if client_id else []
+    return {"APPS": apps, "OAUTH_PKCE_ENABLED": True, **options}
+
+
+SOCIALACCOUNT_PROVIDERS = {
+    "google": _provider("GOOGLE", SCOPE=["openid", "profile", "email"]),
+    "github": _provider("GITHUB", SCOPE=["read:user", "user:email"]),
 }
 
 # --- API ------------------------------------------------------------------------------------------------------------

@@ -1,14 +1,18 @@
 """The one admin site, in a module of its own: Django makes it while it reads the modules that register with it."""
 
+from collections.abc import Callable
 from functools import update_wrapper
 from typing import Any
 
 from django.contrib import admin
+from django.contrib.auth.views import PasswordChangeView
 from django.core.exceptions import PermissionDenied
-from django.http import HttpRequest
+from django.http import HttpRequest, HttpResponse
+from django.urls import URLPattern, path, reverse
 from django.utils.translation import gettext_lazy as _
 
 from healthcare import trail
+from healthcare.throttles import with_wait
 
 #: The last part of a page's name → what it did, when it is through, by GET and by POST.
 PAGE_VERBS = {
@@ -29,10 +33,43 @@ class HospitalAdminSite(admin.AdminSite):
     site_url = "/api"
     empty_value_display = "–"
 
+    #: The form by which somebody changes their own password; the accounts' room has one.
+    password_change_form: type[Any] | None = None
+
     def __init__(self, name: str = "admin") -> None:
         super().__init__(name)
+        self._pages: list[URLPattern] = []
+        self._gates: list[Callable[[HttpRequest], HttpResponse | None]] = []
         # It logs deletions before it tries them, and knows nothing of services; records are deleted one by one.
         self.disable_action("delete_selected")
+
+    def register(self, model_or_iterable: Any, admin_class: Any = None, **options: Any) -> None:
+        """Leave out the models of allauth: its links and codes are no records to be edited by hand."""
+        models = [model_or_iterable] if isinstance(model_or_iterable, type) else list(model_or_iterable)
+        ours = [model for model in models if not model.__module__.startswith("allauth.")]
+        super().register(ours, admin_class, **options)
+
+    def login(self, request: HttpRequest, extra_context: dict[str, Any] | None = None) -> Any:
+        return with_wait(request, super().login(request, extra_context))
+
+    def password_change(self, request: HttpRequest, extra_context: dict[str, Any] | None = None) -> Any:
+        """Django's page, with our form."""
+        context = {**self.each_context(request), **(extra_context or {})}
+        done = reverse("admin:password_change_done", current_app=self.name)
+        request.current_app = self.name
+        view = PasswordChangeView.as_view(form_class=self.password_change_form, success_url=done, extra_context=context)
+        return view(request)
+
+    def add_page(self, route: str, view: Callable[..., HttpResponse], name: str) -> None:
+        """Add a page of a room that belongs to none of its models; `admin:name` reverses to it."""
+        self._pages.append(path(route, self.admin_view(view), name=name))
+
+    def add_gate(self, gate: Callable[[HttpRequest], HttpResponse | None]) -> None:
+        """Have `gate` answer in the place of a page, when it has something to say first."""
+        self._gates.append(gate)
+
+    def get_urls(self) -> list[Any]:
+        return [*self._pages, *super().get_urls()]
 
     def admin_view(self, view: Any, cacheable: bool = False) -> Any:
         """Put on record who was turned away, whatever the page: it is the one way to all of them."""
@@ -42,6 +79,8 @@ class HospitalAdminSite(admin.AdminSite):
             trail.attempts(self._deed(request), subject=kwargs.get("object_id"))
             if not self.has_permission(request):
                 trail.refused("permission_denied" if request.user.is_authenticated else "not_authenticated")
+            elif instead := next(filter(None, (gate(request) for gate in self._gates)), None):
+                return instead
             try:
                 return judged(request, *args, **kwargs)
             except PermissionDenied:

@@ -1,11 +1,14 @@
 """All paths of the system. They have no trailing slash; the API takes one all the same (`healthcare.middleware`)."""
 
+from csp.decorators import csp_update
 from django.contrib import admin
 from django.urls import include, path, re_path
 from django.views.generic import RedirectView
-from drf_spectacular.views import SpectacularAPIView, SpectacularRedocView, SpectacularSwaggerView
+from drf_spectacular.views import SpectacularAPIView, SpectacularRedocView, SpectacularSwaggerSplitView
 
 from healthcare.views import ApiRoot, unknown_path
+
+_styled = csp_update({"style-src": ["'unsafe-inline'"], "worker-src": ["blob:"]})
 
 api = [
     path("", include("accounts.urls")),
@@ -24,9 +27,10 @@ urlpatterns = [
     path("api/", include(api)),
     re_path(r"^api/", unknown_path),
     path("schema", SpectacularAPIView.as_view(), name="schema"),
-    path("docs", SpectacularSwaggerView.as_view(url_name="schema"), name="swagger-ui"),
-    path("redoc", SpectacularRedocView.as_view(url_name="schema"), name="redoc"),
+    # Both write styles into their pages; their scripts are files of this server like all others.
+    path("docs", _styled(SpectacularSwaggerSplitView.as_view(url_name="schema")), name="swagger-ui"),
+    path("redoc", _styled(SpectacularRedocView.as_view(url_name="schema")), name="redoc"),
     # Log-in and log-out in a browser, for the browsable API; the admin has its own.
-    path("session/", include("rest_framework.urls")),
+    path("session/", include("accounts.session_urls")),
     path("admin/", admin.site.urls),
 ]

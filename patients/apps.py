@@ -8,6 +8,7 @@ class PatientsConfig(AppConfig):
 
     def ready(self) -> None:
         from accounts import records
-        from patients import queries
+        from patients import queries, services
 
         records.register_finder("patient_id", queries.own_patient_id)
+        records.register_newcomer_maker(services.register_patient)

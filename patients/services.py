@@ -61,8 +61,8 @@ def create_patient(*, actor: User, patient_id: str | None = None, **fields: Any)
                 raise
 
 
-def register_patient(*, email: str, password: str, name: str, **fields: Any) -> User:
-    """Make a patient account and its patient record, for somebody who signs up.
+def register_patient(*, email: str, password: str | None = None, name: str, **fields: Any) -> User:
+    """Make a patient account and its patient record, for somebody who signs up; without a password by a provider.
 
     The account's transaction stays open around the record's, so that neither is there without the other; only a crash
     between the two commits leaves a record without an account, and the e-mail free to register again.

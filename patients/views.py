@@ -3,6 +3,7 @@
 from rest_framework.request import Request
 from rest_framework.response import Response
 
+from accounts import limits
 from accounts.authentication import AccountRequest
 from accounts.serializers import MeOut
 from accounts.views import me
@@ -52,8 +53,11 @@ class RegistrationViewSet(RoomViewSet):
     bodies = {"register": RegistrationIn}
     answers = {"register": MeOut}
     creating = frozenset({"register"})
+    more_answers = {"register": ("429",)}
 
     def register(self, request: Request) -> Response:
         """Make a patient account and its patient record."""
-        user = services.register_patient(**RegistrationIn.parse(request))
+        given = RegistrationIn.parse(request)
+        limits.registration(request)
+        user = services.register_patient(**given)
         return Response(me(user), status=201)

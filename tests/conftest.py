@@ -13,7 +13,7 @@ from pytest_django import DjangoDbBlocker
 from rest_framework.test import APIClient
 
 from billing.models import Fee
-from healthcare import outages
+from healthcare import counters, outages
 from tests.fees import restore_fees
 from tests.people import People
 
@@ -30,6 +30,7 @@ def django_db_setup(django_test_environment: None, django_db_blocker: DjangoDbBl
         connections["clinical"].ensure_connection()
     yield
     with django_db_blocker.unblock():
+        counters.close()
         teardown_databases(made, verbosity=0)
 
 

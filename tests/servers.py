@@ -16,19 +16,26 @@ from healthcare.devstack.ephemeral import EphemeralStack
 
 # What a developer's shell may carry and a test must not see; each test that needs one sets it.
 PERSONAL_SETTINGS = (
+    "ADMIN_TOTP_REQUIRED",
     "ALLOWED_HOSTS",
     "ARCHIVE_DATABASE_URL",
+    "CORS_ALLOWED_ORIGINS",
     "DEVSTACK_DIR",
     "JWT_ACCESS_TOKEN_EXPIRES",
     "LOCAL_SECRETS",
-    "LOGIN_RATE",
     "MONGODB_DB",
     "OAUTH_GITHUB_CLIENT_ID",
     "OAUTH_GITHUB_CLIENT_SECRET",
     "OAUTH_GOOGLE_CLIENT_ID",
     "OAUTH_GOOGLE_CLIENT_SECRET",
+    "PASSWORD_RATE",
     "PHI_MASTER_KEY",
+    "PHI_MASTER_KEY_PREVIOUS",
     "REDIS_URL",
+    "REFRESH_RATE",
+    "REGISTER_RATE",
+    "SESSION_IDLE_SECONDS",
+    "SESSION_SECONDS",
     "TRUSTED_PROXIES",
 )
 
@@ -49,6 +56,8 @@ def pytest_load_initial_conftests(early_config: pytest.Config) -> None:
         JWT_SECRET_KEY="another secret for tests, long enough for HMAC with SHA-256 as well",
         DEBUG="0",
         HTTPS_ONLY="0",
+        # The tests log in all the time; those of the limits set their own.
+        LOGIN_RATE="1000000/m",
     )
     environ.Env.read_env = staticmethod(_read_no_env_file)
 

@@ -92,9 +92,10 @@ def endpoints(people: People) -> dict[tuple[str, str], Endpoint]:
     prescription, bill = make_prescription(people), make_bill(people)
     accounts = f"/api/accounts/{people.other_patient.pk}"
     new = {"email": "new@example.org", "password": "an uncommon phrase", "name": "Lin Tao"}
+    login = {"password": PASSWORD, "code": "123456"}
     profile = {name: PATIENT[name] for name in ("birth_date", "sex", "phone", "address")}
     found = {
-        ("AuthViewSet", "login"): ("POST", "/api/auth/login", "anonymous", {"email": "a@b.org", "password": PASSWORD}),
+        ("AuthViewSet", "login"): ("POST", "/api/auth/login", "anonymous", {"email": "a@b.org", **login}),
         ("AuthViewSet", "refresh"): ("POST", "/api/auth/refresh", "anonymous", {"refresh_token": refresh}),
         ("AuthViewSet", "logout"): ("POST", "/api/auth/logout", "anonymous", {"refresh_token": refresh}),
         ("AuthViewSet", "password"): (

@@ -150,6 +150,10 @@ table("GET",    "redoc",                             200, 200, 200, 200, 200, 20
 
 # Signing up and logging in need no account; having one is no hindrance.
 table("POST",   "api/auth/register",                 201, 201, 201, 201, 201, 201, 201, body=registration)
+# The paths to Google and GitHub do not exist while the client ids are not set; tests/accounts/test_oauth.py sets them.
+for provider in ("google", "github"):
+    table("GET", f"api/auth/oauth/{provider}",          404, 404, 404, 404, 404, 404, 404)
+    table("GET", f"api/auth/oauth/{provider}/callback", 404, 404, 404, 404, 404, 404, 404)
 table("POST",   "api/auth/login",                    200, 200, 200, 200, 200, 200, 200, body=login)
 # The refresh token in the body is the credential.
 table("POST",   "api/auth/refresh",                  401, 200, 200, 200, 200, 200, 200, body=own_refresh_token)
@@ -284,7 +288,7 @@ def test_what_is_no_endpoint_is_known():
 @pytest.mark.parametrize("row", ROWS, ids=str)
 def test_every_row_is_allowed_to_somebody(row: Row):
     """Else a refusal might be one of the body."""
-    assert any(status < 300 for status in row.statuses)
+    assert row.path.startswith("api/auth/oauth/") or any(status < 300 for status in row.statuses)
 
 
 @pytest.mark.parametrize(("row", "actor"), CELLS)

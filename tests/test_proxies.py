@@ -57,4 +57,4 @@ def test_a_mistake_in_the_setting_is_said_at_the_start() -> None:
         capture_output=True, text=True, check=False,
     )  # fmt: skip
     assert done.returncode == 1
-    assert "TRUSTED_PROXIES names addresses or networks" in done.stderr
+    assert "TRUSTED_PROXIES names addresses, networks or unix" in done.stderr

@@ -27,7 +27,9 @@ def settings_in(environment: dict[str, str]) -> subprocess.CompletedProcess[str]
 
 
 def known_variables() -> set[str]:
-    return set(re.findall(r'env\.\w+\("([A-Z_]+)"', SETTINGS)) | set(re.findall(r'_secret\("([A-Z_]+)"\)', SETTINGS))
+    read = set(re.findall(r'(?:env\.\w+|_secret|_rate)\("([A-Z_]+)"', SETTINGS))
+    providers = re.findall(r'_provider\("([A-Z]+)"', SETTINGS)
+    return read | {f"OAUTH_{name}_CLIENT_{part}" for name in providers for part in ("ID", "SECRET")}
 
 
 def test_every_variable_is_in_the_example_and_every_line_of_it_is_read() -> None:

@@ -23,6 +23,11 @@ EXPECTED: dict[str, tuple[str | None, list[tuple[str, list[str]]]]] = {
     "GET /docs": (None, []),
     "GET /redoc": (None, []),
     "POST /api/auth/register": ("account.created", [("account.created", []), ("patient.created", ["new"])]),
+    **{
+        f"GET /api/auth/oauth/{provider}{end}": (f"account.{verb}", [])
+        for provider in ("google", "github")
+        for end, verb in (("", "sent_to_provider"), ("/callback", "logged_in"))
+    },
     "POST /api/auth/login": ("account.logged_in", [("account.logged_in", [])]),
     "POST /api/auth/refresh": ("account.refreshed", []),
     "POST /api/auth/logout": ("account.logged_out", [("account.logged_out", [])]),
@@ -82,7 +87,7 @@ def patients_of_refusal(row: Row, actor: str, status: int) -> list[str]:
     if "{id}" in row.path and row.path.startswith("api/patients/"):
         return P1
     was_looked_up = status == 404 or (status == 403 and actor in SERVICE_REFUSES.get(str(row), ()))
-    return P1 if was_looked_up and not row.path.startswith("api/doctors") else []
+    return P1 if was_looked_up and not row.path.startswith(("api/doctors", "api/auth")) else []
 
 
 #: Where the role is admitted and the service refuses, having read whose row it is.

@@ -1,0 +1,82 @@
+"""Logging in with a browser, at the admin and for the browsable API, and changing one's password there.
+
+The same limits, codes and entries in the audit trail as at /auth.
+"""
+
+from typing import Any
+
+from django import forms
+from django.contrib.admin.forms import AdminAuthenticationForm, AdminPasswordChangeForm
+from django.contrib.auth.forms import AuthenticationForm
+from django.core.exceptions import ValidationError
+from django.utils.translation import gettext_lazy as _
+
+from accounts import limits, second_factor
+from accounts.models import User
+from accounts.services import record_failed_login, set_password
+from healthcare.throttles import TooManyAttempts, ask_to_wait
+
+
+class CodeFormMixin(forms.Form):
+    """Adds the limits and the field for a code to one of Django's log-in forms."""
+
+    code = forms.CharField(
+        label=_("One-time code"),
+        required=False,
+        max_length=32,
+        help_text=_("Only if you have set up a second factor."),
+        widget=forms.TextInput(attrs={"autocomplete": "one-time-code", "inputmode": "numeric"}),
+    )
+    request: Any
+
+    def clean(self) -> dict[str, Any]:
+        email = self.cleaned_data.get("username")
+        if not email or not self.cleaned_data.get("password"):
+            return self.cleaned_data
+        try:
+            with limits.login(self.request, email):
+                super().clean()
+                self._check_code()
+        except TooManyAttempts as error:
+            ask_to_wait(self.request, error)
+            raise ValidationError(error.detail, code=error.code) from error
+        return self.cleaned_data
+
+    def _check_code(self) -> None:
+        user = self.get_user()  # type: ignore[attr-defined]
+        if not second_factor.is_passed(user, self.cleaned_data.get("code", "")):
+            record_failed_login(user, "wrong_code")
+            raise self.get_invalid_login_error()  # type: ignore[attr-defined]
+
+
+class SessionLoginForm(CodeFormMixin, AuthenticationForm):
+    """For the browsable API."""
+
+
+class AdminLoginForm(CodeFormMixin, AdminAuthenticationForm):
+    """For the admin, which admits staff, doctors and admins."""
+
+
+class OwnPasswordForm(AdminPasswordChangeForm):
+    """Somebody's own password in the admin."""
+
+    user: User
+
+    def clean_old_password(self) -> str:
+        try:
+            limits.password_change(self.user)
+        except TooManyAttempts as error:
+            raise ValidationError(error.detail, code=error.code) from error
+        return super().clean_old_password()
+
+    def save(self, commit: bool = True) -> User:
+        set_password(actor=self.user, user=self.user, password=self.cleaned_data["new_password1"])
+        return self.user
+
+
+class SecondFactorForm(forms.Form):
+    code = forms.CharField(
+        label=_("Code"),
+        max_length=32,
+        widget=forms.TextInput(attrs={"autocomplete": "one-time-code", "inputmode": "numeric"}),
+    )

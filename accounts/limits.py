@@ -1,0 +1,44 @@
+"""How often somebody may try to get in. The rates stand in the settings (LOGIN_RATE and its kin)."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from django.http import HttpRequest
+
+from accounts.models import User, normalize_email
+from healthcare.throttles import Limit, address_of, attempt
+
+LOGINS_OF_ACCOUNT = Limit("logins of an account", "LOGIN_RATE")
+FAILURES_OF_ADDRESS = Limit("failed logins of an address", "LOGIN_RATE")
+PASSWORDS_OF_ACCOUNT = Limit("passwords of an account", "PASSWORD_RATE")
+REGISTRATIONS_OF_ADDRESS = Limit("registrations of an address", "REGISTER_RATE")
+REFRESHES_OF_ADDRESS = Limit("refreshes of an address", "REFRESH_RATE")
+PROVIDERS_OF_ADDRESS = Limit("provider logins of an address", "REGISTER_RATE")
+
+
+@contextmanager
+def login(request: HttpRequest, email: str) -> Iterator[None]:
+    """Count an attempt to log in, whether there is such an account or not, and the failed ones of an address.
+
+    The body logs in; what it raises is a failure. Raises: TooManyAttempts, Unavailable.
+    """
+    attempts = attempt((LOGINS_OF_ACCOUNT, normalize_email(email)), (FAILURES_OF_ADDRESS, address_of(request)))
+    yield
+    attempts.give_back(FAILURES_OF_ADDRESS)
+
+
+def password_change(user: User) -> None:
+    """Count an attempt: whoever holds a stolen token would find out the password here."""
+    attempt((PASSWORDS_OF_ACCOUNT, str(user.pk)))
+
+
+def registration(request: HttpRequest) -> None:
+    attempt((REGISTRATIONS_OF_ADDRESS, address_of(request)))
+
+
+def refresh(request: HttpRequest) -> None:
+    attempt((REFRESHES_OF_ADDRESS, address_of(request)))
+
+
+def provider_login(request: HttpRequest) -> None:
+    attempt((PROVIDERS_OF_ADDRESS, address_of(request)))

@@ -1,0 +1,27 @@
+"""For somebody who has lost the phone and the recovery codes, when no admin can get in either."""
+
+from argparse import ArgumentParser
+from typing import Any
+
+from django.core.management.base import BaseCommand, CommandError
+
+from accounts import second_factor
+from accounts.models import User, normalize_email
+from healthcare.exceptions import Conflict
+
+
+class Command(BaseCommand):
+    help = "Removes the second factor of an account, which then logs in with its password alone."
+
+    def add_arguments(self, parser: ArgumentParser) -> None:
+        parser.add_argument("email")
+
+    def handle(self, *args: Any, email: str, **options: Any) -> None:
+        user = User.objects.filter(email=normalize_email(email)).first()
+        if user is None:
+            raise CommandError("There is no account with this e-mail.")
+        try:
+            second_factor.remove(actor=None, user=user)
+        except Conflict as refusal:
+            raise CommandError(refusal.detail) from refusal
+        self.stdout.write("It is removed.")
