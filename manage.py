@@ -9,6 +9,7 @@ import sys
 def main() -> None:
     os.environ.setdefault("DJANGO_SETTINGS_MODULE", "healthcare.settings")
     try:
+        from django.core.exceptions import ImproperlyConfigured
         from django.core.management import execute_from_command_line
     except ImportError as missing:
         raise SystemExit(
@@ -20,7 +21,10 @@ def main() -> None:
     # What a command does with people's data is on record under its name.
     command = sys.argv[1] if len(sys.argv) > 1 else "help"
     with trail.opened(channel="command", request_id=trail.as_id(f"{command}-{secrets.token_hex(8)}")):
-        execute_from_command_line(sys.argv)
+        try:
+            execute_from_command_line(sys.argv)
+        except ImproperlyConfigured as error:
+            raise SystemExit(f"The settings cannot be right: {error}") from error
 
 
 if __name__ == "__main__":

@@ -21,6 +21,7 @@ from rest_framework.response import Response
 from rest_framework.settings import api_settings
 
 from healthcare import trail
+from healthcare.mongodb.encryption import KeyProblem
 from healthcare.mongodb.transactions import ClinicalWriteFailed
 
 MEDIA_TYPE = "application/problem+json"
@@ -104,7 +105,9 @@ def is_outage(error: BaseException | None) -> bool:
             | WaitQueueTimeoutError
             | ClinicalWriteFailed
             | OperationalError
-            | InterfaceError,
+            | InterfaceError
+            # A process that started while MongoDB was out learns only now that it has the wrong key.
+            | KeyProblem,
         ):
             return True
         error = error.__cause__

@@ -6,6 +6,8 @@ defaults below; `.env.example` lists them all. Nothing is needed to try the syst
 once and kept beside their data.
 """
 
+import base64
+import hashlib
 import re
 from datetime import timedelta
 from ipaddress import ip_network
@@ -156,6 +158,39 @@ CORS_ALLOW_HEADERS = ["authorization", "content-type"]
 CORS_EXPOSE_HEADERS = ["Retry-After", "X-Request-ID"]
 # A clinical record is a few kilobytes; what is larger is a mistake or an attack.
 DATA_UPLOAD_MAX_MEMORY_SIZE = 1_048_576
+
+# --- Encryption of patients' data (healthcare.mongodb.encryption) ---------------------------------------------------
+
+
+def _master_key(name: str) -> tuple[str, bytes] | None:
+    """A local master key: 96 bytes in base64, and the provider that it is, named after its digest."""
+    text = env.str(name, default="")
+    if not text:
+        return None
+    try:
+        key = base64.b64decode(text, validate=True)
+    except ValueError:
+        key = b""
+    if len(key) != 96 or len(set(key)) < 32:
+        make = 'python3 -c "import base64, secrets; print(base64.b64encode(secrets.token_bytes(96)).decode())"'
+        raise ImproperlyConfigured(f"{name} is 96 random bytes in base64: {make}")
+    return f"local:key_{hashlib.sha256(key).hexdigest()[:12]}", key
+
+
+_current, _previous = _master_key("PHI_MASTER_KEY"), _master_key("PHI_MASTER_KEY_PREVIOUS")
+if _previous and not _current:
+    raise ImproperlyConfigured("PHI_MASTER_KEY_PREVIOUS is set without PHI_MASTER_KEY, which takes its place.")
+# What the driver's ClientEncryption takes: another provider ("aws", "azure", "gcp", "kmip"), with its credentials and
+# the master key's name there, is this dictionary with other values. None: fields are stored plain.
+PHI_ENCRYPTION: dict[str, Any] | None = (
+    {
+        "kms_providers": {name: {"key": key} for name, key in filter(None, (_previous, _current))},
+        "provider": _current[0],
+        "master_key": None,
+    }
+    if _current
+    else None
+)
 
 # --- Applications ---------------------------------------------------------------------------------------------------
 

@@ -14,6 +14,7 @@ from django_mongodb_backend.managers import MongoManager
 from django_mongodb_backend.models import EmbeddedModel
 
 from healthcare import clock
+from healthcare.mongodb.encrypted import EncryptedCharField, EncryptedEmailField, EncryptedTextField
 from healthcare.mongodb.indexes import TextIndex
 
 #: Entries of each kind that a chart holds, the newest by date.
@@ -75,11 +76,11 @@ class Patient(models.Model):
     diseases = ArrayField(
         models.CharField(max_length=120), verbose_name=_("diseases"), default=list, blank=True, size=None
     )
-    phone = models.CharField(_("phone"), max_length=32, null=True, blank=True)
-    email = models.EmailField(_("e-mail"), max_length=254, null=True, blank=True)
-    address = models.CharField(_("address"), max_length=500, null=True, blank=True)
-    national_id = models.CharField(_("national id"), max_length=64, null=True, blank=True)
-    notes = models.TextField(_("notes"), max_length=10_000, null=True, blank=True)
+    phone = EncryptedCharField(_("phone"), max_length=32, null=True, blank=True)
+    email = EncryptedEmailField(_("e-mail"), max_length=254, null=True, blank=True, is_deterministic=True)
+    address = EncryptedCharField(_("address"), max_length=500, null=True, blank=True)
+    national_id = EncryptedCharField(_("national id"), max_length=64, null=True, blank=True, is_deterministic=True)
+    notes = EncryptedTextField(_("notes"), max_length=10_000, null=True, blank=True)
     user_id = models.BigIntegerField(
         _("account"),
         null=True,

@@ -6,6 +6,7 @@ from accounts.models import Role, User
 from accounts.queries import is_permitted_staff
 from healthcare import trail
 from healthcare.exceptions import NotVisible
+from healthcare.mongodb.encrypted import spellings
 from patients.models import Patient
 
 
@@ -38,7 +39,7 @@ def matching(
     if disease is not None:
         found = found.filter(diseases__has=disease)
     if national_id is not None:
-        found = found.filter(national_id=national_id)
+        found = found.filter(national_id__in=spellings(Patient, "national_id", national_id))
     return found.order_by("name", "patient_id")
 
 

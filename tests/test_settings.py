@@ -27,7 +27,7 @@ def settings_in(environment: dict[str, str]) -> subprocess.CompletedProcess[str]
 
 
 def known_variables() -> set[str]:
-    read = set(re.findall(r'(?:env\.\w+|_secret|_rate)\("([A-Z_]+)"', SETTINGS))
+    read = set(re.findall(r'(?:env\.\w+|_secret|_rate|_master_key)\("([A-Z_]+)"', SETTINGS))
     providers = re.findall(r'_provider\("([A-Z]+)"', SETTINGS)
     return read | {f"OAUTH_{name}_CLIENT_{part}" for name in providers for part in ("ID", "SECRET")}
 

@@ -19,6 +19,7 @@ from django_mongodb_backend.query import wrap_database_errors
 from pymongo import MongoClient, ReadPreference
 from pymongo.errors import AutoReconnect, PyMongoError, ServerSelectionTimeoutError
 
+from healthcare.mongodb import encryption
 from healthcare.mongodb.introspection import DatabaseIntrospection
 from healthcare.mongodb.operations import DatabaseOperations
 from healthcare.mongodb.orphans import end_orphans, process_name
@@ -56,6 +57,8 @@ class DatabaseWrapper(base.DatabaseWrapper):
     # The clients of this process by alias, and the aliases whose servers were seen to be a replica set.
     _connection_pools: dict[str, MongoClient] = {}
     _replicated: set[str] = set()
+    # The databases whose data keys were seen to be wrapped by our master key.
+    _keys_checked: set[str] = set()
     # The aliases where this process has looked for the transactions of dead ones, and when a primary was missed first.
     _swept: set[str] = set()
     _no_primary_since: dict[str, float] = {}
@@ -90,6 +93,10 @@ class DatabaseWrapper(base.DatabaseWrapper):
         if self.alias not in self._replicated:
             self._require_replica_set(client)
             self._replicated.add(self.alias)
+        if self.settings_dict["NAME"] not in self._keys_checked:
+            # Before anything is read or written with the wrong key, or plain because there is none.
+            encryption.check(client, self.settings_dict["NAME"])
+            self._keys_checked.add(self.settings_dict["NAME"])
         if self.alias not in self._swept:
             # Once in a process, as the processes before it may have been killed.
             self._swept.add(self.alias)

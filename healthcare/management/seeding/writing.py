@@ -24,6 +24,7 @@ from healthcare.management.seeding.plan import Plan
 from healthcare.models import Event
 from healthcare.mongodb import raw
 from healthcare.mongodb.emptying import drop_collection, empty_collection
+from healthcare.mongodb.encrypted import encrypted_document
 from healthcare.routers import CLINICAL, DEFAULT
 from patients.models import Patient
 from prescriptions.models import Prescription
@@ -162,7 +163,7 @@ def _insert(model: type[models.Model], documents: list[raw.Document]) -> None:
     for a million visits is a gigabyte.
     """
     if documents:
-        inserts = [InsertOne(each) for each in documents]
+        inserts = [InsertOne(encrypted_document(model, each)) for each in documents]
         raw.collection(model).bulk_write(inserts, is_ordered=False, max_time_ms=MAX_TIME_MS)
 
 
