@@ -3,6 +3,8 @@
 None of allauth's pages is routed and nobody gets a session: the callback answers what /auth/login answers.
 """
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any, NoReturn
 
 from allauth.account.adapter import DefaultAccountAdapter
@@ -50,14 +52,32 @@ class ProviderRefused(InvalidValue):
         super().__init__("The provider did not confirm this login, or it was not begun here: begin again.")
 
 
+@contextmanager
+def _readable() -> Iterator[None]:
+    try:
+        yield
+    except (KeyError, TypeError, ValueError, AttributeError) as error:
+        raise OAuth2Error("The provider's answer cannot be read.") from error
+
+
 class UnusableAnswerMixin:
     """What a provider answers is checked as little as anybody's: an answer of another shape is a refusal, not a 500."""
 
+    def get_access_token_data(self, *args: Any, **kwargs: Any) -> Any:
+        with _readable():
+            return super().get_access_token_data(*args, **kwargs)  # type: ignore[misc]
+
+    def parse_token(self, data: Any) -> Any:
+        with _readable():
+            return super().parse_token(data)  # type: ignore[misc]
+
     def complete_login(self, *args: Any, **kwargs: Any) -> Any:
-        try:
-            return super().complete_login(*args, **kwargs)  # type: ignore[misc]
-        except (KeyError, TypeError, ValueError, AttributeError) as error:
-            raise OAuth2Error("The provider's answer cannot be read.") from error
+        with _readable():
+            login = super().complete_login(*args, **kwargs)  # type: ignore[misc]
+        if login.account.uid in ("", "None"):
+            # Everybody whom the provider has no number for would be the same person.
+            raise OAuth2Error("The provider does not say who it is.")
+        return login
 
 
 class Google(UnusableAnswerMixin, GoogleOAuth2Adapter):

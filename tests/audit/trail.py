@@ -27,7 +27,7 @@ class Recorded:
 def recording() -> Iterator[Recorded]:
     recorded = Recorded()
     with connection.cursor() as cursor:
-        cursor.execute("SELECT last_value FROM audit_entry_id")
+        cursor.execute("SELECT CASE WHEN is_called THEN last_value ELSE 0 END FROM audit_entry_id")
         (before,) = cursor.fetchone()
     yield recorded
     recorded.entries = list(AuditEntry.objects.filter(id__gt=before).order_by("id"))
