@@ -156,9 +156,11 @@ def _find_accounts(tally: Tally, model: type[models.Model], role: str) -> Iterat
         for record in _untied([each for each in again.values() if each.get("user_id")], role):
             key, user_id = record["_id"], record["user_id"]
             about = f"{_noun(model).capitalize()} {key} is tied to account {user_id},"
-            if User.objects.filter(pk=user_id).exists():
+            # In one question: between two the account of somebody who registers may come.
+            known = User.objects.filter(pk=user_id).values_list("role", flat=True).first()
+            if known is not None and known != role:
                 yield Finding((key, str(user_id)), f"{about} which is not a {role}'s.")
-            elif is_settled(record):
+            elif known is None and is_settled(record):
                 repair = partial(_untie, model, key, user_id)
                 yield Finding((key, str(user_id)), f"{about} which is not there.", repair)
 
