@@ -11,7 +11,7 @@ PY := .venv/bin/python
 INSTALL := $(PY) -m pip --disable-pip-version-check install --quiet
 COMPILE := $(PY) -m uv pip compile --quiet --universal --custom-compile-command "make requirements" pyproject.toml
 
-.PHONY: run serve test lint format openapi requirements clean
+.PHONY: run serve test lint audit leaks format openapi requirements clean
 
 run: .venv/for-running
 	$(PY) manage.py start --port $(PORT)
@@ -26,6 +26,16 @@ lint: .venv/for-development
 	$(PY) -m ruff check .
 	$(PY) -m ruff format --check .
 	$(PY) -m mypy .
+
+# Known vulnerabilities in what is pinned.
+audit: .venv/for-development
+	.ci/audit
+
+# Secrets in what is committed. Tests are full of made-up passwords, and are looked through for everything else.
+leaks: .venv/for-development
+	git ls-files -z -- . ':!tests' ':!requirements*.txt' ':!docs/openapi.yaml' \
+		| xargs -0 .venv/bin/detect-secrets-hook --exclude-lines ':password@localhost'
+	git ls-files -z -- tests | xargs -0 .venv/bin/detect-secrets-hook --disable-plugin KeywordDetector
 
 format: .venv/for-development
 	$(PY) -m ruff check --fix .

@@ -19,7 +19,7 @@ from pathlib import Path
 from bench.driving import Request, ask, drive, manage, serving
 from healthcare.devstack.ephemeral import EphemeralStack
 
-ADMIN = {"email": "bench@example.org", "password": "an uncommon phrase for benchmarks"}
+ADMIN = {"email": "bench@example.org", "password": "an uncommon phrase for benchmarks"}  # pragma: allowlist secret
 WITH, WITHOUT = "with", "without"
 _booked = itertools.count()
 

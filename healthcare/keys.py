@@ -3,7 +3,7 @@
 import secrets
 
 #: Crockford's base 32 without the letters that people take for digits (https://www.crockford.com/base32.html).
-ALPHABET = "0123456789ABCDEFGHJKMNPQRSTVWXYZ"
+ALPHABET = "0123456789ABCDEFGHJKMNPQRSTVWXYZ"  # pragma: allowlist secret
 _LENGTH = 10
 
 

@@ -79,15 +79,18 @@ class Attempts:
 
 
 def attempt(*limits: tuple[Limit, str]) -> Attempts:
-    """Count an attempt by each of the limits.
+    """Count an attempt by each of the limits, in order, up to the first that is exhausted.
 
-    Raises: TooManyAttempts when one of them is exhausted; Unavailable when nobody can count.
+    So of many attempts at once exactly as many get through as the narrower limit says: were all counted, one might
+    fail by the second limit what another has failed by the first.
+
+    Raises: TooManyAttempts; Unavailable when nobody can count.
     """
     attempts = Attempts()
     with counting():
-        wait_seconds = max([attempts.count(limit, value) for limit, value in limits], default=0)
-    if wait_seconds:
-        raise TooManyAttempts(wait_seconds)
+        for limit, value in limits:
+            if wait_seconds := attempts.count(limit, value):
+                raise TooManyAttempts(wait_seconds)
     return attempts
 
 

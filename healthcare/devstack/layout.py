@@ -30,7 +30,7 @@ from healthcare.devstack.errors import DevStackError
 REPLICA_SET = "rs0"
 DATABASE = "healthcare"
 MAX_NODES = 7  # a replica set has at most seven voting members
-SECRETS_FOLDER = "secrets"
+SECRETS_FOLDER = "secrets"  # pragma: allowlist secret
 STATE_FILE = "devstack.json"
 POSTGRESQL_SOCKET = ".s.PGSQL.5432"
 

@@ -11,7 +11,7 @@ from healthcare.mongodb import raw
 from patients.models import Patient
 from patients.services import update_patient
 
-DEMO_PASSWORD = "SmartHealthcare-demo"  # noqa: S105
+DEMO_PASSWORD = "SmartHealthcare-demo"  # noqa: S105  # pragma: allowlist secret
 #: Visits that are looked through for a doctor and a patient without an account.
 _VISITS_READ = 500
 
