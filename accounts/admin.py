@@ -106,7 +106,7 @@ _PENDING = "second_factor"
 
 def second_factor_page(request: HttpRequest) -> HttpResponse:
     """Set up an authenticator app, or take it away again with one of its codes."""
-    user = User.objects.get(pk=request.user.pk)
+    user = User.objects.get(pk=request.user.pk or 0)
     is_set_up = second_factor.is_set_up(user)
     form = SecondFactorForm(request.POST or None)
     context: dict[str, Any] = {**admin.site.each_context(request), "title": _("Second factor"), "form": form}

@@ -19,8 +19,19 @@ __all__ = [
 ]
 
 
+#: What a query may take on the server: a search for a common word, say, among a million names.
+MAX_TIME_MS = 10_000
+
+
 class MongoQuery(query.MongoQuery):
     extra_fields: dict[str, Any] | None
+
+    @query.wrap_database_errors
+    def get_cursor(self) -> Any:
+        """The stock engine's, bounded in time. Raises: DatabaseError, caused by ExecutionTimeout."""
+        return self.compiler.collection.aggregate(
+            self.get_pipeline(), session=self.compiler.connection.session, maxTimeMS=MAX_TIME_MS
+        )
 
     def get_pipeline(self) -> list[dict[str, Any]]:
         """Return the stock pipeline with nothing left between `$match` and `$sort` that hides an index.

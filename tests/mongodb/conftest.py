@@ -8,8 +8,9 @@ from typing import Any
 
 import pytest
 from django.db import connections
-from pymongo import MongoClient
+from pymongo import MongoClient, monitoring
 
+from healthcare.mongodb.base import DatabaseWrapper
 from tests.mongodb.models import Tally, Visit
 
 STOCK = "stock"
@@ -93,3 +94,33 @@ def fail_command(client: MongoClient) -> Callable[..., AbstractContextManager[No
             client.admin.command("configureFailPoint", "failCommand", mode="off")
 
     return failing
+
+
+class Commands(monitoring.CommandListener):
+    """The commands that the driver sends."""
+
+    def __init__(self) -> None:
+        self.sent: list[dict[str, Any]] = []
+
+    def started(self, event: monitoring.CommandStartedEvent) -> None:
+        self.sent.append(dict(event.command))
+
+    def succeeded(self, event: monitoring.CommandSucceededEvent) -> None: ...
+
+    def failed(self, event: monitoring.CommandFailedEvent) -> None: ...
+
+
+@pytest.fixture
+def commands(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[dict[str, Any]]]:
+    """The commands of this test, from a client with a listener in the place of the usual one."""
+    listener = Commands()
+    usual = connections["clinical"]
+    options = {**usual.settings_dict["OPTIONS"], "event_listeners": [listener]}
+    watched = DatabaseWrapper({**usual.settings_dict, "OPTIONS": options}, alias="watched")
+    # A client that was made a moment ago knows of no primary yet; that is no outage since the test before.
+    DatabaseWrapper._no_primary_since.pop("watched", None)
+    watched.connect()
+    with monkeypatch.context() as patch:
+        patch.setattr(connections._connections, "clinical", watched)
+        yield listener.sent
+    watched.close_pool()

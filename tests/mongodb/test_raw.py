@@ -2,7 +2,7 @@
 
 import datetime
 import inspect
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from decimal import Decimal
 from typing import Any
 
@@ -12,11 +12,9 @@ import pytest
 from bson import Decimal128, ObjectId
 from django.db import DatabaseError, IntegrityError, connections
 from django.db.transaction import TransactionManagementError
-from pymongo import monitoring
 from pymongo.errors import PyMongoError
 
 from healthcare.mongodb import raw
-from healthcare.mongodb.base import DatabaseWrapper
 from healthcare.mongodb.raw import Collection, QueryTimedOut
 from healthcare.mongodb.transactions import clinical_transaction, session
 from tests.mongodb.models import Tally, Visit
@@ -40,34 +38,6 @@ OPERATIONS: dict[str, Callable[[Collection], Any]] = {
     "bulk_write": lambda tallies: tallies.bulk_write([pymongo.DeleteOne({"_id": "A"})]),
 }
 READS = {"aggregate", "find", "find_one", "count"}
-
-
-class Commands(monitoring.CommandListener):
-    """The commands that the driver sends."""
-
-    def __init__(self) -> None:
-        self.sent: list[dict[str, Any]] = []
-
-    def started(self, event: monitoring.CommandStartedEvent) -> None:
-        self.sent.append(dict(event.command))
-
-    def succeeded(self, event: monitoring.CommandSucceededEvent) -> None: ...
-
-    def failed(self, event: monitoring.CommandFailedEvent) -> None: ...
-
-
-@pytest.fixture
-def commands(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[dict[str, Any]]]:
-    """The commands of this test, from a client with a listener in the place of the usual one."""
-    listener = Commands()
-    usual = connections["clinical"]
-    options = {**usual.settings_dict["OPTIONS"], "event_listeners": [listener]}
-    watched = DatabaseWrapper({**usual.settings_dict, "OPTIONS": options}, alias="watched")
-    watched.connect()
-    with monkeypatch.context() as patch:
-        patch.setattr(connections._connections, "clinical", watched)
-        yield listener.sent
-    watched.close_pool()
 
 
 @pytest.fixture

@@ -101,7 +101,7 @@ def test_no_mark_is_readable_at_rest(databases: EphemeralStack, tmp_path: Path) 
     assert any(PLAIN["mongodb"].encode() in files[name] for name in mongodb_files)
     assert any(PLAIN["mongodb"].encode() in content for name, content in files.items() if "/logs/mongodb" in name)
     assert PLAIN["mongodb"].encode() in files["BSON of patients"]
-    assert PLAIN["postgresql"].encode() in files["rows of billing_bill"]
+    assert PLAIN["postgresql"].encode() in files["rows of billing"]
 
 
 def live(server: LiveServer) -> None:
