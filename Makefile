@@ -11,7 +11,7 @@ PY := .venv/bin/python
 INSTALL := $(PY) -m pip --disable-pip-version-check install --quiet
 COMPILE := $(PY) -m uv pip compile --quiet --universal --custom-compile-command "make requirements" pyproject.toml
 
-.PHONY: run serve test lint audit leaks format openapi requirements clean
+.PHONY: run serve test fuzz lint audit leaks format openapi requirements clean
 
 run: .venv/for-running
 	$(PY) manage.py start --port $(PORT)
@@ -21,6 +21,10 @@ serve: .venv/for-running
 
 test: .venv/for-development
 	$(PY) -m pytest --numprocesses $(JOBS) --dist loadfile --no-loadscope-reorder
+
+# Requests that Schemathesis makes up from the OpenAPI document, as everybody.
+fuzz: .venv/for-development
+	$(PY) -m pytest --numprocesses $(JOBS) -m fuzz tests/security/test_schema.py
 
 lint: .venv/for-development
 	$(PY) -m ruff check .
