@@ -100,6 +100,12 @@ class AuditedAdmin(admin.ModelAdmin):
     #: Whether a service records what a form writes.
     writes_by_services: ClassVar[bool] = False
 
+    def lookup_allowed(self, lookup: str, value: str, request: HttpRequest) -> bool:
+        """Only the filters that the page offers; Django takes any lookup of any local field, regular expressions too."""
+        names = {each[0] if isinstance(each, tuple) else each for each in self.get_list_filter(request)}
+        known = any(lookup == name or lookup.startswith(f"{name}__") for name in names if isinstance(name, str))
+        return known and super().lookup_allowed(lookup, value, request)
+
     def get_object(self, request: HttpRequest, object_id: str, from_field: str | None = None) -> Any:
         found = super().get_object(request, object_id, from_field)
         if found is not None and self.names_people:
