@@ -101,7 +101,7 @@ class AuditedAdmin(admin.ModelAdmin):
     writes_by_services: ClassVar[bool] = False
 
     def lookup_allowed(self, lookup: str, value: str, request: HttpRequest) -> bool:
-        """Only the filters that the page offers; Django takes any lookup of any local field, regular expressions too."""
+        """Only the filters that the page offers; Django takes any lookup of any local field, patterns too."""
         names = {each[0] if isinstance(each, tuple) else each for each in self.get_list_filter(request)}
         known = any(lookup == name or lookup.startswith(f"{name}__") for name in names if isinstance(name, str))
         return known and super().lookup_allowed(lookup, value, request)

@@ -1,0 +1,304 @@
+"""The permission matrix by field: who may read and who may write which, and whose rows a filter or an export shows."""
+
+from typing import Any
+
+import pytest
+from django.contrib import admin as django_admin
+from django.contrib.auth.models import Permission
+from django.test import Client
+from django.urls import URLPattern, URLResolver, get_resolver, reverse
+
+from accounts.models import User
+from tests.people import People, client_of, make_account
+from tests.records import days_from_now, make_appointment, make_bill, make_prescription
+from tests.snapshots import changed, everything
+
+pytestmark = pytest.mark.django_db
+
+# --- Writing ---------------------------------------------------------------------------------------------------------
+
+#: Resource → field → a value that is taken from whoever may write it. Every field that an answer has is here, and every
+#: one of a body: what is missing fails `test_every_field_is_in_the_table`.
+VALUES: dict[str, dict[str, Any]] = {
+    "patients": {
+        "name": "Lin Tao", "birth_date": "1980-01-02", "age": 40, "sex": "female", "diseases": ["Asthma"],
+        "phone": "+41 44 123 45 67", "email": "lin@example.org", "address": "Seestrasse 1", "national_id": "756.1",
+        "notes": "A note.", "user_id": None, "patient_id": "P9", "appointments": [], "prescriptions": [],
+        "created_at": "2020-01-01T00:00:00Z", "revision": 1,
+    },
+    "doctors": {
+        "name": "Lin Tao", "specialty": "Neurology", "accepting_patients": False, "time_zone": "Europe/Zurich",
+        "availability": [{"weekday": 0, "start": "09:00", "end": "12:00"}],
+        "exceptions": [{"date": "2030-01-01"}], "user_id": None, "doctor_id": "D9",
+        "created_at": "2020-01-01T00:00:00Z",
+    },
+    "appointments": {
+        "date": str(days_from_now(20)), "time": "11:00", "duration_minutes": 20, "disease": "Asthma",
+        "status": "cancelled", "patient_id": "P2", "doctor_id": "D2", "appointment_id": "A9",
+        "starts_at": "2030-01-01T10:00:00Z", "created_at": "2020-01-01T00:00:00Z",
+    },
+    "prescriptions": {
+        "drug": "Ibuprofen", "dosage": "200mg", "frequency": "Daily", "cost": "1.50", "disease": "Asthma",
+        "appointment_id": None, "start_date": "2025-01-01", "duration_days": 3, "instructions": "With water.",
+        "patient_id": "P2", "doctor_id": "D2", "id": "000000000000000000000000", "created_at": "2020-01-01T00:00:00Z",
+    },
+    "billing": {
+        "total_cost": "9.00", "disease": "Asthma", "status": "paid", "appointment_id": None, "patient_id": "P2",
+        "id": 9, "created_at": "2020-01-01T00:00:00Z",
+    },
+    "accounts": {
+        "is_active": False, "role": "staff", "email": "new@example.org", "password": "an uncommon phrase", "name": "X",
+        "id": 9, "created_at": "2020-01-01T00:00:00Z", "is_superuser": True, "is_staff": True, "token_version": 1,
+    },
+}  # fmt: skip
+PATIENT_OWN = {"name", "birth_date", "age", "phone", "email", "address"}
+PATIENT_ALL = {*PATIENT_OWN, "sex", "diseases", "national_id", "notes", "user_id"}
+DOCTOR_OWN = {"name", "specialty", "availability", "exceptions", "accepting_patients", "time_zone"}
+VISIT = {"date", "time", "duration_minutes", "disease", "status"}
+COURSE = {
+    "drug", "dosage", "frequency", "cost", "disease", "appointment_id", "start_date", "duration_days", "instructions",
+}  # fmt: skip
+#: Resource → who may change rows of it → which fields. Nobody else may change any.
+WRITABLE: dict[str, dict[str, set[str]]] = {
+    "patients": {"patient": PATIENT_OWN, "admin": PATIENT_ALL},
+    "doctors": {"doctor": DOCTOR_OWN, "admin": {*DOCTOR_OWN, "user_id"}},
+    "appointments": {"patient": VISIT, "doctor": VISIT, "admin": VISIT},
+    "prescriptions": {"doctor": COURSE, "admin": COURSE},
+    "billing": {"admin": {"total_cost", "disease", "status", "appointment_id"}},
+    "accounts": {"admin": {"is_active", "role"}},
+}
+#: Resource → who may read a row of it; everybody of them reads the same fields.
+READERS: dict[str, tuple[str, ...]] = {
+    "patients": ("patient", "doctor", "other_doctor", "admin"),
+    "doctors": ("patient", "doctor", "other_doctor", "admin"),
+    "appointments": ("patient", "doctor", "admin"),
+    "prescriptions": ("patient", "doctor", "other_doctor", "admin"),
+    "billing": ("patient", "admin"),
+    "accounts": ("admin",),
+}
+#: What a body takes and no answer shows.
+WRITE_ONLY = {"password"}
+#: What stands in the tables and never in an answer or a body.
+NEVER = {"revision", "is_superuser", "is_staff", "token_version"}
+
+
+@pytest.fixture
+def rows(people: People) -> dict[str, str]:
+    """The path of a row of each resource; all belong to the patient P1 and the doctor D1."""
+    make_appointment(people, appointment_id="A1")
+    return {
+        "patients": "/api/patients/P1",
+        "doctors": "/api/doctors/D1",
+        "appointments": "/api/appointments/A1",
+        "prescriptions": f"/api/prescriptions/{make_prescription(people).pk}",
+        "billing": f"/api/billing/{make_bill(people, appointment_id=None).pk}",
+        "accounts": f"/api/accounts/{people.other_patient.pk}",
+    }
+
+
+CELLS = [
+    pytest.param(resource, field, actor, id=f"{resource} {field} by {actor}")
+    for resource, fields in VALUES.items()
+    for field in fields
+    for actor in ("patient", "other_patient", "doctor", "other_doctor", "staff", "admin")
+]
+
+
+@pytest.mark.parametrize(("resource", "field", "actor"), CELLS)
+def test_writing_a_field(people: People, rows: dict[str, str], resource: str, field: str, actor: str) -> None:
+    before = everything()
+    body = {field: VALUES[resource][field]}
+    client = people.client(actor)
+    answer = client.patch(rows[resource], body, format="json")
+    if field in WRITABLE[resource].get(actor, set()):
+        assert answer.status_code == 200, answer.content
+        return
+    may_change_others = actor in WRITABLE[resource]
+    assert answer.status_code == 400 if may_change_others else answer.status_code in (403, 404), answer.content
+    # The token of the client itself is the one new row.
+    assert changed(before, everything()) <= {"postgresql accounts_tokenfamily"}
+
+
+@pytest.mark.parametrize("resource", VALUES)
+def test_every_field_is_in_the_table(people: People, rows: dict[str, str], resource: str) -> None:
+    shown = set(people.client("admin").get(rows[resource]).json())
+    assert shown | WRITE_ONLY | NEVER >= set(VALUES[resource])
+    assert shown <= set(VALUES[resource])
+    assert not shown & (WRITE_ONLY | NEVER)
+
+
+@pytest.mark.parametrize("resource", VALUES)
+def test_whoever_sees_a_row_sees_all_of_it(people: People, rows: dict[str, str], resource: str) -> None:
+    answers = [people.client(actor).get(rows[resource]) for actor in READERS[resource]]
+    assert {answer.status_code for answer in answers} == {200}
+    assert len({tuple(answer.json()) for answer in answers}) == 1
+    others = {"patient", "other_patient", "doctor", "other_doctor", "staff", "admin"} - set(READERS[resource])
+    if resource == "doctors":
+        others -= {"other_patient"}
+    assert {people.client(actor).get(rows[resource]).status_code for actor in others} <= {403, 404}
+
+
+def test_who_registers_is_nothing_but_a_patient(people: People) -> None:
+    form = {"email": "new@example.org", "password": "an uncommon phrase", "name": "Lin Tao"}
+    for field, value in {
+        "role": "admin", "is_superuser": True, "is_staff": True, "groups": [1], "user_permissions": [1], "id": 1,
+        "user_id": people.admin.pk, "patient_id": "P1", "diseases": ["x"], "notes": "x", "national_id": "x",
+        "is_active": True, "token_version": 1, "appointments": [],
+    }.items():  # fmt: skip
+        answer = people.client("anonymous").post("/api/auth/register", {**form, field: value}, format="json")
+        assert answer.status_code == 400, field
+    assert not User.objects.filter(email="new@example.org").exists()
+
+
+# --- Filters that name somebody else's ids ---------------------------------------------------------------------------
+
+OTHERS = {"patient": "patient_id=P2", "other_patient": "patient_id=P1"}
+FOREIGN = [
+    *((who, f"{name}?{ids}") for who, ids in OTHERS.items() for name in ("appointments", "prescriptions", "billing")),
+    *((who, f"{name}?{ids}&doctor_id=D1") for who, ids in OTHERS.items() for name in ("appointments", "prescriptions")),
+    # Every doctor sees whole charts, and no bills.
+    ("other_doctor", "appointments?doctor_id=D1"),
+    ("other_doctor", "appointments?doctor_id=D1&patient_id=P1"),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("actor", "query"), FOREIGN)
+def test_filter_by_somebody_elses_id_is_empty(people: People, rows: dict[str, str], actor: str, query: str) -> None:
+    make_appointment(people, appointment_id="A2", patient_id="P2", time="12:00")
+    make_prescription(people, patient_id="P2")
+    make_bill(people, patient_id="P2", appointment_id=None)
+    answer = people.client(actor).get(f"/api/{query}")
+    assert (answer.status_code, answer.json()["results"]) == (200, [])
+
+
+@pytest.mark.parametrize("actor", ["patient", "doctor", "staff", "anonymous"])
+@pytest.mark.parametrize(
+    "path",
+    ["audit?patient_id=P1", "audit?actor=1", "accounts?role=admin", "accounts?email=admin@example.org",
+     "patients?national_id=756", "patients/P2/access-log", "billing?patient_id=P1"],
+)  # fmt: skip
+def test_what_only_admins_may_ask(people: People, rows: dict[str, str], actor: str, path: str) -> None:
+    answer = people.client(actor).get(f"/api/{path}")
+    if actor == "patient" and path == "billing?patient_id=P1":
+        assert answer.status_code == 200, "their own bills"
+    elif actor == "doctor" and path.startswith("patients?"):
+        assert answer.status_code == 400, "the parameter is an admin's"
+    else:
+        assert answer.status_code in (401, 403, 404)
+
+
+def test_cursor_of_somebody_else_shows_ones_own_rows(people: People) -> None:
+    """A cursor says where to go on, not whose rows: the other patient's own come out of it."""
+    for number in range(3):
+        make_appointment(people, appointment_id=f"A{number}", time=f"1{number}:00")
+        make_appointment(people, appointment_id=f"B{number}", patient_id="P2", doctor_id="D2", time=f"1{number}:00")
+    page = people.client("patient").get("/api/appointments?page_size=1").json()
+    stolen = page["next"].split("cursor=")[1].split("&")[0]
+    rows = people.client("other_patient").get(f"/api/appointments?cursor={stolen}").json()["results"]
+    assert {row["patient_id"] for row in rows} <= {"P2"}
+
+
+# --- Pages of the admin and exports ----------------------------------------------------------------------------------
+
+
+def admin_paths(people: People) -> dict[str, str]:
+    """Every page of the admin, from the resolver: name → path, those of one row with a key."""
+    keys = {
+        "patients_patient": "P1", "doctors_doctor": "D1", "appointments_appointment": "A1",
+        "prescriptions_prescription": str(make_prescription(people).pk),
+        "billing_bill": make_bill(people, appointment_id=None).pk, "accounts_user": people.other_patient.pk,
+    }  # fmt: skip
+    found = {}
+    for pattern in patterns(get_resolver()):
+        name = pattern.name
+        if name is None or name == "view_on_site":
+            continue
+        wanted = list(pattern.pattern.converters)
+        place = next((place for place in keys if name.startswith(place)), None)
+        if name == "auth_user_password_change":
+            place = "accounts_user"
+        if name == "app_list":
+            found[name] = reverse("admin:app_list", args=["patients"])
+        elif not wanted:
+            found[name] = reverse(f"admin:{name}")
+        elif place is not None and len(wanted) == 1:
+            found[name] = reverse(f"admin:{name}", args=[keys[place]])
+    return found
+
+
+def patterns(resolver: URLResolver) -> list[URLPattern]:
+    """The admin's own, whatever models and pages are registered."""
+    site = next(each for each in resolver.url_patterns if str(each.pattern) == "admin/")
+    flat, waiting = [], list(site.url_patterns)
+    while waiting:
+        each = waiting.pop()
+        waiting += each.url_patterns if isinstance(each, URLResolver) else []
+        flat += [each] if isinstance(each, URLPattern) else []
+    return flat
+
+
+#: Pages that are everybody's who may enter, and those that are nobody's secret.
+OF_ALL_STAFF = {"index", "password_change", "password_change_done", "second_factor", "jsi18n", "autocomplete", "logout"}
+FOR_ANYBODY = {"login"}
+
+
+def status_of(account: User | None, path: str) -> int:
+    browser = Client(raise_request_exception=False)
+    if account is not None:
+        browser.force_login(account)
+    return browser.get(path).status_code
+
+
+def test_admin_pages_by_role(people: People, rows: dict[str, str]) -> None:
+    """Strangers and patients are sent to the log-in; staff without a permission get nothing of any model.
+
+    (A row that is not theirs to see sends back to the index, as one that is not there.)
+    """
+    paths = admin_paths(people)
+    assert len(paths) >= 40
+    nobody = make_account("staff", "nobody@example.org")
+    for name, path in paths.items():
+        if name in FOR_ANYBODY:
+            continue
+        for outsider in (None, people.patient):
+            assert status_of(outsider, path) in (302, 405), name
+        expected = {200, 302, 403, 405} if name in OF_ALL_STAFF else {302, 403, 404}
+        for account in (nobody, people.doctor):
+            assert status_of(account, path) in expected, (name, account.role)
+        assert status_of(people.admin, path) in (200, 302, 403, 405), name
+
+
+@pytest.mark.parametrize("model", ["patient", "doctor", "appointment", "prescription", "bill", "auditentry", "user"])
+def test_one_permission_opens_the_pages_of_one_model(people: People, rows: dict[str, str], model: str) -> None:
+    clerk = make_account("staff", "clerk@example.org")
+    clerk.user_permissions.add(Permission.objects.get(codename=f"view_{model}"))
+    opened = {
+        str(registered._meta.model_name)
+        for registered in django_admin.site._registry
+        if status_of(clerk, reverse(f"admin:{registered._meta.app_label}_{registered._meta.model_name}_changelist"))
+        == 200
+    }
+    assert opened == {model}
+
+
+@pytest.mark.parametrize(
+    ("who", "expected"),
+    [("anonymous", 302), ("patient", 302), ("doctor", 403), ("staff", 403), ("admin", 200)],
+)
+def test_export_of_the_audit_trail(people: People, who: str, expected: int) -> None:
+    """It stands on the list's page, as an action."""
+    browser = Client()
+    if who != "anonymous":
+        browser.force_login(getattr(people, who))
+    names = [pattern.name for pattern in patterns(get_resolver()) if pattern.name and "export" in pattern.name]
+    assert names, "the page for the export is in the resolver"
+    for name in names:
+        assert browser.get(reverse(f"admin:{name}")).status_code == expected
+
+
+@pytest.mark.parametrize("ending", [".csv", ".png", ".svg", "?format=csv", "?format=png"])
+@pytest.mark.parametrize("name", ["top-doctors", "disease-trends", "average-prescription-cost"])
+def test_exports_of_reports(people: People, name: str, ending: str) -> None:
+    for actor, expected in (("anonymous", 401), ("patient", 403), ("staff", 403), ("doctor", 200), ("admin", 200)):
+        client = people.client(actor) if actor == "anonymous" else client_of(getattr(people, actor))
+        assert client.get(f"/api/reports/{name}{ending}").status_code == expected
