@@ -64,6 +64,9 @@ class AuditMiddleware:
             except Exception as error:  # noqa: BLE001 - whatever it is, the answer does not leave
                 response = self._instead(request, error)
             response["X-Request-ID"] = current.request_id
+        if request.path_info.startswith("/api"):
+            # A browser's or proxy's copy of a record would outlive the right to see it.
+            response.headers.setdefault("Cache-Control", "no-store")
         return response
 
     def _instead(self, request: HttpRequest, error: Exception) -> HttpResponse:

@@ -148,6 +148,7 @@ CONTENT_SECURITY_POLICY = {
         "form-action": ["'self'"],
         "frame-ancestors": ["'none'"],
         "base-uri": ["'none'"],
+        "object-src": ["'none'"],
     },
 }
 # Off unless origins are named: a browser application on another origin than this server's.

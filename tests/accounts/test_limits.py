@@ -56,7 +56,8 @@ def store(request: pytest.FixtureRequest) -> Iterator[str]:
 def redis_url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     """A real Redis of this run's own, on a unix socket."""
     program = shutil.which("redis-server")
-    assert program, "redis-server is not installed; on Debian and Ubuntu: apt-get install redis-server"
+    if program is None:
+        pytest.skip("redis-server is not installed; on Debian and Ubuntu: apt-get install redis-server")
     # Paths of unix sockets are short.
     folder = tmp_path_factory.mktemp("redis")
     path = Path(f"/tmp/redis-{os.getpid()}.sock")  # noqa: S108

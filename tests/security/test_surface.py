@@ -245,6 +245,10 @@ for path in ("/api/patients", "/admin/"):
 
 @pytest.mark.django_db
 def test_every_answer_with_a_token_is_not_stored(people: People) -> None:
+    """As no answer of the API is: what it holds is a person's."""
+    for path in ("/api/patients", "/api/patients/P1", "/api/auth/me", "/api/none", "/api/reports/top-doctors.csv"):
+        answer = people.client("admin").get(path)
+        assert answer["Cache-Control"] == "no-store", path
     pair = APIClient().post("/api/auth/login", {"email": people.patient.email, "password": PASSWORD}, format="json")
     fresh = APIClient().post("/api/auth/refresh", {"refresh_token": pair.json()["refresh_token"]}, format="json")
     assert [answer["Cache-Control"] for answer in (pair, fresh)] == ["no-store", "no-store"]
