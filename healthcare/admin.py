@@ -102,9 +102,11 @@ class AuditedAdmin(admin.ModelAdmin):
 
     def lookup_allowed(self, lookup: str, value: str, request: HttpRequest) -> bool:
         """Only the filters that the page offers; Django takes any lookup of any local field, patterns too."""
-        names = {each[0] if isinstance(each, tuple) else each for each in self.get_list_filter(request)}
-        known = any(lookup == name or lookup.startswith(f"{name}__") for name in names if isinstance(name, str))
-        return known and super().lookup_allowed(lookup, value, request)
+        for offered in self.get_list_filter(request):
+            name = offered[0] if isinstance(offered, tuple) else getattr(offered, "parameter_name", offered)
+            if lookup == name or lookup.startswith(f"{name}__"):
+                return super().lookup_allowed(lookup, value, request)
+        return False
 
     def get_object(self, request: HttpRequest, object_id: str, from_field: str | None = None) -> Any:
         found = super().get_object(request, object_id, from_field)

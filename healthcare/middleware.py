@@ -4,6 +4,7 @@ import logging
 import traceback
 from collections.abc import Callable
 
+from django.conf import settings
 from django.core import signals
 from django.http import HttpRequest, HttpResponse
 from django.http.response import HttpResponseBase
@@ -26,6 +27,23 @@ class TrailingSlashMiddleware:
         if request.path_info.startswith("/api/") and request.path_info.endswith("/"):
             request.path_info = request.path_info[:-1]
             request.path = request.path[:-1]
+        return self.get_response(request)
+
+
+class BodySizeMiddleware:
+    """Refuse a body that is larger than anything we take, before anything reads it.
+
+    Django bounds forms and fields, and not files: whoever sends a form with a file, to the log-in page say, fills the
+    disk. A body without a length is not read at all.
+    """
+
+    def __init__(self, get_response: Callable[[HttpRequest], HttpResponseBase]) -> None:
+        self.get_response = get_response
+
+    def __call__(self, request: HttpRequest) -> HttpResponseBase:
+        length = request.META.get("CONTENT_LENGTH") or "0"
+        if not length.isdecimal() or int(length) > settings.MAX_BODY_BYTES:
+            return problem_page(request, 413, "The request body is too large.")
         return self.get_response(request)
 
 

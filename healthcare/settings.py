@@ -159,6 +159,8 @@ CORS_ALLOW_HEADERS = ["authorization", "content-type"]
 CORS_EXPOSE_HEADERS = ["Retry-After", "X-Request-ID"]
 # A clinical record is a few kilobytes; what is larger is a mistake or an attack.
 DATA_UPLOAD_MAX_MEMORY_SIZE = 1_048_576
+# Files of forms included.
+MAX_BODY_BYTES = 10 * 1_048_576
 
 # --- Encryption of patients' data (healthcare.mongodb.encryption) ---------------------------------------------------
 
@@ -231,6 +233,7 @@ MIDDLEWARE = [
     "whitenoise.middleware.WhiteNoiseMiddleware",
     *(["corsheaders.middleware.CorsMiddleware"] if CORS_ALLOWED_ORIGINS else []),
     "csp.middleware.CSPMiddleware",
+    "healthcare.middleware.BodySizeMiddleware",
     "healthcare.middleware.AuditMiddleware",
     "healthcare.middleware.OutageMiddleware",
     "healthcare.middleware.TrailingSlashMiddleware",

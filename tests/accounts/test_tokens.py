@@ -10,6 +10,7 @@ import pytest
 from django.conf import settings
 from django.contrib.auth.hashers import MD5PasswordHasher
 from django.db import connection
+from django.test import Client
 from rest_framework.test import APIClient
 
 from accounts import tokens
@@ -80,18 +81,34 @@ def test_unknown_address_wrong_password_and_disabled_account_get_one_answer(user
     assert not TokenFamily.objects.exists()
 
 
-def test_unknown_address_costs_a_password_check(user: User, monkeypatch: pytest.MonkeyPatch):
-    """The same time is the same work: one hash, whether there is an account or not."""
-
+@pytest.mark.parametrize("way", ["/api/auth/login", "/admin/login/", "/session/login/"])
+def test_every_refused_login_costs_one_hash(user: User, monkeypatch: pytest.MonkeyPatch, way: str):
+    """The same time is the same work: one hash, whether there is an account or not, and whatever is wrong with it."""
+    make_account("admin", "gone@example.org")
+    User.objects.filter(email="gone@example.org").update(is_active=False)
+    without_password = make_account("patient", "provider@example.org")
+    without_password.set_unusable_password()
+    without_password.save()
     hashed = []
     encode = MD5PasswordHasher.encode
     monkeypatch.setattr(
         MD5PasswordHasher, "encode", lambda *args, **kwargs: hashed.append(1) or encode(*args, **kwargs)
     )
-    for email, password in (("nobody@example.org", PASSWORD), ("ali@example.org", "x" * 12)):
+    for email, password in (
+        ("nobody@example.org", PASSWORD),
+        ("ali@example.org", "x" * 12),
+        ("gone@example.org", PASSWORD),
+        ("gone@example.org", "x" * 12),
+        ("provider@example.org", PASSWORD),
+    ):
         hashed.clear()
-        assert log_in(email, password).status_code == 401
-        assert len(hashed) == 1, email
+        if way.startswith("/api"):
+            assert log_in(email, password).status_code == 401
+        else:
+            browser = Client()
+            assert browser.post(way, {"username": email, "password": password}).status_code == 200
+            assert "_auth_user_id" not in browser.session
+        assert len(hashed) == 1, (email, password)
 
 
 @pytest.mark.parametrize("password", [PASSWORD + " ", " " + PASSWORD, PASSWORD.upper(), PASSWORD[:-1], ""])

@@ -136,6 +136,20 @@ def test_scheme_counts_from_a_named_proxy_only(settings: Settings) -> None:
     assert page("/api", REMOTE_ADDR="", **said).status_code == 200
 
 
+# --- Sizes -----------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.django_db
+@pytest.mark.parametrize("path", ["/admin/login/", "/session/login/", "/api/auth/login", "/api/none", "/schema"])
+def test_body_that_is_larger_than_anything_is_not_read(path: str) -> None:
+    """A file in a form is the way around Django's own bound, and the form's page asks nobody for a log-in."""
+    head = b'--x\r\nContent-Disposition: form-data; name="f"; filename="f"\r\n\r\n'
+    body = head + b"\0" * (10 * 1_048_576) + b"\r\n--x--\r\n"
+    answer = Client().generic("POST", path, body, content_type="multipart/form-data; boundary=x")
+    assert answer.status_code == 413
+    assert answer["Content-Type"] == "application/problem+json"
+
+
 # --- Cookies and sessions --------------------------------------------------------------------------------------------
 
 
