@@ -5,13 +5,13 @@ from typing import Any
 from django.conf import settings
 from django.contrib import admin, messages
 from django.contrib.auth.admin import GroupAdmin, UserAdmin
-from django.contrib.auth.forms import AdminUserCreationForm
 from django.contrib.auth.models import Group
 from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
 from django.template.response import TemplateResponse
 from django.urls import reverse
 from django.utils.translation import gettext_lazy as _
 from django.views.decorators.cache import never_cache
+from unfold.forms import AdminPasswordChangeForm, UserChangeForm, UserCreationForm
 
 from accounts import limits, second_factor, services
 from accounts.forms import AdminLoginForm, OwnPasswordForm, SecondFactorForm
@@ -22,7 +22,7 @@ from healthcare.exceptions import Conflict, InvalidValue, Refusal
 _BY_SERVICE = ("name", "role", "is_active")
 
 
-class AccountCreationForm(AdminUserCreationForm):
+class AccountCreationForm(UserCreationForm):
     """Two passwords and what an account needs; e-mails are compared in one spelling."""
 
     usable_password = None  # type: ignore[assignment] # Django's way to remove a form field
@@ -36,6 +36,8 @@ class AccountCreationForm(AdminUserCreationForm):
 class AccountAdmin(RefusalsOnForm, UserAdmin):
     noun = "account"
     add_form = AccountCreationForm
+    form = UserChangeForm
+    change_password_form = AdminPasswordChangeForm
     list_display = ("id", "role", "is_active", "created_at")
     list_filter = ("role", "is_active")
     search_fields = ("email",)

@@ -6,10 +6,12 @@ The same limits, codes and entries in the audit trail as at /auth.
 from typing import Any
 
 from django import forms
-from django.contrib.admin.forms import AdminAuthenticationForm, AdminPasswordChangeForm
+from django.contrib.admin.forms import AdminAuthenticationForm
 from django.contrib.auth.forms import AuthenticationForm
 from django.core.exceptions import ValidationError
 from django.utils.translation import gettext_lazy as _
+from unfold.forms import AdminOwnPasswordChangeForm
+from unfold.widgets import BASE_INPUT_CLASSES, UnfoldAdminTextInputWidget
 
 from accounts import limits, second_factor
 from accounts.models import User
@@ -56,8 +58,13 @@ class SessionLoginForm(CodeFormMixin, AuthenticationForm):
 class AdminLoginForm(CodeFormMixin, AdminAuthenticationForm):
     """For the admin, which admits staff, doctors and admins."""
 
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        for field in self.fields.values():
+            field.widget.attrs["class"] = " ".join(BASE_INPUT_CLASSES)
 
-class OwnPasswordForm(AdminPasswordChangeForm):
+
+class OwnPasswordForm(AdminOwnPasswordChangeForm):
     """Somebody's own password in the admin."""
 
     user: User
@@ -78,5 +85,5 @@ class SecondFactorForm(forms.Form):
     code = forms.CharField(
         label=_("Code"),
         max_length=32,
-        widget=forms.TextInput(attrs={"autocomplete": "one-time-code", "inputmode": "numeric"}),
+        widget=UnfoldAdminTextInputWidget(attrs={"autocomplete": "one-time-code", "inputmode": "numeric"}),
     )

@@ -7,6 +7,7 @@ from django.contrib import admin
 from django.db.models import Q, QuerySet
 from django.http import HttpRequest
 from django.utils.translation import gettext_lazy as _
+from unfold.widgets import UnfoldAdminIntegerFieldWidget
 
 from appointments import queries, services
 from appointments.models import Appointment
@@ -17,7 +18,10 @@ from healthcare.admin import RoomAdmin, RoomForm
 class AppointmentForm(RoomForm):
     new, changes = AppointmentIn, AppointmentChanges
     duration_minutes = forms.IntegerField(
-        label=_("minutes"), required=False, help_text=_("The doctor's usual length when left empty.")
+        label=_("minutes"),
+        required=False,
+        widget=UnfoldAdminIntegerFieldWidget,
+        help_text=_("The doctor's usual length when left empty."),
     )
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:

@@ -17,6 +17,8 @@ from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
 from django.urls import reverse
 from django.utils.functional import cached_property
 from django.utils.translation import gettext_lazy as _
+from unfold.admin import ModelAdmin as ThemedModelAdmin
+from unfold.widgets import UnfoldAdminTextareaWidget
 
 from healthcare import audit, events, trail
 from healthcare.exceptions import Refusal, pointers
@@ -38,7 +40,7 @@ class LinesField(forms.CharField):
     """A list of texts, one a line."""
 
     def __init__(self, **kwargs: Any) -> None:
-        super().__init__(strip=False, **{"widget": forms.Textarea(attrs={"rows": 5}), **kwargs})
+        super().__init__(strip=False, **{"widget": UnfoldAdminTextareaWidget(attrs={"rows": 5}), **kwargs})
 
     def prepare_value(self, value: Any) -> Any:
         return "\n".join(value) if isinstance(value, list) else value
@@ -85,8 +87,8 @@ class RoomForm(forms.ModelForm):
         """Leave the model's own validation out: it would ask MongoDB for uniqueness, which the write itself decides."""
 
 
-class AuditedAdmin(admin.ModelAdmin):
-    """A ModelAdmin whose pages are in the audit trail: whom they show, and what was written or refused.
+class AuditedAdmin(ThemedModelAdmin):
+    """A ModelAdmin in the site's theme whose pages are in the audit trail: whom they show, what was written or refused.
 
     Every admin of the site is one; a test holds it.
     """

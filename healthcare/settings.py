@@ -16,6 +16,8 @@ from typing import Any
 
 import environ
 from django.core.exceptions import ImproperlyConfigured
+from django.urls import reverse_lazy
+from django.utils.translation import gettext_lazy as _
 
 from healthcare import devstack
 
@@ -136,7 +138,7 @@ SECURE_REFERRER_POLICY = "same-origin"
 X_FRAME_OPTIONS = "DENY"
 SECURE_CROSS_ORIGIN_OPENER_POLICY = "same-origin"
 # Pages load what this server serves, and run no script or style that stands in the page. Swagger UI and Redoc need
-# more, and say so where they are routed (healthcare.urls).
+# more, and say so where they are routed (healthcare.urls), and so does the admin's theme (healthcare.site).
 CONTENT_SECURITY_POLICY = {
     "DIRECTIVES": {
         "default-src": ["'none'"],
@@ -213,6 +215,8 @@ INSTALLED_APPS = [
     "rest_framework",
     "drf_spectacular",
     "drf_spectacular_sidecar",
+    # The theme's templates and styles come before Django's own.
+    "unfold.apps.BasicAppConfig",
     "healthcare.apps.HospitalAdminConfig",
     "django.contrib.auth",
     "django.contrib.contenttypes",
@@ -266,6 +270,31 @@ LANGUAGE_CODE = "en"
 TIME_ZONE = "UTC"
 USE_I18N = True
 USE_TZ = True
+
+# The admin's theme, worn by `healthcare.site` and `healthcare.admin` alone.
+UNFOLD = {
+    "SITE_TITLE": "Smart Healthcare",
+    "SITE_HEADER": "Smart Healthcare",
+    "SITE_SUBHEADER": _("Hospital administration"),
+    "SITE_URL": "/api",
+    "SITE_SYMBOL": "health_and_safety",
+    "SHOW_BACK_BUTTON": True,
+    "BORDER_RADIUS": "6px",
+    "COLORS": {
+        # A teal that has 4.5:1 on white from 600 on, and on the dark background up to 400.
+        "primary": {
+            "50": "#effaf9", "100": "#d2f1ee", "200": "#a8e3de", "300": "#72cdc8", "400": "#41afab", "500": "#25928f",
+            "600": "#0f7472", "700": "#115e5d", "800": "#124b4b", "900": "#133f3f", "950": "#042525",
+        },
+    },
+    "ACCOUNT": {
+        "navigation": [
+            {"title": _("Second factor"), "link": reverse_lazy("admin:second_factor")},
+            {"title": _("Change password"), "link": reverse_lazy("admin:password_change")},
+        ],
+    },
+    "SIDEBAR": {"show_search": False, "show_all_applications": False},
+}  # fmt: skip
 
 STATIC_URL = "static/"
 # The admin, Swagger UI and Redoc are served from their packages, so that `collectstatic` is no step to forget.

@@ -4,12 +4,13 @@ from collections.abc import Callable
 from functools import update_wrapper
 from typing import Any
 
-from django.contrib import admin
+from csp.decorators import csp_update
 from django.contrib.auth.views import PasswordChangeView
 from django.core.exceptions import PermissionDenied
-from django.http import HttpRequest, HttpResponse
+from django.http import Http404, HttpRequest, HttpResponse
 from django.urls import URLPattern, path, reverse
 from django.utils.translation import gettext_lazy as _
+from unfold.sites import UnfoldAdminSite
 
 from healthcare import trail
 from healthcare.throttles import with_wait
@@ -24,7 +25,12 @@ PAGE_VERBS = {
 OTHER_PAGE_VERBS = ("viewed", "amended")
 
 
-class HospitalAdminSite(admin.AdminSite):
+#: What the theme asks of the content policy: its pages are driven by Alpine, which makes functions of the attributes
+#: that the theme's templates hold, and sizes things by style attributes. Scripts are files of this server all the same.
+themed = csp_update({"script-src": ["'unsafe-eval'"], "style-src": ["'unsafe-inline'"]})
+
+
+class HospitalAdminSite(UnfoldAdminSite):
     """The staff's entrance: accounts with the role staff, doctor or admin."""
 
     site_header = _("Smart Healthcare")
@@ -42,6 +48,7 @@ class HospitalAdminSite(admin.AdminSite):
         self._gates: list[Callable[[HttpRequest], HttpResponse | None]] = []
         # It logs deletions before it tries them, and knows nothing of services; records are deleted one by one.
         self.disable_action("delete_selected")
+        self._themed_login = themed(super().login)
 
     def register(self, model_or_iterable: Any, admin_class: Any = None, **options: Any) -> None:
         """Leave out the models of allauth: its links and codes are no records to be edited by hand."""
@@ -50,7 +57,11 @@ class HospitalAdminSite(admin.AdminSite):
         super().register(ours, admin_class, **options)
 
     def login(self, request: HttpRequest, extra_context: dict[str, Any] | None = None) -> Any:
-        return with_wait(request, super().login(request, extra_context))
+        return with_wait(request, self._themed_login(request, extra_context))
+
+    def search(self, request: HttpRequest, extra_context: dict[str, Any] | None = None) -> HttpResponse:
+        """The theme's own search keeps what it found in the cache; each list has one, and the trail hears of it."""
+        raise Http404
 
     def password_change(self, request: HttpRequest, extra_context: dict[str, Any] | None = None) -> Any:
         """Django's page, with our form."""
@@ -73,7 +84,7 @@ class HospitalAdminSite(admin.AdminSite):
 
     def admin_view(self, view: Any, cacheable: bool = False) -> Any:
         """Put on record who was turned away, whatever the page: it is the one way to all of them."""
-        judged = super().admin_view(view, cacheable)
+        judged = themed(super().admin_view(view, cacheable))
 
         def attempted(request: HttpRequest, *args: Any, **kwargs: Any) -> Any:
             trail.attempts(self._deed(request), subject=kwargs.get("object_id"))

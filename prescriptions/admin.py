@@ -5,10 +5,10 @@ from typing import Any
 from bson import ObjectId
 from django import forms
 from django.contrib import admin
-from django.contrib.admin.widgets import AdminDateWidget
 from django.db.models import Q, QuerySet
 from django.http import HttpRequest
 from django.utils.translation import gettext_lazy as _
+from unfold.widgets import UnfoldAdminSingleDateWidget
 
 from healthcare.admin import RoomAdmin, RoomForm
 from prescriptions import queries, services
@@ -21,7 +21,7 @@ class PrescriptionForm(RoomForm):
     start_date = forms.DateField(
         label=_("start date"),
         required=False,
-        widget=AdminDateWidget,
+        widget=UnfoldAdminSingleDateWidget,
         help_text=_("Today when left empty."),
     )
 
