@@ -25,7 +25,7 @@ _BY_SERVICE = ("name", "role", "is_active")
 class AccountCreationForm(UserCreationForm):
     """Two passwords and what an account needs; e-mails are compared in one spelling."""
 
-    usable_password = None  # type: ignore[assignment] # Django's way to remove a form field
+    usable_password = None  # Django's way to remove a form field
 
     class Meta:
         model = User

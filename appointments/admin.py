@@ -12,6 +12,7 @@ from unfold.widgets import UnfoldAdminIntegerFieldWidget
 from appointments import queries, services
 from appointments.models import Appointment
 from appointments.serializers import AppointmentChanges, AppointmentIn
+from doctors import queries as doctor_queries
 from healthcare.admin import RoomAdmin, RoomForm
 
 
@@ -36,6 +37,7 @@ class AppointmentForm(RoomForm):
 @admin.register(Appointment)
 class AppointmentAdmin(RoomAdmin):
     noun = "appointment"
+    for_doctors = frozenset({"view", "add", "change"})
     verbs = {"add": "booked"}
     form = AppointmentForm
     list_display = ("appointment_id", "date", "time", "doctor_id", "patient_id", "status", "disease")
@@ -48,6 +50,9 @@ class AppointmentAdmin(RoomAdmin):
 
     def visible_to(self, user: Any) -> QuerySet[Appointment]:
         return queries.visible_to(user)
+
+    def is_of_doctor(self, user: Any, obj: Appointment) -> bool:
+        return obj.doctor_id == doctor_queries.own_doctor_id(user)
 
     def create(self, actor: Any, **values: Any) -> Appointment:
         return services.book_appointment(actor=actor, **values)

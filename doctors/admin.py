@@ -100,6 +100,7 @@ class DoctorForm(RoomForm):
 class DoctorAdmin(RoomAdmin):
     noun = "doctor"
     names_people = False  # no patients
+    for_doctors = frozenset({"view", "change"})
     form = DoctorForm
     list_display = ("doctor_id", "name", "specialty", "accepting_patients", "time_zone")
     list_display_links = ("doctor_id", "name")
@@ -112,6 +113,9 @@ class DoctorAdmin(RoomAdmin):
 
     def visible_to(self, user: Any) -> QuerySet[Doctor]:
         return queries.visible_to(user)
+
+    def is_of_doctor(self, user: Any, obj: Doctor) -> bool:
+        return obj.user_id == user.pk
 
     def create(self, actor: Any, **values: Any) -> Doctor:
         return services.create_doctor(actor=actor, **values)

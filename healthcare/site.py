@@ -48,7 +48,7 @@ class HospitalAdminSite(UnfoldAdminSite):
         self._gates: list[Callable[[HttpRequest], HttpResponse | None]] = []
         # It logs deletions before it tries them, and knows nothing of services; records are deleted one by one.
         self.disable_action("delete_selected")
-        self._themed_login = themed(super().login)
+        self._themed_login: Callable[..., Any] = themed(super().login)
 
     def register(self, model_or_iterable: Any, admin_class: Any = None, **options: Any) -> None:
         """Leave out the models of allauth: its links and codes are no records to be edited by hand."""

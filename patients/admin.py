@@ -30,6 +30,7 @@ class PatientForm(RoomForm):
 @admin.register(Patient)
 class PatientAdmin(RoomAdmin):
     noun = "patient"
+    for_doctors = frozenset({"view"})
     form = PatientForm
     list_display = ("patient_id", "name", "birth_date", "sex")
     list_display_links = ("patient_id", "name")

@@ -10,6 +10,7 @@ from django.http import HttpRequest
 from django.utils.translation import gettext_lazy as _
 from unfold.widgets import UnfoldAdminSingleDateWidget
 
+from doctors import queries as doctor_queries
 from healthcare.admin import RoomAdmin, RoomForm
 from prescriptions import queries, services
 from prescriptions.models import Prescription
@@ -35,6 +36,7 @@ class PrescriptionForm(RoomForm):
 @admin.register(Prescription)
 class PrescriptionAdmin(RoomAdmin):
     noun = "prescription"
+    for_doctors = frozenset({"view", "add", "change", "delete"})
     verbs = {"add": "issued"}
     form = PrescriptionForm
     list_display = ("id", "start_date", "patient_id", "doctor_id", "drug", "dosage", "frequency")
@@ -46,6 +48,9 @@ class PrescriptionAdmin(RoomAdmin):
 
     def visible_to(self, user: Any) -> QuerySet[Prescription]:
         return queries.visible_to(user)
+
+    def is_of_doctor(self, user: Any, obj: Prescription) -> bool:
+        return obj.doctor_id == doctor_queries.own_doctor_id(user)
 
     def create(self, actor: Any, **values: Any) -> Prescription:
         return services.issue_prescription(actor=actor, **values)

@@ -78,7 +78,7 @@ def test_each_page_of_each_model_opens(browser: Client, records: dict[str, Any],
 
 
 @pytest.mark.parametrize("name", PAGES)
-@pytest.mark.parametrize("who", ["anonymous", "patient", "doctor", "staff"])
+@pytest.mark.parametrize("who", ["anonymous", "patient", "staff"])  # doctors: tests/test_staff.py
 def test_nobody_else_opens_a_page_without_a_permission(
     people: People, records: dict[str, Any], name: str, who: str
 ) -> None:

@@ -1,6 +1,7 @@
 """What stands between the system and the outside: keys, headers, cookies, sessions, origins, proxies."""
 
 import os
+import re
 import subprocess
 import sys
 import time
@@ -74,7 +75,7 @@ def page(path: str, **options: Any) -> Any:
 
 
 @pytest.mark.django_db
-@pytest.mark.parametrize("path", ["/api", "/api/patients", "/api/none", "/admin/login/", "/session/login/", "/schema"])
+@pytest.mark.parametrize("path", ["/api", "/api/patients", "/api/none", "/session/login/", "/schema"])
 def test_headers_of_every_answer(path: str) -> None:
     response = page(path)
     assert response["X-Content-Type-Options"] == "nosniff"
@@ -97,17 +98,30 @@ def test_documentation_pages_may_style_themselves_and_run_no_script_of_the_page(
 
 
 @pytest.mark.django_db
-def test_pages_hold_no_script_or_style_of_their_own(people: People) -> None:
-    """What the policy would not run is not there, in what we write."""
+@pytest.mark.parametrize("path", ["/admin/login/", "/admin/", "/admin/patients/patient/"])
+def test_admin_may_do_what_its_theme_needs_and_no_more(people: People, path: str) -> None:
+    browser = Client()
+    if "login" not in path:
+        browser.force_login(people.admin)
+    policy = dict(part.strip().split(" ", 1) for part in browser.get(path)["Content-Security-Policy"].split(";"))
+    assert policy["script-src"] == "'self' 'unsafe-eval'"
+    assert policy["style-src"] == "'self' 'unsafe-inline'"
+    assert policy["default-src"] == policy["frame-ancestors"] == policy["object-src"] == "'none'"
+
+
+@pytest.mark.django_db
+def test_admin_pages_hold_no_script_of_their_own(people: People) -> None:
+    """What the policy would not run is not there."""
     browser = Client()
     browser.force_login(people.admin)
-    paths = ["/admin/", "/admin/patients/patient/", "/admin/patients/patient/P1/change/", "/admin/second-factor/",
-             "/admin/appointments/appointment/add/", "/admin/healthcare/auditentry/"]  # fmt: skip
+    paths = [
+        "/admin/", "/admin/patients/patient/", "/admin/patients/patient/P1/change/", "/admin/second-factor/",
+        "/admin/appointments/appointment/add/", "/admin/healthcare/auditentry/", "/admin/password_change/",
+    ]  # fmt: skip
     for path in paths:
         text = browser.get(path).content.decode()
-        assert "<style" not in text, path
-        assert " style=" not in text, path
-        assert " onclick=" not in text, path
+        assert re.findall(r"<script(?![^>]*\bsrc=)(?![^>]*application/json)[^>]*>", text) == [], path
+        assert re.findall(r"\son(?:click|load|change|submit|error)=", text) == [], path
         assert "javascript:" not in text, path
 
 

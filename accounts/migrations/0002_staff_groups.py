@@ -1,0 +1,57 @@
+from django.db import migrations
+
+#: Group → app and model → what its members may do. Everything else stays shut.
+GROUPS = {
+    "Front desk": {
+        ("patients", "patient"): ("view", "add", "change"),
+        ("doctors", "doctor"): ("view",),
+        ("appointments", "appointment"): ("view", "add", "change"),
+    },
+    "Billing": {
+        ("patients", "patient"): ("view",),
+        ("appointments", "appointment"): ("view",),
+        ("billing", "bill"): ("view", "add", "change"),
+        ("billing", "fee"): ("view", "add", "change", "delete"),
+    },
+    "Auditors": {
+        ("healthcare", "auditentry"): ("view",),
+        ("healthcare", "event"): ("view",),
+    },
+    "Managers": {
+        ("doctors", "doctor"): ("view",),
+        ("billing", "fee"): ("view",),
+    },
+}
+
+
+def create(apps, schema_editor):
+    """Make the groups, once: what an admin makes of them afterwards stays.
+
+    Django makes permissions after all migrations; those that are needed here are made now and found there.
+    """
+    ContentType = apps.get_model("contenttypes", "ContentType")
+    Group = apps.get_model("auth", "Group")
+    Permission = apps.get_model("auth", "Permission")
+    for name, rights in GROUPS.items():
+        group, is_new = Group.objects.get_or_create(name=name)
+        if not is_new:
+            continue
+        for (app, model), deeds in rights.items():
+            content_type, _ = ContentType.objects.get_or_create(app_label=app, model=model)
+            for deed in deeds:
+                permission, _ = Permission.objects.get_or_create(
+                    content_type=content_type,
+                    codename=f"{deed}_{model}",
+                    defaults={"name": f"Can {deed} {model}"},
+                )
+                group.permissions.add(permission)
+
+
+class Migration(migrations.Migration):
+    dependencies = [
+        ("accounts", "0001_initial"),
+        ("auth", "0012_alter_user_first_name_max_length"),
+        ("contenttypes", "0002_remove_content_type_name"),
+    ]
+
+    operations = [migrations.RunPython(create, migrations.RunPython.noop)]
