@@ -12,6 +12,7 @@ from unfold.widgets import UnfoldAdminSingleDateWidget
 
 from doctors import queries as doctor_queries
 from healthcare.admin import RoomAdmin, RoomForm
+from patients.admin import LINKS, Link
 from prescriptions import queries, services
 from prescriptions.models import Prescription
 from prescriptions.serializers import PrescriptionChanges, PrescriptionIn
@@ -52,6 +53,13 @@ class PrescriptionAdmin(RoomAdmin):
     def is_of_doctor(self, user: Any, obj: Prescription) -> bool:
         return obj.doctor_id == doctor_queries.own_doctor_id(user)
 
+    def get_changeform_initial_data(self, request: HttpRequest) -> dict[str, Any]:
+        """A link may say whom it is for; by whom follows for doctors. What else stands in it is not taken."""
+        given = super().get_changeform_initial_data(request)
+        initial = {name: given[name] for name in ("patient_id", "appointment_id") if name in given}
+        own = doctor_queries.own_doctor_id(request.user)  # type: ignore[arg-type]
+        return {**initial, "doctor_id": own} if own else initial
+
     def create(self, actor: Any, **values: Any) -> Prescription:
         return services.issue_prescription(actor=actor, **values)
 
@@ -69,3 +77,10 @@ class PrescriptionAdmin(RoomAdmin):
         if ObjectId.is_valid(key):
             wanted |= Q(pk=ObjectId(key))
         return (queryset.filter(wanted) if key else queryset), False
+
+
+def _may_prescribe(request: HttpRequest) -> bool:
+    return admin.site.get_model_admin(Prescription).has_add_permission(request)
+
+
+LINKS.append(Link(_("Write a prescription"), "admin:prescriptions_prescription_add", _may_prescribe))

@@ -10,12 +10,14 @@ from django.contrib.auth.models import Group
 from django.test import Client
 from django.urls import reverse
 
+from appointments.models import Appointment
 from tests.people import People, make_account
 from tests.records import days_from_now, make_appointment, make_bill, make_prescription
 from tests.snapshots import changed, everything
 
 pytestmark = pytest.mark.django_db
 
+LIST = "/admin/appointments/appointment/"
 MIGRATION = import_module("accounts.migrations.0002_staff_groups")
 
 #: Who → model → what of its pages opens: v(iew), a(dd), c(hange), d(elete).
@@ -110,7 +112,7 @@ def test_index_shows_what_opens(people: People, groups: None, rows: dict[str, An
 
 def test_doctor_sees_the_visits_that_the_api_shows(people: People, rows: dict[str, Any]) -> None:
     make_appointment(people, appointment_id="A2", doctor_id="D2", patient_id="P2")
-    page = browser_of(people, "doctor").get(reverse("admin:appointments_appointment_changelist")).content.decode()
+    page = browser_of(people, "doctor").get(LIST + "?day=all").content.decode()
     assert "A1" in page
     assert "A2" not in page
     assert browser_of(people, "doctor").get(
@@ -140,3 +142,125 @@ def test_doctor_cannot_write_as_another(people: People, rows: dict[str, Any]) ->
     assert browser.post(reverse("admin:appointments_appointment_add"), visit).status_code == 200
     assert browser.post(reverse("admin:doctors_doctor_change", args=["D1"]), {"name": "X"}).status_code == 403
     assert changed(before, everything()) <= {"postgresql django_session"}
+
+
+# --- The list of a day, and what is done with several visits at once -------------------------------------------------
+
+
+@pytest.fixture
+def diary(people: People) -> dict[str, str]:
+    """Visits by day: of D1 today two and tomorrow one, of D2 today one."""
+    for key, doctor, patient, days, time in (
+        ("A1", "D1", "P1", 0, "23:00"), ("A2", "D1", "P2", 0, "23:30"), ("A3", "D1", "P1", 1, "09:00"),
+        ("A4", "D2", "P2", 0, "22:00"),
+    ):  # fmt: skip
+        make_appointment(
+            people, appointment_id=key, doctor_id=doctor, patient_id=patient, date=days_from_now(days), time=time
+        )
+    return {"P1": "+41 44 000 00 01"}
+
+
+def listed(browser: Client, **query: str) -> set[str]:
+    page = browser.get(LIST, query)
+    assert page.status_code == 200
+    return {visit.pk for visit in page.context_data["cl"].result_list}
+
+
+def test_list_is_todays_unless_another_day_is_asked_for(people: People, diary: dict[str, str]) -> None:
+    browser = browser_of(people, "admin")
+    assert listed(browser) == {"A1", "A2", "A4"}
+    assert listed(browser, day="tomorrow") == {"A3"}
+    assert listed(browser, day="yesterday") == set()
+    assert listed(browser, day="week") == listed(browser, day="all") == {"A1", "A2", "A3", "A4"}
+    assert listed(browser, day=str(days_from_now(1))) == {"A3"}
+    assert listed(browser, q="P1") == {"A1", "A3"}, "a search looks at all days"
+    assert listed(browser, q="P1", day="today") == {"A1"}
+    for nonsense in ("never", "2026-13-01", "$gt"):
+        assert browser.get(LIST, {"day": nonsense})["Location"].endswith("?e=1")
+
+
+def act(browser: Client, action: str, *keys: str, **more: str) -> Any:
+    return browser.post(LIST, {"action": action, "_selected_action": keys, **more})
+
+
+def test_a_sick_doctors_day_is_cancelled_and_the_patients_are_listed(people: People, diary: dict[str, str]) -> None:
+    from patients.services import update_patient
+    from tests.audit.trail import recording
+
+    update_patient(actor=people.admin, patient_id="P1", phone=diary["P1"])
+    browser = browser_of(people, "admin")
+    before = everything()
+    asked = act(browser, "cancel_visits", "A1", "A2")
+    assert "Cancel these visits?" in asked.content.decode()
+    assert changed(before, everything()) == set(), "nothing is done before it is confirmed"
+    with recording() as made:
+        done = act(browser, "cancel_visits", "A1", "A2", confirmed="yes").content.decode()
+    assert "Whom to call" in done
+    assert diary["P1"] in done
+    assert "Noor Haddad" in done
+    assert {visit.pk: visit.status for visit in Appointment.objects.all()} == {
+        "A1": "cancelled", "A2": "cancelled", "A3": "scheduled", "A4": "scheduled",
+    }  # fmt: skip
+    said = [(entry.action, sorted(entry.patient_ids)) for entry in made.entries]
+    assert ("appointment.cancelled", ["P1"]) in said
+    assert ("patient.listed", ["P1", "P2"]) in said
+
+
+def test_an_action_by_a_link_does_nothing(people: People, diary: dict[str, str]) -> None:
+    browser = browser_of(people, "admin")
+    before = everything()
+    browser.get(LIST, {"action": "cancel_visits", "_selected_action": "A1", "confirmed": "yes"})
+    assert changed(before, everything()) <= {"postgresql django_session"}
+
+
+def test_visits_are_completed_and_what_cannot_be_is_said(people: People, diary: dict[str, str]) -> None:
+    browser = browser_of(people, "admin")
+    act(browser, "cancel_visits", "A2", confirmed="yes")
+    page = browser.post(
+        LIST, {"action": "complete_visits", "_selected_action": ["A1", "A2"], "confirmed": "yes"}, follow=True
+    ).content.decode()
+    assert "A2: The appointment is cancelled, which is final." in page
+    assert "1 visit was completed." in page
+    assert Appointment.objects.get(pk="A1").status == "completed"
+
+
+def test_front_desk_cancels_and_does_not_complete(people: People, groups: None, diary: dict[str, str]) -> None:
+    browser = browser_of(people, "Front desk")
+    act(browser, "cancel_visits", "A1", confirmed="yes")
+    page = browser.post(
+        LIST, {"action": "complete_visits", "_selected_action": ["A2"], "confirmed": "yes"}, follow=True
+    ).content.decode()
+    assert "Only the doctor of a visit or an admin says that it took place." in page
+    assert {visit.pk for visit in Appointment.objects.exclude(status="scheduled")} == {"A1"}
+
+
+def test_who_sees_only_has_no_actions(people: People, groups: None, diary: dict[str, str]) -> None:
+    browser = browser_of(people, "Billing")
+    assert listed(browser) == {"A1", "A2", "A4"}
+    act(browser, "cancel_visits", "A1", confirmed="yes")
+    assert Appointment.objects.get(pk="A1").status == "scheduled"
+
+
+def test_doctor_ends_own_visits_only(people: People, diary: dict[str, str]) -> None:
+    browser = browser_of(people, "doctor")
+    act(browser, "cancel_visits", "A1", "A4", confirmed="yes")
+    assert {visit.pk for visit in Appointment.objects.filter(status="cancelled")} == {"A1"}
+
+
+def test_patient_page_leads_to_the_forms(people: People, groups: None, rows: dict[str, Any]) -> None:
+    book, prescribe = "/admin/appointments/appointment/add/", "/admin/prescriptions/prescription/add/"
+    for who, expected in (("Front desk", {book}), ("doctor", {book, prescribe}), ("Billing", set())):
+        browser = Client()
+        if who == "doctor":
+            browser.force_login(people.doctor)
+        else:
+            account = make_account("staff", f"{who.split()[0]}@example.org")
+            account.groups.add(Group.objects.get(name=who))
+            browser.force_login(account)
+        page = browser.get("/admin/patients/patient/P1/change/").content.decode()
+        assert {path for path in (book, prescribe) if f"{path}?patient_id=P1" in page} == expected
+    doctor = Client()
+    doctor.force_login(people.doctor)
+    form = doctor.get(f"{prescribe}?patient_id=P1&doctor_id=D2&drug=x").context_data["adminform"].form
+    assert (form.initial["patient_id"], form.initial["doctor_id"]) == ("P1", "D1")
+    assert "drug" not in form.initial

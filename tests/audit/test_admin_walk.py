@@ -71,7 +71,7 @@ def walk(browser: Client, name: str, row: Any) -> dict[str, tuple[int, list[tupl
     args = [row.pk]
     found = {}
     for page, url in {
-        "changelist": reverse(f"admin:{name}_changelist"),
+        "changelist": reverse(f"admin:{name}_changelist") + ("?day=all" if name.startswith("appointments_") else ""),
         "search": reverse(f"admin:{name}_changelist") + "?q=P1",
         "add": reverse(f"admin:{name}_add"),
         "change": reverse(f"admin:{name}_change", args=args),
