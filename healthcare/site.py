@@ -45,6 +45,7 @@ class HospitalAdminSite(UnfoldAdminSite):
     def __init__(self, name: str = "admin") -> None:
         super().__init__(name)
         self._pages: list[URLPattern] = []
+        self._dashboard: list[Callable[[HttpRequest], dict[str, Any]]] = []
         self._gates: list[Callable[[HttpRequest], HttpResponse | None]] = []
         # It logs deletions before it tries them, and knows nothing of services; records are deleted one by one.
         self.disable_action("delete_selected")
@@ -74,6 +75,22 @@ class HospitalAdminSite(UnfoldAdminSite):
     def add_page(self, route: str, view: Callable[..., HttpResponse], name: str) -> None:
         """Add a page of a room that belongs to none of its models; `admin:name` reverses to it."""
         self._pages.append(path(route, self.admin_view(view), name=name))
+
+    def add_to_dashboard(self, part: Callable[[HttpRequest], dict[str, Any]]) -> None:
+        """Have `part` give the first page what a room has for whoever is logged in.
+
+        "figures" (label, value, remark, path) of all parts stand together; every other name is the part's own. A part
+        leaves out what the reader may not see.
+        """
+        self._dashboard.append(part)
+
+    def index(self, request: HttpRequest, extra_context: dict[str, Any] | None = None) -> Any:
+        context: dict[str, Any] = {"figures": []}
+        for part in self._dashboard:
+            given = part(request)
+            context["figures"] += given.pop("figures", [])
+            context |= given
+        return super().index(request, {**context, **(extra_context or {})})
 
     def add_gate(self, gate: Callable[[HttpRequest], HttpResponse | None]) -> None:
         """Have `gate` answer in the place of a page, when it has something to say first."""

@@ -34,6 +34,8 @@ class Counter(models.Model):
     class Meta:
         db_table = "report_counters"
         default_permissions = ()
+        # Of the reports as a whole; they have no model of their own.
+        permissions = [("view_report", "Can view reports")]
         # Only the doctors' documents have these fields.
         indexes = [
             models.Index(

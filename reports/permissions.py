@@ -1,6 +1,7 @@
 """Who may call what about reports; brief section 2."""
 
 from accounts.models import Role, User
+from accounts.queries import is_permitted_staff
 from healthcare.exceptions import NotAllowed
 from healthcare.permissions import RoleTable
 
@@ -17,3 +18,8 @@ def require_may_renew(user: User) -> None:
     """Have a report made anew out of turn: it reads every prescription. Raises: NotAllowed."""
     if user.role != Role.ADMIN:
         raise NotAllowed("Only an admin has a report made anew out of turn.")
+
+
+def may_read_in_the_admin(user: User) -> bool:
+    """Admins and doctors as in the API, and staff whose groups say so."""
+    return user.role in _READERS or is_permitted_staff(user, "reports.view_report")

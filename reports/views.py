@@ -2,17 +2,17 @@
 
 from typing import Any
 
-from django.http import HttpResponse, StreamingHttpResponse
 from django.http.response import HttpResponseBase
 from django.utils import timezone
 from rest_framework.response import Response
 
 from accounts.authentication import AccountRequest
-from healthcare import spreadsheets, trail
+from healthcare import trail
 from healthcare.views import RoomViewSet
-from reports import charts, permissions, queries
+from reports import permissions, queries
+from reports.files import HEADERS, KINDS, as_file
 from reports.queries import Report
-from reports.renderers import FORMATS, PNGRenderer, SVGRenderer
+from reports.renderers import FORMATS
 from reports.serializers import (
     DiseaseTrendsOut,
     DiseaseTrendsQuery,
@@ -23,9 +23,6 @@ from reports.serializers import (
     TopDoctorsOut,
     TopDoctorsQuery,
 )
-
-#: A report is made of everybody's data: no copy of it stays on the way.
-HEADERS = {"Cache-Control": "no-store"}
 
 
 class ReportViewSet(RoomViewSet):
@@ -85,18 +82,7 @@ class ReportViewSet(RoomViewSet):
         trail.shown("report.viewed", subject=report.name)
         answer = self.answers[self.action]
         chosen = request.accepted_renderer.format
-        if chosen == "csv":
+        if chosen in KINDS:
             columns = tuple(answer().fields["results"].child.fields)  # type: ignore[attr-defined]
-            rows = ([row[name] for name in columns] for row in report.rows)
-            made: HttpResponseBase = StreamingHttpResponse(
-                spreadsheets.csv_lines(columns, rows), content_type="text/csv; charset=utf-8"
-            )
-        elif chosen in (PNGRenderer.format, SVGRenderer.format):
-            made = HttpResponse(charts.draw(report, chosen), content_type=request.accepted_renderer.media_type)
-        else:
-            return Response(answer.of({"results": report.rows, "as_of": report.as_of}), headers=HEADERS)
-        name = f"{report.name}-{report.as_of:%Y-%m-%dT%H%M%SZ}.{chosen}"
-        kind = "attachment" if chosen == "csv" else "inline"
-        for header, value in {**HEADERS, "Content-Disposition": f'{kind}; filename="{name}"'}.items():
-            made[header] = value
-        return made
+            return as_file(report, chosen, columns=columns)
+        return Response(answer.of({"results": report.rows, "as_of": report.as_of}), headers=HEADERS)

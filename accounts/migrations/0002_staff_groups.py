@@ -1,6 +1,7 @@
 from django.db import migrations
 
-#: Group → app and model → what its members may do. Everything else stays shut.
+#: Group → app and model → what its members may do with it. Everything else stays shut. (Whether somebody reads the reports
+#: is a permission of `reports.Counter`, the first of their collections.)
 GROUPS = {
     "Front desk": {
         ("patients", "patient"): ("view", "add", "change"),
@@ -20,6 +21,7 @@ GROUPS = {
     "Managers": {
         ("doctors", "doctor"): ("view",),
         ("billing", "fee"): ("view",),
+        ("reports", "counter"): ("view_report",),
     },
 }
 
@@ -39,10 +41,11 @@ def create(apps, schema_editor):
         for (app, model), deeds in rights.items():
             content_type, _ = ContentType.objects.get_or_create(app_label=app, model=model)
             for deed in deeds:
+                codename = deed if "_" in deed else f"{deed}_{model}"
                 permission, _ = Permission.objects.get_or_create(
                     content_type=content_type,
-                    codename=f"{deed}_{model}",
-                    defaults={"name": f"Can {deed} {model}"},
+                    codename=codename,
+                    defaults={"name": f"Can {codename.replace('_', ' ')}"},
                 )
                 group.permissions.add(permission)
 

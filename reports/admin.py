@@ -1,0 +1,180 @@
+"""The reports in the admin: a page each, with filters, chart, table and downloads, and the charts of the dashboard."""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any
+from urllib.parse import urlencode
+
+from django import forms
+from django.contrib import admin
+from django.core.exceptions import PermissionDenied
+from django.http import HttpRequest
+from django.http.response import HttpResponseBase
+from django.template.response import TemplateResponse
+from django.urls import reverse
+from django.utils import timezone
+from django.utils.translation import gettext_lazy as _
+from unfold.widgets import (
+    UnfoldAdminIntegerFieldWidget,
+    UnfoldAdminSelectWidget,
+    UnfoldAdminSingleDateWidget,
+)
+
+from healthcare import trail
+from healthcare.serializers import EARLIEST, LATEST
+from reports import charts, queries
+from reports.files import KINDS, as_file
+from reports.permissions import may_read_in_the_admin
+from reports.serializers import MAX_DOCTORS
+
+
+class DoctorsForm(forms.Form):
+    since = forms.DateField(label=_("From"), required=False, widget=UnfoldAdminSingleDateWidget)
+    until = forms.DateField(label=_("To"), required=False, widget=UnfoldAdminSingleDateWidget)
+    by = forms.ChoiceField(
+        label=_("Ordered by"),
+        required=False,
+        choices=[("patients", _("patients")), ("appointments", _("appointments"))],
+        widget=UnfoldAdminSelectWidget,
+    )
+    limit = forms.IntegerField(
+        label=_("How many"), required=False, min_value=1, max_value=MAX_DOCTORS, widget=UnfoldAdminIntegerFieldWidget
+    )
+
+    def clean(self) -> dict[str, Any]:
+        values = super().clean() or {}
+        since, until = values.get("since"), values.get("until")
+        for day in filter(None, (since, until)):
+            if not EARLIEST <= day <= LATEST:
+                raise forms.ValidationError(_("There is nothing so long ago, or so far ahead."))
+        if since and until and since > until:
+            raise forms.ValidationError(_("The period ends before it begins."))
+        return values
+
+
+class DiseasesForm(forms.Form):
+    basis = forms.ChoiceField(
+        label=_("A treatment is"),
+        required=False,
+        choices=[("prescriptions", _("its prescriptions")), ("appointments", _("its completed visits"))],
+        widget=UnfoldAdminSelectWidget,
+    )
+
+
+class MonthsForm(forms.Form):
+    year = forms.IntegerField(
+        label=_("Year"), required=False, min_value=1, max_value=9999, widget=UnfoldAdminIntegerFieldWidget
+    )
+
+
+@dataclass(frozen=True)
+class Page:
+    """A report's page: what it is called, what it asks, how it is made and what its columns are called."""
+
+    name: str
+    title: Any
+    explanation: Any
+    form: type[forms.Form]
+    run: Callable[..., queries.Report]
+    headings: Mapping[str, Any]
+
+    @property
+    def url_name(self) -> str:
+        return f"report_{self.name.replace('-', '_')}"
+
+    def report(self, given: Mapping[str, Any]) -> queries.Report:
+        return self.run(**{name: value for name, value in given.items() if value not in (None, "")})
+
+    def __call__(self, request: HttpRequest) -> HttpResponseBase:
+        """The page, or with `?format=` the file."""
+        if not may_read_in_the_admin(request.user):  # type: ignore[arg-type]
+            raise PermissionDenied
+        asked = {name: value for name, value in request.GET.items() if value and name in self.form.base_fields}
+        form = self.form(asked or None, initial={})
+        is_valid = not asked or form.is_valid()
+        report = self.report(form.cleaned_data if asked and is_valid else {}) if is_valid else None
+        if report is not None:
+            trail.shown("report.viewed", subject=self.name)
+        kind = request.GET.get("format")
+        if kind in KINDS and report is not None:
+            return as_file(report, kind, columns=tuple(self.headings))
+        rows = [[row[name] for name in self.headings] for row in report.rows] if report else []
+        context = {
+            **admin.site.each_context(request),
+            "title": self.title,
+            "explanation": self.explanation,
+            "form": form,
+            "report": report,
+            "alt": charts.title_of(report) if report else "",
+            "headings": list(self.headings.values()),
+            "rows": rows,
+            # Twelve months of nothing are nothing to show, either.
+            "is_empty": not any(value for row in rows for value in row[1:]),
+            "files": {kind: f"?{urlencode({**asked, 'format': kind})}" for kind in KINDS},
+        }
+        return TemplateResponse(request, "admin/report.html", context)
+
+
+def _months(*, year: int | None = None) -> queries.Report:
+    return queries.monthly_appointments_trend(year=year or timezone.localdate().year)
+
+
+PAGES = (
+    Page(
+        queries.TOP_DOCTORS,
+        _("Top doctors"),
+        _("Distinct patients and appointments of each doctor; cancelled visits do not count."),
+        DoctorsForm,
+        queries.top_doctors,
+        {
+            "doctor_id": _("Doctor id"), "name": _("Name"), "specialty": _("Specialty"), "patients": _("Patients"),
+            "appointments": _("Appointments"),
+        },
+    ),
+    Page(
+        queries.DISEASE_TRENDS,
+        _("Disease trends"),
+        _("How many patients each disease has, and how many days it is treated; ongoing treatments are not averaged."),
+        DiseasesForm,
+        queries.disease_trends,
+        {
+            "disease": _("Disease"), "patients": _("Patients"), "ongoing": _("Ongoing"),
+            "average_treatment_days": _("Average days"),
+        },
+    ),
+    Page(
+        queries.MONTHLY_TREND,
+        _("Appointments by month"),
+        _("A year's appointments by month and status."),
+        MonthsForm,
+        _months,
+        {
+            "month": _("Month"), "completed": _("Completed"), "cancelled": _("Cancelled"),
+            "scheduled": _("Scheduled"),
+        },
+    ),
+    Page(
+        queries.PRESCRIPTION_COST,
+        _("Average prescription cost"),
+        _("What prescriptions, and the visits billed for them, cost on average. At most a minute old."),
+        forms.Form,
+        queries.average_prescription_cost,
+        {
+            "disease": _("Disease"), "prescriptions": _("Prescriptions"),
+            "average_prescription_cost": _("Average prescription cost"), "billed_visits": _("Billed visits"),
+            "average_total_cost": _("Average bill"),
+        },
+    ),
+)  # fmt: skip
+for page in PAGES:
+    admin.site.add_page(f"reports/{page.name}/", page, page.url_name)  # type: ignore[attr-defined]
+
+
+def _charts(request: HttpRequest) -> dict[str, Any]:
+    """The dashboard's part: the reports' charts, for those who may read them."""
+    if not may_read_in_the_admin(request.user):  # type: ignore[arg-type]
+        return {}
+    return {"reports": [(page.title, reverse(f"admin:{page.url_name}")) for page in PAGES]}
+
+
+admin.site.add_to_dashboard(_charts)  # type: ignore[attr-defined]
