@@ -127,6 +127,12 @@ class AppointmentAdmin(RoomAdmin):
         wanted = Q(appointment_id=key) | Q(patient_id=key) | Q(doctor_id=key)
         return (queryset.filter(wanted) if key else queryset), False
 
+    def get_ordering(self, request: HttpRequest) -> tuple[str, ...]:
+        """A day from morning to evening; all days, the latest first."""
+        asked = request.GET.get(DayFilter.parameter_name)
+        is_everything = asked == "all" if asked else bool(request.GET.get("q", "").strip())
+        return self.ordering if is_everything else ("date", "time", "appointment_id")
+
     def get_changeform_initial_data(self, request: HttpRequest) -> dict[str, Any]:
         """A link may say whom and when a visit is for; what else stands in it is not taken."""
         given = super().get_changeform_initial_data(request)

@@ -175,6 +175,10 @@ def test_list_is_todays_unless_another_day_is_asked_for(people: People, diary: d
     assert listed(browser, day=str(days_from_now(1))) == {"A3"}
     assert listed(browser, q="P1") == {"A1", "A3"}, "a search looks at all days"
     assert listed(browser, q="P1", day="today") == {"A1"}
+    in_order = [visit.pk for visit in browser.get(LIST).context_data["cl"].result_list]
+    assert in_order == ["A4", "A1", "A2"], "from morning to evening"
+    in_order = [visit.pk for visit in browser.get(LIST, {"day": "all"}).context_data["cl"].result_list]
+    assert in_order == ["A3", "A2", "A1", "A4"], "the latest first"
     for nonsense in ("never", "2026-13-01", "$gt"):
         assert browser.get(LIST, {"day": nonsense})["Location"].endswith("?e=1")
 

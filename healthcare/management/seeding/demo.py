@@ -2,6 +2,8 @@
 
 from typing import NamedTuple
 
+from django.contrib.auth.models import Group
+
 from accounts.models import Role, User
 from accounts.services import EmailTaken, create_account
 from appointments.models import Appointment, Status
@@ -12,6 +14,7 @@ from patients.models import Patient
 from patients.services import update_patient
 
 DEMO_PASSWORD = "SmartHealthcare-demo"  # noqa: S105  # pragma: allowlist secret
+STAFF_GROUP = "Front desk"
 #: Visits that are looked through for a doctor and a patient without an account.
 _VISITS_READ = 500
 
@@ -59,11 +62,15 @@ def _account(login: DemoLogin) -> User:
     if found is not None:
         return found
     try:
-        return create_account(
+        made = create_account(
             actor=None, email=login.email, password=login.password, role=login.role, name=f"Demo {login.role}"
         )
     except EmailTaken:  # by another process, just now
         return User.objects.get(email=login.email)
+    if made.role == Role.STAFF:
+        # Else there is nothing in the admin to see.
+        made.groups.add(*Group.objects.filter(name=STAFF_GROUP))
+    return made
 
 
 def _pair_of_some_visit() -> Pair | None:
