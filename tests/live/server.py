@@ -1,6 +1,5 @@
 """The production server as `make serve` runs it, several processes of it, on a free port of loopback."""
 
-import http.client
 import os
 import signal
 import socket
@@ -14,7 +13,7 @@ from typing import Self
 import psutil
 
 from healthcare.management.serving import HOST, production_server
-from tests.live.client import Client
+from tests.live.client import Client, NoAnswer, at_once
 
 ROOT = Path(__file__).resolve().parents[2]
 START_SECONDS = 60
@@ -40,9 +39,11 @@ class LiveServer:
                 command, cwd=ROOT, env=self.environment, stdout=log, stderr=subprocess.STDOUT
             )
         deadline = time.monotonic() + START_SECONDS
-        while not self._answers():
+        reached: set[int] = set()
+        while len(reached) < self.workers:
             assert self._master.poll() is None, self.log.read_text()
             assert time.monotonic() < deadline, self.log.read_text()
+            reached |= self._reached_at_once()
             time.sleep(0.05)
         return self
 
@@ -87,12 +88,15 @@ class LiveServer:
         assert done.returncode == 0, done.stderr
         return done
 
-    def _answers(self) -> bool:
-        connection = http.client.HTTPConnection(HOST, self.port, timeout=5)
+    def _reached_at_once(self) -> set[int]:
+        """The processes that answer, of several clients at once: they do not all finish loading together."""
+        clients = [self.client() for _ in range(4 * self.workers)]
         try:
-            connection.request("GET", "/api")
-            return connection.getresponse().status == http.HTTPStatus.OK
-        except (OSError, http.client.HTTPException):
-            return False
-        finally:
-            connection.close()
+            at_once([lambda client=client: client.get("") for client in clients])
+            ports = {client.local_port for client in clients}
+        except NoAnswer:
+            return set()
+        reached = {pid for pid, found in self.connections().items() if ports & found}
+        for client in clients:
+            client.close()
+        return reached

@@ -33,11 +33,15 @@ def clock(minutes: int) -> str:
 
 
 def test_many_clients_reach_several_processes(server: LiveServer, admin: Client) -> None:
-    """What all figures here rest on."""
-    clients = [Client(admin.port, admin.token) for _ in range(50)]
-    at_once([lambda client=client: client.get("/patients/P1") for client in clients])
-    ports = {client.local_port for client in clients}
-    assert sum(bool(ports & reached) for reached in server.connections().values()) >= 2
+    """What all figures here rest on. Whoever of the processes wakes first takes what waits, so one round may miss."""
+    for _ in range(5):
+        clients = [Client(admin.port, admin.token) for _ in range(50)]
+        at_once([lambda client=client: client.get("/patients/P1") for client in clients])
+        ports = {client.local_port for client in clients}
+        reached = sum(bool(ports & found) for found in server.connections().values())
+        if reached >= 2:
+            break
+    assert reached >= 2
 
 
 def test_fifty_requests_for_one_slot_of_a_doctor(admin: Client, people: People) -> None:
