@@ -1,38 +1,51 @@
 """Appointments in the staff's admin: the list of a day, and what is done with several visits at once."""
 
 from datetime import date, timedelta
+from functools import partial
 from typing import Any
 
 from django import forms
 from django.contrib import admin, messages
-from django.contrib.admin.helpers import ACTION_CHECKBOX_NAME
 from django.contrib.admin.options import IncorrectLookupParameters
+from django.contrib.admin.utils import unquote
 from django.db.models import Q, QuerySet
-from django.http import HttpRequest, HttpResponse
+from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
 from django.template.response import TemplateResponse
-from django.urls import reverse
+from django.urls import URLPattern, path, reverse
 from django.utils import timezone
+from django.utils.html import format_html
+from django.utils.safestring import SafeString
 from django.utils.translation import gettext_lazy as _
 from django.utils.translation import ngettext
-from unfold.decorators import display
+from unfold.decorators import action, display
+from unfold.enums import ActionVariant
 from unfold.widgets import UnfoldAdminIntegerFieldWidget
 
 from appointments import queries, services
+from appointments.diary import slots_page, week_page
 from appointments.models import Appointment, Status
+from appointments.permissions import MAY_COMPLETE
 from appointments.serializers import AppointmentChanges, AppointmentIn
 from doctors import queries as doctor_queries
 from healthcare import trail
-from healthcare.admin import RoomAdmin, RoomForm
+from healthcare.admin import FinderField, RoomAdmin, RoomForm
 from healthcare.exceptions import Refusal
 from patients import queries as patient_queries
 from patients.admin import LINKS, Link
 
-#: Visits that are ended by one click: a doctor's day, not the whole list.
-AT_ONCE = 200
+#: Of no interest to most, so the last on the form.
+KEY_LAST = ("appointment_id",)
+#: What it means that a visit ends so.
+ENDING = {
+    Status.COMPLETED: _("That it took place is final, and bills it."),
+    Status.CANCELLED: _("Its time is free for others at once, and it cannot be scheduled again."),
+}
 
 
 class AppointmentForm(RoomForm):
     new, changes = AppointmentIn, AppointmentChanges
+    patient_id = FinderField(label=_("patient"), page="admin:patients_patient_find")
+    doctor_id = FinderField(label=_("doctor"), page="admin:doctors_doctor_find")
     duration_minutes = forms.IntegerField(
         label=_("minutes"),
         required=False,
@@ -104,6 +117,37 @@ class AppointmentAdmin(RoomAdmin):
     ordering = ("-date", "-time", "-appointment_id")
     fixed_fields = ("appointment_id", "patient_id", "doctor_id")
     computed_fields = ("starts_at", "created_at")
+    actions_detail = ("complete", "cancel", "move")
+
+    class Media:
+        js = ("healthcare/find.js", "appointments/slots.js")
+
+    def get_urls(self) -> list[URLPattern]:
+        """The pages of `appointments.diary` besides."""
+        wrap = self.admin_site.admin_view
+        return [
+            path("slots/", wrap(slots_page), name="appointments_appointment_slots"),
+            path("week/<str:doctor_id>/", wrap(week_page), name="appointments_appointment_week"),
+            *super().get_urls(),
+        ]
+
+    def get_fields(self, request: HttpRequest, obj: Any = None) -> Any:
+        if obj is None:
+            # Status: a new one is scheduled.
+            return ("patient_id", "doctor_id", "free_slots", "date", "time", "duration_minutes", "disease", *KEY_LAST)
+        return super().get_fields(request, obj)
+
+    def get_readonly_fields(self, request: HttpRequest, obj: Any = None) -> tuple[str, ...]:
+        return (*super().get_readonly_fields(request, obj), *(() if obj else ("free_slots",)))
+
+    @admin.display(description=_("free slots"))
+    def free_slots(self, obj: Any) -> SafeString:
+        """The place that `slots.js` fills."""
+        return format_html(
+            '<div data-slots="{}" data-hint="{}" aria-live="polite"></div>',
+            reverse("admin:appointments_appointment_slots"),
+            _("Choose a doctor to see what is free."),
+        )
 
     def visible_to(self, user: Any) -> QuerySet[Appointment]:
         return queries.visible_to(user)
@@ -154,65 +198,143 @@ class AppointmentAdmin(RoomAdmin):
     def cancel_visits(self, request: HttpRequest, queryset: QuerySet[Appointment]) -> HttpResponse | None:
         return self._end(request, queryset, Status.CANCELLED)
 
+    # What is done with one visit, from buttons on its page: asked in a dialog, done by its POST.
+
+    def _scheduled(self, request: HttpRequest, object_id: Any) -> Appointment | None:
+        """The visit, when it is one that the account may still change."""
+        if not hasattr(request, "visit"):
+            request.visit = self.get_object(request, unquote(str(object_id)))  # type: ignore[attr-defined]
+        visit: Appointment | None = request.visit  # type: ignore[attr-defined]
+        is_open = visit is not None and visit.status == Status.SCHEDULED and self.has_change_permission(request, visit)
+        return visit if is_open else None
+
+    def has_end_permission(self, request: HttpRequest, object_id: Any = None) -> bool:
+        return self._scheduled(request, object_id) is not None
+
+    def has_complete_permission(self, request: HttpRequest, object_id: Any = None) -> bool:
+        return getattr(request.user, "role", "") in MAY_COMPLETE and self.has_end_permission(request, object_id)
+
+    @action(
+        description=_("Complete"),
+        permissions=["complete"],
+        icon="task_alt",
+        variant=ActionVariant.SUCCESS,
+        dialog={
+            "title": _("Complete this visit?"),
+            "description": ENDING[Status.COMPLETED],
+            "form_submit_text": _("Complete the visit"),
+        },
+    )
+    def complete(self, request: HttpRequest, form: Any, object_id: str) -> HttpResponse:
+        return self._end_one(request, object_id, Status.COMPLETED)
+
+    @action(
+        description=_("Cancel"),
+        permissions=["end"],
+        icon="event_busy",
+        variant=ActionVariant.DANGER,
+        dialog={
+            "title": _("Cancel this visit?"),
+            "description": ENDING[Status.CANCELLED],
+            "form_submit_text": _("Cancel the visit"),
+        },
+    )
+    def cancel(self, request: HttpRequest, form: Any, object_id: str) -> HttpResponse:
+        return self._end_one(request, object_id, Status.CANCELLED)
+
+    def _end_one(self, request: HttpRequest, object_id: str, status: Status) -> HttpResponse:
+        key = unquote(object_id)
+        try:
+            visit = services.change_appointment(actor=request.user, appointment_id=key, status=status)  # type: ignore[arg-type]
+            self.message_user(request, _("The visit is %(status)s.") % {"status": visit.get_status_display()})
+        except Refusal as refusal:
+            trail.refused(refusal.code)
+            self.message_user(request, refusal.detail, messages.ERROR)
+        page = reverse("admin:appointments_appointment_change", args=[key])
+        # The dialog is sent by htmx, which would put the page of a redirection into itself.
+        if request.headers.get("HX-Request"):
+            return HttpResponse(headers={"HX-Redirect": page})
+        return HttpResponseRedirect(page)
+
+    @action(description=_("Move"), permissions=["end"], icon="event_repeat")
+    def move(self, request: HttpRequest, object_id: str) -> HttpResponse:
+        """Another day and time, chosen from the doctor's free slots."""
+        visit = request.visit  # type: ignore[attr-defined]
+        fields = ("date", "time", "duration_minutes")
+        form = self.get_form(request, visit, change=True, fields=fields)(request.POST or None, instance=visit)
+        when = f"{visit.date:%Y-%m-%d} {visit.time}"
+        if request.method == "POST" and form.is_valid():
+            try:
+                if form.judged:
+                    visit = self.change(request.user, visit.pk, **form.judged)
+                    moved = _("The visit is on %(when)s now.") % {"when": f"{visit.date:%Y-%m-%d} {visit.time}"}
+                    self.message_user(request, moved, messages.SUCCESS)
+                return HttpResponseRedirect(reverse("admin:appointments_appointment_change", args=[visit.pk]))
+            except Refusal as refusal:
+                trail.refused(refusal.code)
+                form.add_error(refusal.field if refusal.field in form.fields else None, refusal.detail)
+        patient = patient_queries.visible_to(request.user).filter(pk=visit.patient_id).first()  # type: ignore[arg-type]
+        trail.shown("patient.viewed", [patient.pk] if patient else [])
+        context = {
+            **self.admin_site.each_context(request),
+            "opts": self.opts,
+            "title": _("Move a visit"),
+            "form": form,
+            "media": self.media + form.media,
+            "visit": visit,
+            "who": patient.name if patient else visit.patient_id,
+            "when": when,
+            "doctor": doctor_queries.find(visit.doctor_id),
+        }
+        return TemplateResponse(request, "admin/appointment_move.html", context)
+
     def _end(self, request: HttpRequest, queryset: QuerySet[Appointment], status: Status) -> HttpResponse | None:
         """Ask first, then give each of the chosen visits its final status; one that is refused says why.
 
         Both steps are POSTs of the list's own form, so nothing ends by following a link.
         """
-        visits = list(queryset[: AT_ONCE + 1])
-        if len(visits) > AT_ONCE:
-            self.message_user(request, _("That are too many at once: choose a day and a doctor."), messages.ERROR)
+        visits = self.chosen(request, queryset)
+        is_cancelling = status == Status.CANCELLED
+        if not visits:
             return None
-        is_confirmed = "confirmed" in request.POST
-        ended = self._apply(request, visits, status) if is_confirmed else []
-        if is_confirmed and (status != Status.CANCELLED or not ended):
-            return None
-        shown = ended if is_confirmed else visits
-        patients = self._patients(request, shown)
-        trail.shown("appointment.listed", [visit.patient_id for visit in shown])
-        context = {
-            **self.admin_site.each_context(request),
-            "opts": self.opts,
-            "title": self._title(status, is_confirmed),
-            "is_confirmed": is_confirmed,
-            "is_cancelling": status == Status.CANCELLED,
-            "visits": [(visit, patients.get(visit.patient_id)) for visit in shown],
-            "headings": (_("when"), _("doctor"), _("patient"), _("phone"), _("status")),
-            "action": request.POST.get("action"),
-            "checkbox": ACTION_CHECKBOX_NAME,
-        }
-        return TemplateResponse(request, "admin/appointments_end.html", context)
-
-    def _apply(self, request: HttpRequest, visits: list[Appointment], status: Status) -> list[Appointment]:
-        """The visits that have it now; the others are sentences for the reader."""
-        ended = []
-        for visit in visits:
-            try:
-                ended.append(
-                    services.change_appointment(actor=request.user, appointment_id=visit.pk, status=status)  # type: ignore[arg-type]
-                )
-            except Refusal as refusal:
-                self.message_user(request, f"{visit.pk}: {refusal.detail}", messages.ERROR)
+        if "confirmed" not in request.POST:
+            return self._show(
+                request,
+                visits,
+                title=_("Cancel these visits?") if is_cancelling else _("Complete these visits?"),
+                explanation=ENDING[status],
+                button=_("Cancel the visits") if is_cancelling else _("Complete the visits"),
+            )
+        ended = self.apply(request, visits, partial(_give, request.user, status))
         if ended:
             done = {
                 Status.COMPLETED: ngettext("%(n)d visit was completed.", "%(n)d visits were completed.", len(ended)),
                 Status.CANCELLED: ngettext("%(n)d visit was cancelled.", "%(n)d visits were cancelled.", len(ended)),
             }
             self.message_user(request, done[status] % {"n": len(ended)}, messages.SUCCESS)
-        return ended
+        if not (ended and is_cancelling):
+            return None
+        called = _("These visits were cancelled. The patients do not know yet.")
+        return self._show(request, ended, title=_("Whom to call"), explanation=called)
 
-    @staticmethod
-    def _title(status: Status, is_confirmed: bool) -> Any:
-        if is_confirmed:
-            return _("Whom to call")
-        return _("Cancel these visits?") if status == Status.CANCELLED else _("Complete these visits?")
-
-    def _patients(self, request: HttpRequest, visits: list[Appointment]) -> dict[str, Any]:
-        """The visits' patients, as far as the reader may see patients."""
+    def _show(self, request: HttpRequest, visits: list[Appointment], **texts: Any) -> HttpResponse:
+        """The visits with their patients, as far as the reader may see patients."""
         keys = {visit.patient_id for visit in visits}
         found = {each.pk: each for each in patient_queries.visible_to(request.user).filter(pk__in=keys)}  # type: ignore[arg-type]
         trail.shown("patient.listed", found)
-        return found
+
+        def cells(visit: Appointment) -> tuple[Any, ...]:
+            patient = found.get(visit.patient_id)
+            name = f"{patient.name} ({visit.patient_id})" if patient else visit.patient_id
+            when = f"{visit.date:%Y-%m-%d} {visit.time}"
+            return when, visit.doctor_id, name, patient.phone if patient else "", visit.get_status_display()
+
+        headings = (_("when"), _("doctor"), _("patient"), _("phone"), _("status"))
+        return self.show_chosen(request, visits, headings=headings, cells=cells, **texts)
+
+
+def _give(actor: Any, status: Status, visit: Appointment) -> Appointment:
+    return services.change_appointment(actor=actor, appointment_id=visit.pk, status=status)
 
 
 def _may_book(request: HttpRequest) -> bool:
@@ -239,6 +361,7 @@ def _figures(request: HttpRequest) -> dict[str, Any]:
     return {
         "figures": [
             (_("Visits today"), waiting + done, _("%(done)d completed") % {"done": done}, f"{path}?day=today"),
+            *_free_slots(request),
             (
                 _("Cancelled this week"),
                 this_week,
@@ -247,6 +370,19 @@ def _figures(request: HttpRequest) -> dict[str, Any]:
             ),
         ]
     }
+
+
+def _free_slots(request: HttpRequest) -> list[tuple[Any, ...]]:
+    """Of the doctors who take patients, for those who book; a doctor's own."""
+    if not _may_book(request):
+        return []
+    doctors = doctor_queries.matching(request.user, available=True)  # type: ignore[arg-type]
+    own = doctor_queries.own_doctor_id(request.user)  # type: ignore[arg-type]
+    path = reverse("admin:appointments_appointment_add")
+    if getattr(request.user, "role", "") == "doctor":
+        doctors = doctors.filter(pk=own)
+        path = reverse("admin:appointments_appointment_week", args=[own]) if own else path
+    return [(_("Free slots today"), queries.count_free_today(doctors), _("still to come"), path)]
 
 
 admin.site.add_to_dashboard(_figures)  # type: ignore[attr-defined]

@@ -36,7 +36,7 @@ def ids_of(visit: Appointment) -> list[str]:
     """The claims that a visit holds: none unless it is scheduled and timed."""
     if visit.status != Status.SCHEDULED or visit.starts_at is None:
         return []
-    moments = list(_quanta(visit.starts_at, visit.duration_minutes))
+    moments = list(quanta(visit.starts_at, visit.duration_minutes))
     return [
         _id(holder, key, moment)
         for holder, key in (("doctor", visit.doctor_id), ("patient", visit.patient_id))
@@ -87,10 +87,10 @@ def doctor_quanta(doctor_id: str, since: datetime, until: datetime) -> set[datet
 
 def is_free(taken: set[datetime], starts_at: datetime, ends_at: datetime) -> bool:
     """Whether none of the instants falls into the stretch."""
-    return taken.isdisjoint(_quanta(starts_at, int((ends_at - starts_at).total_seconds()) // 60))
+    return taken.isdisjoint(quanta(starts_at, int((ends_at - starts_at).total_seconds()) // 60))
 
 
-def _quanta(starts_at: datetime, duration_minutes: int) -> Iterator[datetime]:
+def quanta(starts_at: datetime, duration_minutes: int) -> Iterator[datetime]:
     """The five-minute marks that the stretch touches; it may begin between two (old zones had odd offsets)."""
     moment = datetime.fromtimestamp(int(starts_at.timestamp()) // _QUANTUM_SECONDS * _QUANTUM_SECONDS, UTC)
     ends_at = starts_at + timedelta(minutes=duration_minutes)

@@ -1,7 +1,7 @@
 """Reading appointments. Everything starts from `visible_to`."""
 
-from collections.abc import Mapping
-from datetime import date, timedelta
+from collections.abc import Iterable, Mapping
+from datetime import date, datetime, timedelta
 from typing import Any
 
 from django.db.models import QuerySet
@@ -9,11 +9,11 @@ from django.db.models import QuerySet
 from accounts.models import Role, User
 from accounts.queries import is_permitted_staff
 from appointments import claims
-from appointments.models import Appointment
+from appointments.models import Appointment, Status
 from doctors import hours
 from doctors import queries as doctor_queries
 from doctors.models import Doctor
-from healthcare import trail
+from healthcare import clock, trail
 from healthcare.exceptions import InvalidValue, NotVisible
 from healthcare.mongodb import raw
 from healthcare.references import COUNT_LIMIT
@@ -101,6 +101,34 @@ def newest_entries(patient_id: str) -> list[dict[str, Any]]:
         {"patient_id": patient_id}, sort=[("date", -1), ("time", -1), ("_id", -1)], limit=CHART_LENGTH
     )
     return [chart_entry({**document, "appointment_id": document["_id"]}) for document in newest]
+
+
+def of_doctor(user: User, doctor_id: str, since: date, until: date) -> list[Appointment]:
+    """Visible visits of a doctor, both days included, in the order of the days and clocks."""
+    found = visible_to(user).filter(doctor_id=doctor_id, date__gte=since, date__lte=until)
+    return list(found.order_by("date", "time", "appointment_id"))
+
+
+def count_free_today(doctors: Iterable[Doctor]) -> int:
+    """How many slots of these doctors are still to come today, each doctor's own today, and free."""
+    now = clock.now()
+    slots = {
+        doctor.doctor_id: [slot for slot in hours.slots_between(doctor, today, today) if slot.starts_at >= now]
+        for doctor in doctors
+        for today in [hours.today_of(doctor)]
+    }
+    days = {slot.date for each in slots.values() for slot in each}
+    taken: dict[str, set[datetime]] = {}
+    # By the visits of these days and not by their claims: those are in the order of doctors, not of time.
+    booked = Appointment.objects.filter(date__in=sorted(days), status=Status.SCHEDULED, starts_at__isnull=False)
+    for doctor_id, starts_at, minutes in booked.values_list("doctor_id", "starts_at", "duration_minutes"):
+        taken.setdefault(doctor_id, set()).update(claims.quanta(starts_at, minutes))
+    nothing: set[datetime] = set()
+    return sum(
+        claims.is_free(taken.get(doctor_id, nothing), slot.starts_at, slot.ends_at)
+        for doctor_id, each in slots.items()
+        for slot in each
+    )
 
 
 def free_slots(doctor: Doctor, *, since: date | None = None, until: date | None = None) -> list[hours.Slot]:

@@ -1,7 +1,7 @@
 """Doctors in the staff's admin. Hours and exceptions are lines of text, in the form that the help texts show."""
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import Any
 
 from django import forms
@@ -13,7 +13,8 @@ from django.utils.translation import gettext_lazy as _
 from doctors import queries, services
 from doctors.models import DEFAULT_SLOT_MINUTES, Doctor, ScheduleException, WeeklyHours
 from doctors.serializers import DoctorChanges, DoctorIn
-from healthcare.admin import LinesField, RoomAdmin, RoomForm
+from healthcare import finding
+from healthcare.admin import FOUND_AT_MOST, FinderMixin, LinesField, RoomAdmin, RoomForm
 
 WEEKDAYS = ("Mon", "Tue", "Wed", "Thu", "Fri", "Sat", "Sun")
 _HOURS = re.compile(r"([A-Za-z]{3})[a-z]* (\d\d:\d\d)-(\d\d:\d\d)(?: (\d{1,3}))?", re.ASCII)
@@ -97,8 +98,9 @@ class DoctorForm(RoomForm):
 
 
 @admin.register(Doctor)
-class DoctorAdmin(RoomAdmin):
+class DoctorAdmin(FinderMixin, RoomAdmin):
     noun = "doctor"
+    verbs = {"find": "listed"}
     names_people = False  # no patients
     for_doctors = frozenset({"view", "change"})
     form = DoctorForm
@@ -116,6 +118,13 @@ class DoctorAdmin(RoomAdmin):
 
     def is_of_doctor(self, user: Any, obj: Doctor) -> bool:
         return obj.user_id == user.pk
+
+    def find(self, user: Any, words: str) -> Iterable[tuple[str, str]]:
+        """Without words the first of the alphabet: there are few enough doctors to look through."""
+        visible = queries.visible_to(user)
+        first = visible.order_by("name", "doctor_id")[:FOUND_AT_MOST]
+        for doctor in finding.by_words(visible, words, at_most=FOUND_AT_MOST) if words else first:
+            yield doctor.pk, f"{doctor.name}, {doctor.specialty}"
 
     def create(self, actor: Any, **values: Any) -> Doctor:
         return services.create_doctor(actor=actor, **values)

@@ -4,21 +4,24 @@ A form here goes the way that a request of the API goes: the room's serializer j
 writes them, and what the service refuses is a sentence on the form. Django's own saving and deleting is never used.
 """
 
-from collections.abc import Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import date, datetime
 from decimal import Decimal
 from typing import Any, ClassVar
 
 from django import forms
 from django.contrib import admin, messages
+from django.contrib.admin.helpers import ACTION_CHECKBOX_NAME
+from django.core.exceptions import PermissionDenied
 from django.core.paginator import Paginator
 from django.db import models, transaction
-from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
-from django.urls import reverse
+from django.http import HttpRequest, HttpResponse, HttpResponseRedirect, JsonResponse
+from django.template.response import TemplateResponse
+from django.urls import URLPattern, path, reverse, reverse_lazy
 from django.utils.functional import cached_property
 from django.utils.translation import gettext_lazy as _
 from unfold.admin import ModelAdmin as ThemedModelAdmin
-from unfold.widgets import UnfoldAdminTextareaWidget
+from unfold.widgets import UnfoldAdminTextareaWidget, UnfoldAdminTextInputWidget
 
 from healthcare import audit, events, trail
 from healthcare.exceptions import Refusal, pointers
@@ -26,6 +29,10 @@ from healthcare.models import Event
 from healthcare.serializers import ChangesSerializer, StrictSerializer
 
 COUNT_LIMIT = 1_000
+#: Rows that one click changes: a doctor's day, not the whole list.
+AT_ONCE = 200
+#: Rows that a field finds while somebody types into it.
+FOUND_AT_MOST = 20
 
 
 class CappedPaginator(Paginator):
@@ -50,6 +57,39 @@ class LinesField(forms.CharField):
 
     def has_changed(self, initial: Any, data: Any) -> bool:
         return self.to_python(self.prepare_value(initial)) != self.to_python(data)
+
+
+class FinderField(forms.CharField):
+    """The id of a record of another room, found by name while somebody types: `page` is the url name of its finder."""
+
+    def __init__(self, *, page: str, **kwargs: Any) -> None:
+        widget = UnfoldAdminTextInputWidget(attrs={"data-find": reverse_lazy(page)})
+        super().__init__(widget=widget, help_text=_("The id, or words of the name to find it by."), **kwargs)
+
+
+class FinderMixin:
+    """An admin whose rows the fields of other rooms find by name, at `<list>/find/?q=`."""
+
+    noun: ClassVar[str]
+    #: Whether the rows are patients, whose finding is on record.
+    finds_patients: ClassVar[bool] = False
+
+    def find(self, user: Any, words: str) -> Iterable[tuple[str, str]]:
+        """The ids and labels of rows that the account may see, the likeliest first."""
+        raise NotImplementedError
+
+    def get_urls(self) -> list[URLPattern]:
+        opts = self.model._meta  # type: ignore[attr-defined]
+        view = self.admin_site.admin_view(self.find_page)  # type: ignore[attr-defined]
+        return [path("find/", view, name=f"{opts.app_label}_{opts.model_name}_find"), *super().get_urls()]  # type: ignore[misc]
+
+    def find_page(self, request: HttpRequest) -> JsonResponse:
+        if not self.has_view_permission(request):  # type: ignore[attr-defined]
+            raise PermissionDenied
+        found = dict(self.find(request.user, request.GET.get("q", "").strip()[:200]))
+        if self.finds_patients:
+            trail.shown(f"{self.noun}.listed", found)
+        return JsonResponse({"results": [{"id": key, "label": label} for key, label in found.items()]})
 
 
 class RoomForm(forms.ModelForm):
@@ -263,6 +303,56 @@ class RoomAdmin(RefusalsOnForm):
 
     def delete_model(self, request: HttpRequest, obj: Any) -> None:
         self.remove(request.user, obj.pk)
+
+    # What is done with several rows at once: ask, then do it with each, and say of each refusal which row it was.
+
+    def chosen(self, request: HttpRequest, queryset: models.QuerySet[Any]) -> list[Any]:
+        """The rows of an action; none, with a sentence for the reader, when they are too many."""
+        rows = list(queryset[: AT_ONCE + 1])
+        if len(rows) > AT_ONCE:
+            self.message_user(request, _("That are too many at once: narrow the list down."), messages.ERROR)
+            return []
+        return rows
+
+    def apply(self, request: HttpRequest, rows: Iterable[Any], deed: Callable[[Any], Any]) -> list[Any]:
+        """What `deed` made of each row; those that are refused are sentences for the reader."""
+        done = []
+        for row in rows:
+            try:
+                done.append(deed(row))
+            except Refusal as refusal:
+                self.message_user(request, f"{row.pk}: {refusal.detail}", messages.ERROR)
+        return done
+
+    def show_chosen(
+        self,
+        request: HttpRequest,
+        rows: Sequence[Any],
+        *,
+        title: Any,
+        explanation: Any,
+        headings: Sequence[Any],
+        cells: Callable[[Any], Sequence[Any]],
+        button: Any = None,
+    ) -> HttpResponse:
+        """A page with the rows as a table; with a `button` it asks whether the action shall be carried out.
+
+        The button sends the list's own form once more, by POST, with `confirmed`.
+        """
+        trail.shown(f"{self.noun}.listed", [row.patient_id for row in rows])
+        context = {
+            **self.admin_site.each_context(request),
+            "opts": self.opts,
+            "title": title,
+            "explanation": explanation,
+            "headings": headings,
+            "table": [cells(row) for row in rows],
+            "button": button,
+            "keys": [row.pk for row in rows],
+            "action": request.POST.get("action"),
+            "checkbox": ACTION_CHECKBOX_NAME,
+        }
+        return TemplateResponse(request, "admin/chosen_rows.html", context)
 
     def delete_view(
         self, request: HttpRequest, object_id: str, extra_context: dict[str, Any] | None = None

@@ -16,6 +16,7 @@ from typing import Any
 
 import environ
 from django.core.exceptions import ImproperlyConfigured
+from django.templatetags.static import static
 from django.urls import reverse_lazy
 from django.utils.translation import gettext_lazy as _
 
@@ -294,6 +295,7 @@ UNFOLD = {
         ],
     },
     "SIDEBAR": {"show_search": False, "show_all_applications": False},
+    "STYLES": [lambda request: static("healthcare/admin.css")],
 }  # fmt: skip
 
 STATIC_URL = "static/"

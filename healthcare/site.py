@@ -120,11 +120,11 @@ class HospitalAdminSite(UnfoldAdminSite):
     def _deed(self, request: HttpRequest) -> str:
         """What the page is called in the audit trail: "patients_patient_changelist" is "patient.listed"."""
         name = (request.resolver_match.url_name if request.resolver_match else None) or ""
-        place, _, page = name.rpartition("_")
-        verbs = PAGE_VERBS.get(page, OTHER_PAGE_VERBS)
-        verb = verbs[request.method == "POST"]
         for model, model_admin in self._registry.items():
-            if place == f"{model._meta.app_label}_{model._meta.model_name}":
+            place = f"{model._meta.app_label}_{model._meta.model_name}_"
+            if name.startswith(place):
+                page = name.removeprefix(place)
                 noun = getattr(model_admin, "noun", model._meta.model_name)
+                verb = PAGE_VERBS.get(page, OTHER_PAGE_VERBS)[request.method == "POST"]
                 return f"{noun}.{getattr(model_admin, 'verbs', {}).get(page, verb)}"
-        return f"admin.{verb}"
+        return f"admin.{OTHER_PAGE_VERBS[request.method == 'POST']}"

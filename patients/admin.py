@@ -11,7 +11,8 @@ from django.utils.html import format_html, format_html_join
 from django.utils.safestring import SafeString
 from django.utils.translation import gettext_lazy as _
 
-from healthcare.admin import LinesField, RoomAdmin, RoomForm
+from healthcare import finding
+from healthcare.admin import FOUND_AT_MOST, FinderMixin, LinesField, RoomAdmin, RoomForm
 from patients import queries, services
 from patients.models import Patient
 from patients.serializers import PatientChanges, PatientIn
@@ -42,8 +43,10 @@ class PatientForm(RoomForm):
 
 
 @admin.register(Patient)
-class PatientAdmin(RoomAdmin):
+class PatientAdmin(FinderMixin, RoomAdmin):
     noun = "patient"
+    finds_patients = True
+    verbs = {"find": "listed"}
     for_doctors = frozenset({"view"})
     form = PatientForm
     list_display = ("patient_id", "name", "birth_date", "sex")
@@ -72,6 +75,10 @@ class PatientAdmin(RoomAdmin):
     ) -> tuple[QuerySet[Patient], bool]:
         words = search_term.strip()
         return (queryset.filter(Q(name__search=words) | Q(patient_id=words)) if words else queryset), False
+
+    def find(self, user: Any, words: str) -> Iterable[tuple[str, str]]:
+        for patient in finding.by_words(queries.visible_to(user), words, at_most=FOUND_AT_MOST):
+            yield patient.pk, f"{patient.name}, {patient.birth_date or _('no birth date')}"
 
     def render_change_form(self, request: HttpRequest, context: dict[str, Any], *args: Any, **kwargs: Any) -> Any:
         patient = kwargs.get("obj")

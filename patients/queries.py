@@ -1,5 +1,7 @@
 """Reading patients. Everything starts from `visible_to`."""
 
+from datetime import date
+
 from django.db.models import QuerySet
 
 from accounts.models import Role, User
@@ -41,6 +43,20 @@ def matching(
     if national_id is not None:
         found = found.filter(national_id__in=spellings(Patient, "national_id", national_id))
     return found.order_by("name", "patient_id")
+
+
+def lookalikes(user: User, *, name: str, birth_date: date | None) -> list[Patient]:
+    """Visible patients of the same name and birth date, whatever the spelling of the name's letters and spaces."""
+    if birth_date is None:
+        return []
+    key = name_key(name)
+    born_then = visible_to(user).filter(name__search=name, birth_date=birth_date)
+    return [patient for patient in born_then.order_by("patient_id") if name_key(patient.name) == key]
+
+
+def name_key(name: str) -> str:
+    """What names are compared by: "Noor  Haddad" and "noor haddad" are one."""
+    return " ".join(name.casefold().split())
 
 
 def own_patient_id(user: User) -> str | None:

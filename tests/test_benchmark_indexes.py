@@ -108,6 +108,8 @@ def started() -> subprocess.Popen[str]:
         [sys.executable, "manage.py", "benchmark_indexes", "--size", "300", "--runs", "10000"],
         cwd=ROOT, env={**os.environ, **environment_of_this_run()}, stderr=subprocess.PIPE, stdout=subprocess.DEVNULL,
         text=True,
+        # A shell starts what it runs in the background with SIGINT ignored, and that is handed on.
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
     )  # fmt: skip
     assert process.stderr is not None
     for line in process.stderr:
