@@ -1,5 +1,6 @@
 """Appointments in the staff's admin: the list of a day, and what is done with several visits at once."""
 
+from collections.abc import Iterator
 from datetime import date, timedelta
 from functools import partial
 from typing import Any
@@ -31,7 +32,8 @@ from healthcare import trail
 from healthcare.admin import FinderField, RoomAdmin, RoomForm
 from healthcare.exceptions import Refusal
 from patients import queries as patient_queries
-from patients.admin import LINKS, Link
+from patients.admin import LINKS, TIMELINE, Happening, Link
+from patients.models import Patient
 
 #: Of no interest to most, so the last on the form.
 KEY_LAST = ("appointment_id",)
@@ -341,7 +343,28 @@ def _may_book(request: HttpRequest) -> bool:
     return admin.site.get_model_admin(Appointment).has_add_permission(request)
 
 
+def _visits(request: HttpRequest, patient: Patient) -> Iterator[Happening]:
+    """The chart's visits; a doctor follows the way to their own."""
+    pages = admin.site.get_model_admin(Appointment)
+    if not pages.has_view_permission(request):
+        return
+    own = doctor_queries.own_doctor_id(request.user)  # type: ignore[arg-type]
+    is_doctor = getattr(request.user, "role", "") == "doctor"
+    for visit in patient.appointments:
+        may_open = not is_doctor or visit.doctor_id == own
+        parts = (Status(visit.status).label, visit.doctor_id, visit.disease)
+        yield Happening(
+            day=visit.date,
+            time=visit.time,
+            kind="visit",
+            label=_("Visit"),
+            text=", ".join(str(part) for part in parts if part),
+            path=reverse("admin:appointments_appointment_change", args=[visit.appointment_id]) if may_open else None,
+        )
+
+
 LINKS.append(Link(_("Book a visit"), "admin:appointments_appointment_add", _may_book))
+TIMELINE.append(_visits)
 
 
 def _figures(request: HttpRequest) -> dict[str, Any]:

@@ -2,16 +2,22 @@
 
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
-from typing import Any
+from datetime import date
+from typing import Any, ClassVar
 
+from django import forms
 from django.contrib import admin
 from django.db.models import Q, QuerySet
 from django.http import HttpRequest
+from django.template.loader import render_to_string
+from django.urls import reverse
 from django.utils.html import format_html, format_html_join
 from django.utils.safestring import SafeString
+from django.utils.translation import gettext
 from django.utils.translation import gettext_lazy as _
+from unfold.widgets import UnfoldBooleanWidget
 
-from healthcare import finding
+from healthcare import finding, trail
 from healthcare.admin import FOUND_AT_MOST, FinderMixin, LinesField, RoomAdmin, RoomForm
 from patients import queries, services
 from patients.models import Patient
@@ -27,19 +33,60 @@ class Link:
     is_for: Callable[[HttpRequest], bool]
 
 
-#: The rooms behind this one put theirs here: patients import none of them.
+@dataclass(frozen=True)
+class Happening:
+    """One line of a chart's timeline; `kind` is "visit", "prescription" or "bill"."""
+
+    day: date
+    kind: str
+    label: Any
+    text: str
+    time: str = ""
+    path: str | None = None
+
+
+#: What the rooms behind this one put on a patient's page: patients import none of them.
 LINKS: list[Link] = []
+#: Each gives what it has of a patient, as far as the reader may see it.
+TIMELINE: list[Callable[[HttpRequest, Patient], Iterable[Happening]]] = []
 
 
 class PatientForm(RoomForm):
     new, changes = PatientIn, PatientChanges
     diseases = LinesField(label=_("diseases"), required=False, help_text=_("One a line."))
+    is_another = forms.BooleanField(
+        label=_("This is somebody else: make the record all the same"),
+        required=False,
+        widget=UnfoldBooleanWidget(),
+    )
+    #: Whose the form is; the admin says so.
+    actor: ClassVar[Any] = None
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         if "patient_id" in self.fields:
             self.fields["patient_id"].required = False
             self.fields["patient_id"].help_text = _("Made by the system when left empty.")
+        if not self.instance._state.adding:
+            del self.fields["is_another"]
+        elif not self.data.get("is_another"):
+            # Shown only when somebody is there who looks the same.
+            self.fields["is_another"].widget = forms.HiddenInput()
+
+    def clean(self) -> dict[str, Any]:
+        """Warn once of patients with the same name and birth date."""
+        values = super().clean()
+        if "is_another" not in self.fields or self.errors or values.get("is_another"):
+            return values
+        found = queries.lookalikes(self.actor, name=values["name"], birth_date=values.get("birth_date"))
+        if not found:
+            return values
+        self.fields["is_another"].widget = UnfoldBooleanWidget()
+        trail.shown("patient.listed", [patient.pk for patient in found])
+        pages = [(reverse("admin:patients_patient_change", args=[patient.pk]), patient.pk) for patient in found]
+        there = format_html_join(", ", '<a class="underline" href="{}">{}</a>', pages)
+        self.add_error("is_another", format_html(gettext("Is it {}? Name and birth date are the same."), there))
+        return values
 
 
 @admin.register(Patient)
@@ -55,7 +102,7 @@ class PatientAdmin(FinderMixin, RoomAdmin):
     search_help_text = _("Whole words of the name, or the patient's id.")
     ordering = ("name", "patient_id")
     fixed_fields = ("patient_id",)
-    computed_fields = ("visits", "courses", "created_at")
+    computed_fields = ("chart", "created_at")
     change_form_before_template = "admin/patient_links.html"
 
     def visible_to(self, user: Any) -> QuerySet[Patient]:
@@ -87,26 +134,25 @@ class PatientAdmin(FinderMixin, RoomAdmin):
             context["patient_id"] = patient.pk
         return super().render_change_form(request, context, *args, **kwargs)
 
-    @admin.display(description=_("visits"))
-    def visits(self, patient: Patient) -> SafeString:
-        rows = ((e.date, e.time or "–", e.doctor_id, e.status, e.disease or "–") for e in patient.appointments)
-        return _table((_("date"), _("time"), _("doctor"), _("status"), _("disease")), rows)
+    def get_form(self, request: HttpRequest, obj: Any = None, change: bool = False, **kwargs: Any) -> Any:
+        form = super().get_form(request, obj, change=change, **kwargs)
+        form.actor = request.user
+        return form
 
-    @admin.display(description=_("prescriptions"))
-    def courses(self, patient: Patient) -> SafeString:
-        rows = (
-            (e.start_date, e.drug, e.dosage, e.frequency, e.duration_days or _("open-ended"), e.doctor_id)
-            for e in patient.prescriptions
-        )
-        return _table((_("start"), _("drug"), _("dosage"), _("frequency"), _("days"), _("doctor")), rows)
+    def get_fields(self, request: HttpRequest, obj: Any = None) -> Any:
+        names = [name for name in super().get_fields(request, obj) if name != "is_another"]
+        return names if obj else [*names, "is_another"]
 
+    def get_object(self, request: HttpRequest, object_id: str, from_field: str | None = None) -> Any:
+        found = super().get_object(request, object_id, from_field)
+        if found is not None:
+            found.reader = request
+        return found
 
-def _table(headings: Iterable[Any], rows: Iterable[tuple[Any, ...]]) -> SafeString:
-    body = [(format_html_join("", "<td>{}</td>", ((cell,) for cell in row)),) for row in rows]
-    if not body:
-        return format_html("{}", "–")
-    return format_html(
-        "<table><thead><tr>{}</tr></thead><tbody>{}</tbody></table>",
-        format_html_join("", "<th scope=col>{}</th>", ((heading,) for heading in headings)),
-        format_html_join("", "<tr>{}</tr>", body),
-    )
+    @admin.display(description=_("chart"))
+    def chart(self, patient: Patient) -> SafeString:
+        """What happened, the latest first, from all rooms."""
+        request: HttpRequest = patient.reader  # type: ignore[attr-defined]
+        happenings = [each for part in TIMELINE for each in part(request, patient)]
+        happenings.sort(key=lambda each: (each.day, each.time), reverse=True)
+        return render_to_string("admin/patient_timeline.html", {"happenings": happenings})

@@ -1,5 +1,6 @@
 """Prescriptions in the staff's admin."""
 
+from collections.abc import Iterator
 from typing import Any
 
 from bson import ObjectId
@@ -7,12 +8,14 @@ from django import forms
 from django.contrib import admin
 from django.db.models import Q, QuerySet
 from django.http import HttpRequest
+from django.urls import reverse
 from django.utils.translation import gettext_lazy as _
 from unfold.widgets import UnfoldAdminSingleDateWidget
 
 from doctors import queries as doctor_queries
-from healthcare.admin import RoomAdmin, RoomForm
-from patients.admin import LINKS, Link
+from healthcare.admin import FinderField, RoomAdmin, RoomForm
+from patients.admin import LINKS, TIMELINE, Happening, Link
+from patients.models import Patient
 from prescriptions import queries, services
 from prescriptions.models import Prescription
 from prescriptions.serializers import PrescriptionChanges, PrescriptionIn
@@ -20,6 +23,8 @@ from prescriptions.serializers import PrescriptionChanges, PrescriptionIn
 
 class PrescriptionForm(RoomForm):
     new, changes = PrescriptionIn, PrescriptionChanges
+    patient_id = FinderField(label=_("patient"), page="admin:patients_patient_find")
+    doctor_id = FinderField(label=_("doctor"), page="admin:doctors_doctor_find")
     start_date = forms.DateField(
         label=_("start date"),
         required=False,
@@ -46,6 +51,9 @@ class PrescriptionAdmin(RoomAdmin):
     ordering = ("-start_date", "-id")
     fixed_fields = ("patient_id", "doctor_id")
     computed_fields = ("created_at",)
+
+    class Media:
+        js = ("healthcare/find.js",)
 
     def visible_to(self, user: Any) -> QuerySet[Prescription]:
         return queries.visible_to(user)
@@ -83,4 +91,26 @@ def _may_prescribe(request: HttpRequest) -> bool:
     return admin.site.get_model_admin(Prescription).has_add_permission(request)
 
 
+def _courses(request: HttpRequest, patient: Patient) -> Iterator[Happening]:
+    """The chart's prescriptions; a doctor follows the way to their own."""
+    pages = admin.site.get_model_admin(Prescription)
+    if not pages.has_view_permission(request):
+        return
+    own = doctor_queries.own_doctor_id(request.user)  # type: ignore[arg-type]
+    is_doctor = getattr(request.user, "role", "") == "doctor"
+    for course in patient.prescriptions:
+        may_open = not is_doctor or course.doctor_id == own
+        days = _("%(days)d days") % {"days": course.duration_days} if course.duration_days else _("open-ended")
+        parts = (course.drug, course.dosage, course.frequency, days, course.doctor_id, course.disease)
+        page = reverse("admin:prescriptions_prescription_change", args=[course.prescription_id])
+        yield Happening(
+            day=course.start_date,
+            kind="prescription",
+            label=_("Prescription"),
+            text=", ".join(str(part) for part in parts if part),
+            path=page if may_open else None,
+        )
+
+
+TIMELINE.append(_courses)
 LINKS.append(Link(_("Write a prescription"), "admin:prescriptions_prescription_add", _may_prescribe))
