@@ -11,7 +11,7 @@ PY := .venv/bin/python
 INSTALL := $(PY) -m pip --disable-pip-version-check install --quiet
 COMPILE := $(PY) -m uv pip compile --quiet --universal --custom-compile-command "make requirements" pyproject.toml
 
-.PHONY: run serve test fuzz lint audit leaks format openapi requirements clean
+.PHONY: run serve test fuzz postman lint audit leaks format openapi requirements clean
 
 run: .venv/for-running
 	$(PY) manage.py start --port $(PORT)
@@ -25,6 +25,11 @@ test: .venv/for-development
 # Requests that Schemathesis makes up from the OpenAPI document, as everybody.
 fuzz: .venv/for-development
 	$(PY) -m pytest --numprocesses $(JOBS) -m fuzz tests/security/test_schema.py
+
+# The Postman collection's journey, against what `make run` or `make serve` started.
+postman: postman/node_modules
+	postman/node_modules/.bin/newman run postman/SmartHealthcare.postman_collection.json \
+		--environment postman/local.postman_environment.json --env-var baseUrl=http://127.0.0.1:$(PORT)
 
 lint: .venv/for-development
 	$(PY) -m ruff check .
@@ -57,8 +62,13 @@ requirements: .venv/for-development
 
 clean:
 	if [ -e .venv/for-running ] || [ -e .venv/for-development ]; then $(PY) manage.py devstack reset; fi
-	rm -rf .devstack .venv .pytest_cache .mypy_cache .ruff_cache .hypothesis .coverage htmlcov staticfiles
+	rm -rf postman/node_modules .devstack .venv .pytest_cache .mypy_cache .ruff_cache .hypothesis .coverage htmlcov staticfiles
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
+
+postman/node_modules: postman/package-lock.json
+	@command -v npm > /dev/null || { echo "newman needs Node.js: apt-get install nodejs npm" >&2; exit 1; }
+	npm ci --prefix postman --no-audit --no-fund
+	@touch $@
 
 # Two stamps, as a first `make run` need not wait for the tools of development.
 

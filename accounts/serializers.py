@@ -57,6 +57,12 @@ class RefreshIn(StrictSerializer):
     refresh_token = Text(max_length=4096)
 
 
+class LogoutIn(StrictSerializer):
+    refresh_token = Text(
+        max_length=4096, required=False, help_text="Absent: the session of the access token that the request carries."
+    )
+
+
 class PasswordIn(StrictSerializer):
     current_password = Password()
     new_password = Password()

@@ -114,9 +114,18 @@ def log_out(*, actor: User | None, refresh_token: str) -> None:
         raise tokens.TokenRefused
     if actor is None and not tokens.is_open(token):
         raise tokens.TokenRefused
+    _end_session(actor=actor, family_id=token[tokens.FAMILY_CLAIM], user_id=token["user_id"])
+
+
+def end_session(*, actor: User, family_id: int) -> None:
+    """End the session of an access token that was accepted."""
+    _end_session(actor=actor, family_id=family_id, user_id=actor.pk)
+
+
+def _end_session(*, actor: User | None, family_id: int, user_id: Any) -> None:
     with transaction.atomic(using="default"):
-        tokens.end_family(token[tokens.FAMILY_CLAIM])
-        audit.record("account.logged_out", actor=actor, subject=token["user_id"])
+        tokens.end_family(family_id)
+        audit.record("account.logged_out", actor=actor, subject=user_id)
 
 
 def change_password(*, actor: User, current_password: str, new_password: str) -> None:

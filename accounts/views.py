@@ -5,9 +5,10 @@ from typing import Any, NoReturn
 from allauth.socialaccount.providers.oauth2.views import OAuth2CallbackView, OAuth2LoginView
 from django.conf import settings
 from django.http.response import HttpResponseBase
-from rest_framework.exceptions import AuthenticationFailed
+from rest_framework.exceptions import AuthenticationFailed, NotAuthenticated, ValidationError
 from rest_framework.request import Request
 from rest_framework.response import Response
+from rest_framework_simplejwt.tokens import Token
 
 from accounts import limits, permissions, queries, records, services, tokens
 from accounts.authentication import AccountRequest
@@ -18,6 +19,7 @@ from accounts.serializers import (
     AccountQuery,
     CallbackQuery,
     LoginIn,
+    LogoutIn,
     MeOut,
     PasswordIn,
     RefreshIn,
@@ -39,7 +41,7 @@ class AuthViewSet(RoomViewSet):
     }  # fmt: skip
     allowed = permissions.AUTH
     pagination_class = None
-    bodies = {"login": LoginIn, "refresh": RefreshIn, "logout": RefreshIn, "password": PasswordIn}
+    bodies = {"login": LoginIn, "refresh": RefreshIn, "logout": LogoutIn, "password": PasswordIn}
     answers = {"login": TokensOut, "refresh": TokensOut, "me": MeOut}
     empty_answers = frozenset({"logout", "password"})
     more_answers = {"login": ("401", "429"), "refresh": ("401", "429"), "logout": ("401",), "password": ("429",)}
@@ -66,8 +68,17 @@ class AuthViewSet(RoomViewSet):
     def logout(self, request: Request) -> Response:
         """End the session that the refresh token belongs to, its access tokens included."""
         actor = request.user if request.user.is_authenticated else None
+        given = LogoutIn.parse(request)
         try:
-            services.log_out(actor=actor, **RefreshIn.parse(request))
+            if "refresh_token" in given:
+                services.log_out(actor=actor, **given)
+            elif actor is not None and isinstance(request.auth, Token):
+                services.end_session(actor=actor, family_id=request.auth[tokens.FAMILY_CLAIM])
+            elif actor is None:
+                raise NotAuthenticated
+            else:
+                # A browser's session has no tokens to end.
+                raise ValidationError({"refresh_token": ["This field is required."]}, code="required")
         except tokens.TokenRefused:
             self._refuse("The refresh token is no longer good.")
         return Response(status=204)

@@ -277,6 +277,15 @@ def test_logout_ends_the_family_at_once(user: User):
     assert post("logout", {"refresh_token": pair["refresh_token"]}).status_code == 401
 
 
+def test_logout_without_a_refresh_token_ends_the_session_of_the_access_token(user: User):
+    pair, elsewhere = log_in().json(), log_in().json()
+    assert post("logout", {}).status_code == 401, "nobody's session"
+    assert post("logout", {}, bearer=pair["access_token"]).status_code == 204
+    assert status_of_me(pair["access_token"]) == 401
+    assert refresh(pair["refresh_token"]).status_code == 401
+    assert status_of_me(elsewhere["access_token"]) == 200
+
+
 def test_logout_with_somebody_else_s_token_is_refused(user: User):
     make_account("patient", "noor@example.org")
     mine, theirs = log_in().json(), log_in("noor@example.org").json()

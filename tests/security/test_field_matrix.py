@@ -273,7 +273,7 @@ def test_admin_pages_by_role(people: People, rows: dict[str, str]) -> None:
         expected = {200, 302, 403, 405} if name in OF_ALL_STAFF else {302, 403, 404}
         # What doctors see is in tests/test_staff.py.
         assert status_of(nobody, path) in expected, name
-        # (The theme's search is shut: `HospitalAdminSite.search`; and slots are those of a doctor, who is not named here.)
+        # (The theme's search is shut, `HospitalAdminSite.search`; slots are those of a doctor, who is not named.)
         is_nothing = name in ("search", "appointments_appointment_slots")
         assert status_of(people.admin, path) in ((404,) if is_nothing else (200, 302, 403, 405)), name
 
