@@ -9,6 +9,7 @@ from accounts import tokens
 from accounts.models import Role, User
 from doctors import services as doctor_services
 from doctors.models import Doctor
+from healthcare.mongodb.transactions import clinical_transaction
 from patients import services as patient_services
 from patients.models import Patient
 
@@ -52,20 +53,24 @@ class People:
             "doctor": make_account(Role.DOCTOR, "doctor@example.org"),
             "other_doctor": make_account(Role.DOCTOR, "other.doctor@example.org"),
         }
-        return cls(
-            admin=admin,
-            **accounts,
-            patient_record=make_patient(admin, "P1", user_id=accounts["patient"].pk),
-            other_patient_record=make_patient(admin, "P2", name="Noor Haddad", user_id=accounts["other_patient"].pk),
-            doctor_record=make_doctor(admin, "D1", user_id=accounts["doctor"].pk),
-            other_doctor_record=make_doctor(
-                admin, "D2", name="Ingrid Solberg", specialty="Neurology", user_id=accounts["other_doctor"].pk
-            ),
-        )
+        return cls(admin=admin, **accounts, **_make_records(admin, accounts))
 
     def client(self, who: str) -> APIClient:
         """A client for "anonymous", "admin", "other_doctor" …"""
         return client_of(None if who == "anonymous" else getattr(self, who))
+
+
+@clinical_transaction
+def _make_records(admin: User, accounts: dict[str, User]) -> dict[str, Any]:
+    """In one transaction, as most tests begin with it."""
+    return {
+        "patient_record": make_patient(admin, "P1", user_id=accounts["patient"].pk),
+        "other_patient_record": make_patient(admin, "P2", name="Noor Haddad", user_id=accounts["other_patient"].pk),
+        "doctor_record": make_doctor(admin, "D1", user_id=accounts["doctor"].pk),
+        "other_doctor_record": make_doctor(
+            admin, "D2", name="Ingrid Solberg", specialty="Neurology", user_id=accounts["other_doctor"].pk
+        ),
+    }
 
 
 def make_patient(actor: User, patient_id: str, **fields: Any) -> Patient:

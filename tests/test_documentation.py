@@ -33,7 +33,7 @@ def test_there_are_lines_to_hold() -> None:
 
 @pytest.mark.parametrize("line", LINES, ids=" ".join)
 def test_a_command_takes_what_a_page_gives_it(line: tuple[str, ...]) -> None:
-    page, name, *words = line
+    _page, name, *words = line
     command = load_command_class(get_commands()[name], name)
     # Ends the test with the command's own sentence when it does not.
     command.create_parser("manage.py", name).parse_args([word for word in words if word not in (">", "|")])
