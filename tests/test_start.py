@@ -65,12 +65,15 @@ def answer(port: int, path: str) -> tuple[int, str]:
     return response.status, response.read().decode()
 
 
-def readme_walk(port: int) -> str:
+def documented_walk(port: int) -> str:
+    """The README's walk, and the guide's commands, which go on from there."""
     found = re.search(
         r"<!-- tests/test_start.py runs this walk -->\n```sh\n(.*?)```", (ROOT / "README.md").read_text(), re.S
     )
+    guide = re.findall(r"```sh\n(.*?)```", (ROOT / "docs" / "api.md").read_text(), re.S)
     assert found
-    return found[1].replace("127.0.0.1:8000", f"127.0.0.1:{port}")
+    assert guide
+    return "\n".join([found[1], *guide]).replace("127.0.0.1:8000", f"127.0.0.1:{port}")
 
 
 def test_run_and_serve_from_nothing(environment: dict[str, str], tmp_path: Path) -> None:
@@ -82,12 +85,17 @@ def test_run_and_serve_from_nothing(environment: dict[str, str], tmp_path: Path)
             pytest.skip("the walk of the README needs curl: apt-get install curl")
         # A bad line of the walk ends it.
         walk = subprocess.run(
-            ["bash", "-euo", "pipefail", "-c", readme_walk(port)], capture_output=True, text=True, timeout=60
-        )
+            ["bash", "-euo", "pipefail", "-c", documented_walk(port)],
+            cwd=tmp_path, capture_output=True, text=True, timeout=60,
+        )  # fmt: skip
         assert walk.returncode == 0, walk.stderr
         assert '"date":"2030-01-15"' in walk.stdout
         assert '"drug":"Metformin"' in walk.stdout
         assert '"cost":"12.50"' in walk.stdout
+        assert '"code":"slot_taken"' in walk.stdout
+        assert '"status":"cancelled"' in walk.stdout
+        assert "month,completed,cancelled,scheduled" in walk.stdout
+        assert not list(tmp_path.glob("*.json")), "tokens are not left behind"
         assert answer(port, "/admin/login/")[0] == 200
         status, problem = answer(port, "/api/nothing")
         assert (status, json.loads(problem)["status"]) == (404, 404)
