@@ -164,6 +164,11 @@ for length in (10_001, 500_000):
     case("size", "POST", "/api/auth/login", {**LOGIN, "password": "x" * length})
     case("size", "POST", "/api/auth/refresh", {"refresh_token": "x" * length})
 case("size", "POST", "/api/patients", {"name": "x" * 1_100_000})
+case("size", "PATCH", "/api/patients/P1", {"phone": "+1 234 567 890 (1) - . / (2) 3 x12345"})
+# Longer than what was typed, in the one spelling that addresses are stored in.
+GROWING = "a@" + ".".join(["ß" * 60] * 4) + ".com"
+case("size", "POST", "/api/auth/register", {"email": GROWING, "password": "an uncommon phrase", "name": "x"})
+case("size", "POST", "/api/accounts", {"email": GROWING, "password": "an uncommon phrase", "role": "staff"})
 case("size", "POST", "/api/auth/register", {"email": "a@b.org", "password": "x" * 1_100_000, "name": "x"})
 case("size", "PATCH", "/api/patients/P1", {"diseases": [f"disease {number}" for number in range(101)]})
 case("size", "PATCH", "/api/patients/P1", {"diseases": [f"disease {number}" for number in range(20_000)]})
