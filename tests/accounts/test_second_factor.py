@@ -195,7 +195,10 @@ def test_guessing_codes_on_the_page_is_limited(admin: User, secret: str, setting
     browser = browser_of(admin)
     for _ in range(5):
         browser.post(PAGE, {"code": wrong_code(secret)})
-    assert "Too many attempts" in browser.post(PAGE, {"code": code_of(secret)}).content.decode()
+    page = browser.post(PAGE, {"code": code_of(secret)})
+    assert page.status_code == 429
+    assert int(page["Retry-After"]) >= 1
+    assert "Too many attempts" in page.content.decode()
     assert second_factor.is_set_up(admin)
 
 
