@@ -4,6 +4,7 @@ from typing import Any
 
 from django.conf import settings
 from django.contrib import admin, messages
+from django.contrib.auth import update_session_auth_hash
 from django.contrib.auth.admin import GroupAdmin, UserAdmin
 from django.contrib.auth.models import Group
 from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
@@ -151,10 +152,13 @@ def second_factor_page(request: HttpRequest) -> HttpResponseBase:
                 if not second_factor.is_passed(user, code):
                     raise InvalidValue("This is not the code that the app shows now.", field="code")
                 second_factor.remove(actor=user, user=user)
+                update_session_auth_hash(request, user)
                 messages.success(request, _("The second factor was removed."))
                 return HttpResponseRedirect(reverse("admin:second_factor"))
             secret = second_factor.Adapter().decrypt(request.session[_PENDING])
             context["recovery_codes"] = second_factor.set_up(actor=user, secret=secret, code=code)
+            # The browser that did it goes on, and no other.
+            update_session_auth_hash(request, user)
             del request.session[_PENDING]
             return TemplateResponse(request, "admin/second_factor.html", context)
         except Refusal as refusal:

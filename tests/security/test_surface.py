@@ -50,6 +50,7 @@ def test_check_deploy_is_clean(more: dict[str, str]) -> None:
         ("SECRET_KEY", "k" * 49, "is shorter than 50 bytes"),
         ("SECRET_KEY", "django-insecure-" + "k" * 60, "is a placeholder"),
         ("SECRET_KEY", "changeme-" * 9, "is a placeholder"),
+        ("SECRET_KEY", "production-key-of-the-hospital-please-Change-Me-before-use", "is a placeholder"),
         ("JWT_SECRET_KEY", "", "is not set"),
         ("JWT_SECRET_KEY", "k" * 31, "is shorter than 32 bytes"),
         ("JWT_SECRET_KEY", "your-secret-key-" * 4, "is a placeholder"),
