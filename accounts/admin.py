@@ -4,9 +4,11 @@ from typing import Any
 
 from django.conf import settings
 from django.contrib import admin, messages
+from django.contrib.auth import update_session_auth_hash
 from django.contrib.auth.admin import GroupAdmin, UserAdmin
 from django.contrib.auth.models import Group
 from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
+from django.http.response import HttpResponseBase
 from django.template.response import TemplateResponse
 from django.urls import reverse
 from django.utils.translation import gettext_lazy as _
@@ -18,6 +20,7 @@ from accounts.forms import AdminLoginForm, OwnPasswordForm, SecondFactorForm
 from accounts.models import User
 from healthcare.admin import AuditedAdmin, CappedPaginator, RefusalsOnForm
 from healthcare.exceptions import Conflict, InvalidValue, Refusal
+from healthcare.throttles import TooManyAttempts, ask_to_wait, with_wait
 
 _BY_SERVICE = ("name", "role", "is_active")
 
@@ -69,12 +72,31 @@ class AccountAdmin(RefusalsOnForm, UserAdmin):
         """For colleagues who have lost the phone: they log in with the password alone until they set up another."""
         removed = 0
         for user in queryset:
+            if user.pk == request.user.pk:
+                # Whoever finds the screen unlocked has no code.
+                self.message_user(
+                    request, _("Your own goes with one of its codes, at “Second factor”."), messages.ERROR
+                )
+                continue
             try:
                 second_factor.remove(actor=request.user, user=user)  # type: ignore[arg-type]
             except Conflict:
                 continue
             removed += 1
         self.message_user(request, _("The second factor of %(number)d accounts was removed.") % {"number": removed})
+
+    def has_add_permission(self, request: HttpRequest) -> bool:
+        """Admins alone, whatever a group says: who makes accounts or sets their passwords can become anybody."""
+        return request.user.is_superuser
+
+    def has_change_permission(self, request: HttpRequest, obj: User | None = None) -> bool:
+        return request.user.is_superuser
+
+    def user_change_password(self, request: HttpRequest, id: str, form_url: str = "") -> HttpResponse:  # noqa: A002
+        """Somebody else's: one's own asks for the present one first."""
+        if id == str(request.user.pk):
+            return HttpResponseRedirect(reverse("admin:password_change"))
+        return super().user_change_password(request, id, form_url)
 
     def has_delete_permission(self, request: HttpRequest, obj: User | None = None) -> bool:
         """Accounts are disabled, not deleted: bills, the log and the audit trail go on naming them."""
@@ -101,12 +123,22 @@ class StaffGroupAdmin(AuditedAdmin, GroupAdmin):
     noun = "group"
     names_people = False
 
+    def has_add_permission(self, request: HttpRequest) -> bool:
+        """Admins alone, whatever a group says: who writes groups can give themself everything."""
+        return request.user.is_superuser
+
+    def has_change_permission(self, request: HttpRequest, obj: Group | None = None) -> bool:
+        return request.user.is_superuser
+
+    def has_delete_permission(self, request: HttpRequest, obj: Group | None = None) -> bool:
+        return request.user.is_superuser
+
 
 #: Where the secret waits, encrypted, until the app has shown its first code.
 _PENDING = "second_factor"
 
 
-def second_factor_page(request: HttpRequest) -> HttpResponse:
+def second_factor_page(request: HttpRequest) -> HttpResponseBase:
     """Set up an authenticator app, or take it away again with one of its codes."""
     user = User.objects.get(pk=request.user.pk or 0)
     is_set_up = second_factor.is_set_up(user)
@@ -120,13 +152,18 @@ def second_factor_page(request: HttpRequest) -> HttpResponse:
                 if not second_factor.is_passed(user, code):
                     raise InvalidValue("This is not the code that the app shows now.", field="code")
                 second_factor.remove(actor=user, user=user)
+                update_session_auth_hash(request, user)
                 messages.success(request, _("The second factor was removed."))
                 return HttpResponseRedirect(reverse("admin:second_factor"))
             secret = second_factor.Adapter().decrypt(request.session[_PENDING])
             context["recovery_codes"] = second_factor.set_up(actor=user, secret=secret, code=code)
+            # The browser that did it goes on, and no other.
+            update_session_auth_hash(request, user)
             del request.session[_PENDING]
             return TemplateResponse(request, "admin/second_factor.html", context)
         except Refusal as refusal:
+            if isinstance(refusal, TooManyAttempts):
+                ask_to_wait(request, refusal)
             form.add_error("code" if refusal.field else None, refusal.detail)
     if not is_set_up:
         # The same secret until it is taken: the page may be sent twice, and the app has read it once.
@@ -135,7 +172,7 @@ def second_factor_page(request: HttpRequest) -> HttpResponse:
         context["secret"] = second_factor.Adapter().decrypt(request.session[_PENDING])
         context["picture"] = second_factor.picture(user, context["secret"])
     context["is_set_up"] = is_set_up
-    return TemplateResponse(request, "admin/second_factor.html", context)
+    return with_wait(request, TemplateResponse(request, "admin/second_factor.html", context))
 
 
 def second_factor_first(request: HttpRequest) -> HttpResponse | None:

@@ -9,6 +9,7 @@ from django import forms
 from django.contrib.admin.forms import AdminAuthenticationForm
 from django.contrib.auth.forms import AuthenticationForm
 from django.core.exceptions import ValidationError
+from django.http import HttpRequest
 from django.utils.translation import gettext_lazy as _
 from unfold.forms import AdminOwnPasswordChangeForm
 from unfold.widgets import BASE_INPUT_CLASSES, UnfoldAdminTextInputWidget
@@ -58,6 +59,14 @@ class SessionLoginForm(CodeFormMixin, AuthenticationForm):
 class AdminLoginForm(CodeFormMixin, AdminAuthenticationForm):
     """For the admin, which admits staff, doctors and admins."""
 
+    def confirm_login_allowed(self, user: Any) -> None:
+        """Put on record that the password was right and the door shut: Django tells nobody of it."""
+        try:
+            super().confirm_login_allowed(user)
+        except ValidationError:
+            record_failed_login(user, "not_admitted")
+            raise
+
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         for field in self.fields.values():
@@ -69,10 +78,15 @@ class OwnPasswordForm(AdminOwnPasswordChangeForm):
 
     user: User
 
+    def __init__(self, *args: Any, request: HttpRequest, **kwargs: Any) -> None:
+        self.request = request
+        super().__init__(*args, **kwargs)
+
     def clean_old_password(self) -> str:
         try:
             limits.password_change(self.user)
         except TooManyAttempts as error:
+            ask_to_wait(self.request, error)
             raise ValidationError(error.detail, code=error.code) from error
         return super().clean_old_password()
 

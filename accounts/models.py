@@ -5,6 +5,7 @@ from typing import Any, ClassVar
 
 from django.contrib.auth.base_user import AbstractBaseUser, BaseUserManager
 from django.contrib.auth.models import PermissionsMixin
+from django.core.exceptions import ValidationError
 from django.db import models, transaction
 from django.utils import timezone
 from django.utils.crypto import salted_hmac
@@ -23,8 +24,14 @@ class Role(models.TextChoices):
     ADMIN = "admin", _("admin")
 
 
+MAX_EMAIL_LENGTH = 254
+
+
 def normalize_email(email: str) -> str:
-    """One spelling of an address: people do not remember how they capitalised it when they signed up."""
+    """One spelling of an address: people do not remember how they capitalised it when they signed up.
+
+    It may be longer than what was typed: some letters become two, "ß" is "ss".
+    """
     return email.strip().casefold()
 
 
@@ -50,7 +57,7 @@ class User(AbstractBaseUser, PermissionsMixin):
 
     email = models.EmailField(
         _("e-mail"),
-        max_length=254,
+        max_length=MAX_EMAIL_LENGTH,
         unique=True,
         error_messages={
             "unique": _("There is an account with this e-mail already."),
@@ -90,10 +97,17 @@ class User(AbstractBaseUser, PermissionsMixin):
     def clean(self) -> None:
         super().clean()
         self.email = normalize_email(self.email)
+        if len(self.email) > MAX_EMAIL_LENGTH:
+            raise ValidationError({"email": _("This address is too long.")})
 
     def set_password(self, raw_password: str | None) -> None:
         """Set the password and end every token and session; saving is the caller's business, as in Django."""
         super().set_password(raw_password)
+        self.end_tokens()
+
+    def set_unusable_password(self) -> None:
+        """As `set_password`: the admin's page can take a password away, and what was got with it has to go too."""
+        super().set_unusable_password()
         self.end_tokens()
 
     def end_tokens(self) -> None:

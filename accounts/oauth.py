@@ -21,14 +21,13 @@ from django.core.validators import validate_email
 from django.db import IntegrityError, transaction
 from django.http import HttpRequest, JsonResponse
 
-from accounts import records, services
-from accounts.models import User, normalize_email
+from accounts import records, second_factor, services
+from accounts.models import MAX_EMAIL_LENGTH, User, normalize_email
 from healthcare.exceptions import Conflict, InvalidValue, NotAllowed
 from healthcare.serializers import is_clean
 
 NO_STORE = {"Cache-Control": "no-store"}
 MAX_NAME_LENGTH = 200
-MAX_EMAIL_LENGTH = 254
 
 
 class NotVerified(NotAllowed):
@@ -117,12 +116,16 @@ class SocialAdapter(DefaultSocialAccountAdapter):
     def pre_social_login(self, request: HttpRequest, sociallogin: SocialLogin) -> NoReturn:
         """End every login here, before allauth would make sessions and accounts of its own.
 
-        Raises: NotVerified, AccountExists; services.WrongCredentials for a disabled account.
+        Raises: NotVerified, AccountExists; services.WrongCredentials for a disabled account, and for one with a second
+        factor: nobody asks for its code here.
         """
         # It held the state and the verifier of this one login.
         request.session.flush()
         request.user = AnonymousUser()
         user = sociallogin.user if sociallogin.is_existing else _make_account(sociallogin)
+        if second_factor.is_set_up(user):
+            services.record_failed_login(user, "wrong_code")
+            raise services.WrongCredentials
         raise ImmediateHttpResponse(JsonResponse(services.start_session(user), headers=NO_STORE))
 
     def is_open_for_signup(self, request: HttpRequest, sociallogin: SocialLogin) -> bool:

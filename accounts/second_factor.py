@@ -67,6 +67,7 @@ def picture(user: User, secret: str) -> str:
 def set_up(*, actor: User, secret: str, code: str) -> list[str]:
     """Have the account give codes from now on. Returns its recovery codes, each good once.
 
+    Tokens and sessions that were got without a code end.
     Raises: InvalidValue for a code that is not the secret's; Conflict when there is a second factor already.
     """
     code = "".join(code.split())
@@ -81,17 +82,27 @@ def set_up(*, actor: User, secret: str, code: str) -> list[str]:
             # The code that was shown here shall not open the door as well.
             totp._mark_code_used(code)
         codes = RecoveryCodes.activate(actor).get_unused_codes()
+        _end_tokens(actor)
         audit.record("account.second_factor_added", actor=actor, subject=actor.pk)
     return codes
 
 
 def remove(*, actor: User | None, user: User) -> None:
-    """Log in with the password alone again; `actor` is an admin whose colleague has lost a phone, or the account."""
+    """Log in with the password alone again; `actor` is an admin whose colleague has lost a phone, or the account.
+
+    Tokens and sessions end: the phone may be somebody else's now.
+    """
     with transaction.atomic(using="default"):
         deleted, _ = Authenticator.objects.filter(user=user).delete()
         if not deleted:
             raise Conflict("There is no second factor to remove.")
+        _end_tokens(user)
         audit.record("account.second_factor_removed", actor=actor, subject=user.pk)
+
+
+def _end_tokens(user: User) -> None:
+    user.end_tokens()
+    user.save(update_fields=["token_version"])
 
 
 def _seal() -> Fernet:

@@ -5,7 +5,7 @@ from typing import Any
 from django.core.validators import EmailValidator
 from rest_framework import serializers
 
-from accounts.models import Role
+from accounts.models import MAX_EMAIL_LENGTH, Role, normalize_email
 from accounts.passwords import MAX_LENGTH
 from healthcare.serializers import (
     Boolean,
@@ -19,11 +19,19 @@ from healthcare.serializers import (
 
 
 class Email(Text):
-    """An e-mail address."""
+    """An e-mail address; it has to fit its column in the spelling that is stored, too."""
+
+    default_error_messages = {"long": f"Must have no more than {MAX_EMAIL_LENGTH} characters."}
 
     def __init__(self, **kwargs: Any) -> None:
-        super().__init__(max_length=254, **kwargs)
+        super().__init__(max_length=MAX_EMAIL_LENGTH, **kwargs)
         self.validators.append(EmailValidator(message="Must be an e-mail address."))
+
+    def to_internal_value(self, data: Any) -> str:
+        email = super().to_internal_value(data)
+        if len(normalize_email(email)) > MAX_EMAIL_LENGTH:
+            self.fail("long")
+        return email
 
 
 class Password(Text):

@@ -1,4 +1,4 @@
-"""Browser sessions: logging in for the browsable API, ending what nobody uses, and telling the audit trail.
+"""Browser sessions: logging in for the browsable API, ending what nobody uses or is too old, telling the audit trail.
 
 The admin has pages of its own for the first; Django's signals are the one place that hears of both.
 """
@@ -24,17 +24,23 @@ from healthcare.throttles import with_wait
 #: Where a session keeps when it was last used, to the minute: writing it with each request would cost a write each.
 SEEN = "seen_at"
 SEEN_STEP_SECONDS = 60
+#: Where a session keeps when somebody logged in: Django counts its age from the last time that it was written.
+BEGUN = "begun_at"
 
 
 class IdleSessionMiddleware:
-    """Log out a browser that nobody has used for SESSION_IDLE_SECONDS: people walk away from screens in wards."""
+    """Log out a browser that nobody has used for SESSION_IDLE_SECONDS: people walk away from screens in wards.
+
+    And one whose log-in is SESSION_SECONDS ago, however busy it was since.
+    """
 
     def __init__(self, get_response: Callable[[HttpRequest], HttpResponseBase]) -> None:
         self.get_response = get_response
 
     def __call__(self, request: HttpRequest) -> HttpResponseBase:
-        # Programs send a token and no cookie: nothing is read for them.
-        if settings.SESSION_COOKIE_NAME in request.COOKIES and "HTTP_AUTHORIZATION" not in request.META:
+        # Programs send no cookie: nothing is read for them. (A token beside the cookie excuses nothing: pages do not
+        # look at it.)
+        if settings.SESSION_COOKIE_NAME in request.COOKIES:
             self._look_at(request)
         return self.get_response(request)
 
@@ -43,7 +49,8 @@ class IdleSessionMiddleware:
         seen_at, now = request.session.get(SEEN), time.time()
         if seen_at is None:
             return
-        if now - seen_at > settings.SESSION_IDLE_SECONDS:
+        is_unused = now - seen_at > settings.SESSION_IDLE_SECONDS
+        if is_unused or now - request.session.get(BEGUN, seen_at) > settings.SESSION_COOKIE_AGE:
             logout(request)
         elif now - seen_at > SEEN_STEP_SECONDS:
             request.session[SEEN] = now
@@ -61,7 +68,7 @@ class SessionLoginView(LoginView):
 
 @receiver(user_logged_in)
 def _logged_in(user: User, request: HttpRequest, **_: Any) -> None:
-    request.session[SEEN] = time.time()
+    request.session[SEEN] = request.session[BEGUN] = time.time()
     audit.record("account.logged_in", actor=user, subject=user.pk)
 
 

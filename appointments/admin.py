@@ -286,7 +286,8 @@ class AppointmentAdmin(RoomAdmin):
             "visit": visit,
             "who": patient.name if patient else visit.patient_id,
             "when": when,
-            "doctor": doctor_queries.find(visit.doctor_id),
+            # As the dialog's slots: to those who may see doctors.
+            "doctor": doctor_queries.visible_to(request.user).filter(pk=visit.doctor_id).first(),  # type: ignore[arg-type]
         }
         return TemplateResponse(request, "admin/appointment_move.html", context)
 

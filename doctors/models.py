@@ -13,6 +13,7 @@ from healthcare import clock
 from healthcare.mongodb.indexes import TextIndex
 
 DEFAULT_SLOT_MINUTES = 30
+MAX_SPECIALTY_LENGTH = 120
 
 
 class WeeklyHours(EmbeddedModel):
@@ -46,15 +47,18 @@ class ScheduleException(EmbeddedModel):
 
 
 def specialty_key(specialty: str) -> str:
-    """What specialties are compared by: "Cardiology" and "cardiology" are one."""
-    return " ".join(specialty.casefold().split())
+    """What specialties are compared by: "Cardiology" and "cardiology" are one.
+
+    As long as its column at most: some letters become two, "ß" is "ss".
+    """
+    return " ".join(specialty.casefold().split())[:MAX_SPECIALTY_LENGTH]
 
 
 class Doctor(models.Model):
     doctor_id = models.CharField(_("doctor id"), primary_key=True, db_column="_id", max_length=64)
     name = models.CharField(_("name"), max_length=200)
-    specialty = models.CharField(_("specialty"), max_length=120)
-    specialty_key = models.CharField(max_length=120, editable=False)
+    specialty = models.CharField(_("specialty"), max_length=MAX_SPECIALTY_LENGTH)
+    specialty_key = models.CharField(max_length=MAX_SPECIALTY_LENGTH, editable=False)
     availability = EmbeddedModelArrayField(WeeklyHours, verbose_name=_("weekly hours"), default=list, blank=True)
     exceptions = EmbeddedModelArrayField(ScheduleException, verbose_name=_("exceptions"), default=list, blank=True)
     accepting_patients = models.BooleanField(_("accepting patients"), default=True)

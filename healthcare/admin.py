@@ -12,7 +12,8 @@ from typing import Any, ClassVar
 from django import forms
 from django.contrib import admin, messages
 from django.contrib.admin.helpers import ACTION_CHECKBOX_NAME
-from django.core.exceptions import PermissionDenied
+from django.contrib.admin.options import IncorrectLookupParameters
+from django.core.exceptions import BadRequest, PermissionDenied, ValidationError
 from django.core.paginator import Paginator
 from django.db import models, transaction
 from django.http import HttpRequest, HttpResponse, HttpResponseRedirect, JsonResponse
@@ -100,6 +101,8 @@ class RoomForm(forms.ModelForm):
 
     new: ClassVar[type[StrictSerializer]]
     changes: ClassVar[type[ChangesSerializer]]
+    #: Whose form it is, as roles may write different fields; the admin says so.
+    request: ClassVar[HttpRequest | None] = None
 
     def clean(self) -> dict[str, Any]:
         values = super().clean() or {}
@@ -113,7 +116,8 @@ class RoomForm(forms.ModelForm):
             given = {name: _blank_as_null(value) for name, value in given.items() if name in self.changed_data}
         if given and not self.errors:
             kind = self.new if is_new else self.changes
-            judge = kind(data={name: _as_json(value) for name, value in given.items()}, partial=not is_new)
+            values_as_json = {name: _as_json(value) for name, value in given.items()}
+            judge = kind(data=values_as_json, partial=not is_new, context={"request": self.request})
             if judge.is_valid():
                 self.judged = dict(judge.validated_data)
             for pointer, error in pointers(judge.errors):
@@ -157,6 +161,21 @@ class AuditedAdmin(ThemedModelAdmin):
             trail.shown(f"{self.noun}.viewed", [patient_id], subject=found.pk)
             trail.concerns(patient_id)
         return found
+
+    def get_changelist_instance(self, request: HttpRequest) -> Any:
+        """Raises: IncorrectLookupParameters, besides Django's own reasons for what PostgreSQL cannot be asked."""
+        if any("\0" in value for _, values in request.GET.lists() for value in values):
+            raise IncorrectLookupParameters
+        return super().get_changelist_instance(request)
+
+    def response_action(self, request: HttpRequest, queryset: Any, *args: Any, **kwargs: Any) -> HttpResponse | None:
+        """Refuse keys that are none of this list's before they reach a query, which Django leaves to the database."""
+        for key in request.POST.getlist(ACTION_CHECKBOX_NAME):
+            try:
+                self.opts.pk.to_python(key)
+            except ValidationError as error:
+                raise BadRequest from error
+        return super().response_action(request, queryset, *args, **kwargs)
 
     def changelist_view(self, request: HttpRequest, extra_context: dict[str, Any] | None = None) -> HttpResponse:
         response = super().changelist_view(request, extra_context)
@@ -288,7 +307,18 @@ class RoomAdmin(RefusalsOnForm):
         return found.order_by(*self.get_ordering(request))
 
     def get_readonly_fields(self, request: HttpRequest, obj: Any = None) -> tuple[str, ...]:
-        return (*self.computed_fields, *(self.fixed_fields if obj else ()))
+        return (*self.computed_fields, *((*self.fixed_fields, *self._fields_of_others(request)) if obj else ()))
+
+    def _fields_of_others(self, request: HttpRequest) -> list[str]:
+        """What the account's role may not write of a row, as in the API."""
+        changes = self.form.changes
+        theirs = changes.writable.get(getattr(request.user, "role", ""))
+        return [] if theirs is None else [name for name in changes().get_fields() if name not in theirs]
+
+    def get_form(self, request: HttpRequest, obj: Any = None, change: bool = False, **kwargs: Any) -> Any:
+        form = super().get_form(request, obj, change=change, **kwargs)
+        form.request = request
+        return form
 
     def get_fields(self, request: HttpRequest, obj: Any = None) -> Any:
         names = super().get_fields(request, obj)

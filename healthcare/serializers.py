@@ -9,6 +9,7 @@ import unicodedata
 from collections.abc import Callable, Mapping, Set
 from datetime import date, time
 from decimal import Decimal, InvalidOperation
+from itertools import islice
 from typing import Any, ClassVar
 
 from django.http import QueryDict
@@ -20,6 +21,8 @@ from healthcare import trail
 
 #: Query parameters that every list understands besides its own filters.
 PAGE_PARAMETERS = frozenset({"cursor", "page_size"})
+#: Unknown keys that an answer names: a body of a hundred thousand would have one that is ten times as long.
+MAX_UNKNOWN = 50
 EARLIEST, LATEST = date(1880, 1, 1), date(2199, 12, 31)
 
 _ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
@@ -235,10 +238,10 @@ class StrictSerializer(serializers.Serializer):
             raise ValidationError({"non_field_errors": [self.error_messages["invalid"]]}, code="invalid")
         request = self.context.get("request")
         writable = self.writable.get(getattr(request.user, "role", ""), self.fields) if request else self.fields
+        strangers = (key for key in data if key not in self.fields or key not in writable)
         unknown = {
             str(key)[:100]: [ErrorDetail(self.unknown_field_message(key), code="unknown")]
-            for key in data
-            if key not in self.fields or key not in writable
+            for key in islice(strangers, MAX_UNKNOWN)
         }
         try:
             value = super().to_internal_value(data)

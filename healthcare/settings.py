@@ -89,7 +89,10 @@ LOCAL_SECRETS = env.bool("LOCAL_SECRETS", default=False)
 
 
 #: What stands in the place of a secret in examples, on many systems for ever.
-_PLACEHOLDERS = ("django-insecure", "changeme", "change-me", "change_me", "change this", "your-secret", "your_secret")
+_PLACEHOLDERS = (
+    "insecure", "changeme", "change-me", "change_me", "change this", "change-this", "replace-me", "replace_me",
+    "placeholder", "your-secret", "your_secret", "your-key", "your_key",
+)  # fmt: skip
 
 
 def _secret(name: str, min_bytes: int) -> str:
@@ -98,7 +101,7 @@ def _secret(name: str, min_bytes: int) -> str:
     if value:
         if not DEBUG and len(value.encode()) < min_bytes:
             raise ImproperlyConfigured(f"{name} is shorter than {min_bytes} bytes: take 50 random characters or more.")
-        if not DEBUG and value.lower().startswith(_PLACEHOLDERS):
+        if not DEBUG and any(word in value.lower() for word in _PLACEHOLDERS):
             raise ImproperlyConfigured(f"{name} is a placeholder from an example: take 50 random characters or more.")
         return value
     if DEBUG or EMBEDDED_MONGODB or EMBEDDED_POSTGRESQL or LOCAL_SECRETS:

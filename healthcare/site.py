@@ -30,6 +30,13 @@ OTHER_PAGE_VERBS = ("viewed", "amended")
 themed = csp_update({"script-src": ["'unsafe-eval'"], "style-src": ["'unsafe-inline'"]})
 
 
+class OwnPasswordView(PasswordChangeView):
+    """Whose form may have to say that there were too many attempts."""
+
+    def get_form_kwargs(self) -> dict[str, Any]:
+        return {**super().get_form_kwargs(), "request": self.request}
+
+
 class HospitalAdminSite(UnfoldAdminSite):
     """The staff's entrance: accounts with the role staff, doctor or admin."""
 
@@ -69,8 +76,8 @@ class HospitalAdminSite(UnfoldAdminSite):
         context = {**self.each_context(request), **(extra_context or {})}
         done = reverse("admin:password_change_done", current_app=self.name)
         request.current_app = self.name
-        view = PasswordChangeView.as_view(form_class=self.password_change_form, success_url=done, extra_context=context)
-        return view(request)
+        view = OwnPasswordView.as_view(form_class=self.password_change_form, success_url=done, extra_context=context)
+        return with_wait(request, view(request))
 
     def add_page(self, route: str, view: Callable[..., HttpResponse], name: str) -> None:
         """Add a page of a room that belongs to none of its models; `admin:name` reverses to it."""

@@ -38,6 +38,13 @@ def parse_phone(text: str) -> str:
     return text
 
 
+class Phone(Validated):
+    """A telephone number, as long as the column."""
+
+    def __init__(self, **kwargs: Any) -> None:
+        super().__init__(parse=parse_phone, max_length=Patient._meta.get_field("phone").max_length, **kwargs)
+
+
 class Diseases(StrictList):
     """Names of diseases, each once."""
 
@@ -61,7 +68,7 @@ class _PatientFields(StrictSerializer):
     )
     sex = Choice(choices=Sex.choices, required=False, allow_null=True)
     diseases = Diseases(required=False)
-    phone = Validated(parse=parse_phone, max_length=40, required=False, allow_null=True)
+    phone = Phone(required=False, allow_null=True)
     email = Email(required=False, allow_null=True)
     address = Text(max_length=500, lines=True, required=False, allow_null=True)
     national_id = Text(max_length=64, required=False, allow_null=True)
@@ -84,7 +91,7 @@ class RegistrationIn(StrictSerializer):
     birth_date = Date(required=False, allow_null=True)
     age = Integer(required=False, min_value=0, max_value=MAX_AGE_YEARS)
     sex = Choice(choices=Sex.choices, required=False, allow_null=True)
-    phone = Validated(parse=parse_phone, max_length=40, required=False, allow_null=True)
+    phone = Phone(required=False, allow_null=True)
     address = Text(max_length=500, lines=True, required=False, allow_null=True)
 
 

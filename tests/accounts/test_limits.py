@@ -241,6 +241,8 @@ def test_own_password_in_the_admin_has_the_same_limit() -> None:
     for _ in range(5):
         browser.post("/admin/password_change/", {"old_password": WRONG, **new})
     page = browser.post("/admin/password_change/", {"old_password": PASSWORD, **new})
+    assert page.status_code == 429
+    assert int(page["Retry-After"]) >= 1
     assert "Too many attempts" in page.content.decode()
     admin.refresh_from_db()
     assert admin.check_password(PASSWORD)

@@ -12,10 +12,11 @@ from django.contrib.sessions.models import Session
 from django.test import Client
 from pytest_django import Settings
 
-from accounts import oauth
+from accounts import oauth, second_factor
 from accounts.models import User
 from patients.models import Patient
 from tests.accounts.provider import CLIENT_ID, CLIENT_SECRET, Provider
+from tests.accounts.test_second_factor import code_of
 from tests.audit.trail import recording
 from tests.people import PASSWORD, client_of, make_account
 
@@ -188,6 +189,19 @@ def test_disabled_account_stays_out(provider: Provider, name: str) -> None:
     assert response.status_code == 401
     assert response["Content-Type"] == "application/problem+json"
     assert User.objects.get().token_families.count() == 1
+
+
+@each_provider
+def test_second_factor_is_no_less_than_it_was(provider: Provider, name: str) -> None:
+    """Nobody is asked for a code on the way through a provider: who has set one up logs in with the password."""
+    log_in(provider, name)
+    user = User.objects.get(email="lin.tao@example.org")
+    secret = second_factor.new_secret()
+    second_factor.set_up(actor=user, secret=secret, code=code_of(secret))
+    with recording() as made:
+        assert log_in(provider, name).status_code == 401
+    assert next((entry.outcome, entry.reason) for entry in made.entries) == ("refused", "wrong_code")
+    assert user.token_families.count() == 1
 
 
 def test_account_of_a_provider_has_no_password(provider: Provider) -> None:

@@ -15,7 +15,7 @@ from django.urls import reverse
 from pytest_django import Settings
 from rest_framework.test import APIClient
 
-from accounts import second_factor
+from accounts import second_factor, tokens
 from accounts.models import User
 from tests.audit.trail import recording
 from tests.people import PASSWORD, make_account
@@ -24,6 +24,7 @@ pytestmark = pytest.mark.django_db
 
 ADMIN_LOGIN, SESSION_LOGIN = "/admin/login/", "/session/login/"
 PAGE = "/admin/second-factor/"
+SECRET = re.compile(r"<code>([A-Z2-7]{32})</code>")
 
 
 def code_of(secret: str) -> str:
@@ -74,7 +75,7 @@ def token_status(**more: str) -> int:
 def test_page_sets_it_up(admin: User) -> None:
     browser = browser_of(admin)
     page = browser.get(PAGE).content.decode()
-    secret = re.search(r"<code>([A-Z2-7]{32})</code>", page)
+    secret = SECRET.search(page)
     assert secret is not None
     assert "data:image/svg+xml;base64," in page
     assert secret[1] in browser.get(PAGE).content.decode(), "the page may be read twice"
@@ -94,7 +95,7 @@ def test_page_sets_it_up(admin: User) -> None:
 def test_secrets_are_not_plain_in_the_database(admin: User, secret: str) -> None:
     browser = browser_of(make_account("staff", "staff@example.org"))
     page = browser.get(PAGE).content.decode()
-    pending = re.search(r"<code>([A-Z2-7]{32})</code>", page)
+    pending = SECRET.search(page)
     assert pending is not None
     assert secret not in str(list(Authenticator.objects.values_list("data", flat=True)))
     assert pending[1] not in str(dict(browser.session))
@@ -178,6 +179,23 @@ def test_one_code_at_once_opens_one_door(admin: User, secret: str) -> None:
         assert sum(pool.map(use, range(8))) == 1
 
 
+def test_what_was_got_without_a_code_ends(admin: User) -> None:
+    """And with one that goes; the browser that did it goes on."""
+    here, elsewhere = browser_of(admin), browser_of(admin)
+    pair = tokens.start_family(admin)
+    secret = SECRET.search(here.get(PAGE).content.decode())
+    assert secret is not None
+    assert "recovery codes" in here.post(PAGE, {"code": code_of(secret[1])}).content.decode()
+    assert [browser.get("/admin/").status_code for browser in (here, elsewhere)] == [200, 302]
+    client = APIClient()
+    client.credentials(HTTP_AUTHORIZATION=f"Bearer {pair['access_token']}")
+    assert client.get("/api/auth/me").status_code == 401
+    elsewhere = browser_of(User.objects.get(pk=admin.pk))
+    cache.clear()
+    assert here.post(PAGE, {"code": code_of(secret[1])}).status_code == 302
+    assert [browser.get("/admin/").status_code for browser in (here, elsewhere)] == [200, 302]
+
+
 # --- Taking it away --------------------------------------------------------------------------------------------------
 
 
@@ -195,7 +213,10 @@ def test_guessing_codes_on_the_page_is_limited(admin: User, secret: str, setting
     browser = browser_of(admin)
     for _ in range(5):
         browser.post(PAGE, {"code": wrong_code(secret)})
-    assert "Too many attempts" in browser.post(PAGE, {"code": code_of(secret)}).content.decode()
+    page = browser.post(PAGE, {"code": code_of(secret)})
+    assert page.status_code == 429
+    assert int(page["Retry-After"]) >= 1
+    assert "Too many attempts" in page.content.decode()
     assert second_factor.is_set_up(admin)
 
 

@@ -3,6 +3,7 @@
 import json
 from base64 import urlsafe_b64decode, urlsafe_b64encode
 from concurrent.futures import ThreadPoolExecutor
+from datetime import timedelta
 from typing import Any
 
 import jwt
@@ -11,6 +12,7 @@ from django.conf import settings
 from django.contrib.auth.hashers import MD5PasswordHasher
 from django.db import connection
 from django.test import Client
+from django.utils import timezone
 from rest_framework.test import APIClient
 
 from accounts import tokens
@@ -244,6 +246,17 @@ def test_refresh_tokens_that_are_no_good(user: User, what: str):
 def test_refresh_token_lives_for_14_days(user: User):
     claims = jwt.decode(log_in().json()["refresh_token"], options={"verify_signature": False})
     assert claims["exp"] - claims["iat"] == 14 * 24 * 3600
+
+
+def test_families_that_have_expired_are_cleared_away(user: User):
+    log_in()
+    user.token_families.update(expires_at=timezone.now() - timedelta(seconds=1))
+    ended = log_in().json()["refresh_token"]
+    assert post("logout", {"refresh_token": ended}).status_code == 204
+    log_in()
+    # One that was ended stays until its tokens would have expired.
+    assert user.token_families.filter(ended_at=None).count() == 1
+    assert user.token_families.count() == 2
 
 
 @pytest.mark.django_db(transaction=True)

@@ -24,6 +24,8 @@ pytestmark = pytest.mark.django_db(transaction=True)
 WRONG = "not the password"
 #: By the hour, so that hardly ever a window ends within a test.
 RATES = {"LOGIN_RATE": "5/h", "PASSWORD_RATE": "5/h", "REGISTER_RATE": "8/h", "REFRESH_RATE": "40/h"}
+#: Only the way to the provider is asked for, so that there is none behind it.
+PROVIDER = {"OAUTH_GITHUB_CLIENT_ID": "nobody", "OAUTH_GITHUB_CLIENT_SECRET": "nothing"}
 HOUR = 3600
 #: What the attempts of one test take at most, bcrypt included.
 TEST_SECONDS = 20
@@ -35,7 +37,7 @@ def limited(
 ) -> Iterator[LiveServer]:
     log = tmp_path_factory.mktemp("limited") / "server.log"
     pytestconfig.stash[LOGS].append(log)
-    with LiveServer({**environment_of_this_run(), **RATES}, log) as started:
+    with LiveServer({**environment_of_this_run(), **RATES, **PROVIDER}, log) as started:
         yield started
 
 
@@ -140,6 +142,11 @@ def test_password_changes_of_an_account(limited: LiveServer, user: User) -> None
         return limited.client(token).post("/auth/password", body)
 
     assert at_once_by_all(limited, 16, change) == {400: 5, 429: 11}
+
+
+def test_provider_logins_of_an_address(limited: LiveServer) -> None:
+    keep_clear_of_the_boundary("127.0.0.1")
+    assert at_once_by_all(limited, 16, lambda: limited.client().get("/auth/oauth/github")) == {302: 8, 429: 8}
 
 
 def refresh(server: LiveServer, token: str) -> Answer:

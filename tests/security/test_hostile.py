@@ -164,6 +164,11 @@ for length in (10_001, 500_000):
     case("size", "POST", "/api/auth/login", {**LOGIN, "password": "x" * length})
     case("size", "POST", "/api/auth/refresh", {"refresh_token": "x" * length})
 case("size", "POST", "/api/patients", {"name": "x" * 1_100_000})
+case("size", "PATCH", "/api/patients/P1", {"phone": "+1 234 567 890 (1) - . / (2) 3 x12345"})
+# Longer than what was typed, in the one spelling that addresses are stored in.
+GROWING = "a@" + ".".join(["ß" * 60] * 4) + ".com"
+case("size", "POST", "/api/auth/register", {"email": GROWING, "password": "an uncommon phrase", "name": "x"})
+case("size", "POST", "/api/accounts", {"email": GROWING, "password": "an uncommon phrase", "role": "staff"})
 case("size", "POST", "/api/auth/register", {"email": "a@b.org", "password": "x" * 1_100_000, "name": "x"})
 case("size", "PATCH", "/api/patients/P1", {"diseases": [f"disease {number}" for number in range(101)]})
 case("size", "PATCH", "/api/patients/P1", {"diseases": [f"disease {number}" for number in range(20_000)]})
@@ -325,6 +330,12 @@ def test_filters_take_every_text_for_a_value(people: People, path: str, name: st
 MARKUP = '<img src=x onerror=alert(1)>"><script>alert(1)</script>'
 
 
+def assert_text(answer: Any, path: str) -> None:
+    page = answer.content.decode()
+    assert "<script>alert" not in page, path
+    assert "<img src=x" not in page, path
+
+
 def test_html_is_text_everywhere(people: People) -> None:
     """In the admin's pages, the browsable API and its JSON."""
     from django.test import Client
@@ -334,7 +345,8 @@ def test_html_is_text_everywhere(people: People) -> None:
     assert client.patch("/api/patients/P1", fields, format="json").status_code == 200
     doctor = {"name": MARKUP, "specialty": MARKUP}
     assert client.patch("/api/doctors/D1", doctor, format="json").status_code == 200
-    make_appointment(people, appointment_id="A1", disease=MARKUP)
+    visit = make_appointment(people, appointment_id="A1", disease=MARKUP)
+    course = make_prescription(people, drug=MARKUP, instructions=MARKUP, disease=MARKUP)
     browser = Client()
     browser.force_login(people.admin)
     html = {"HTTP_ACCEPT": "text/html"}
@@ -343,10 +355,22 @@ def test_html_is_text_everywhere(people: People) -> None:
         "/admin/patients/patient/", "/admin/patients/patient/P1/change/", "/admin/doctors/doctor/",
         "/admin/doctors/doctor/D1/change/", "/admin/appointments/appointment/", "/admin/patients/patient/P1/delete/",
         f"/admin/patients/patient/?q={MARKUP}", "/admin/patients/patient/P1/history/",
+        "/admin/", "/admin/appointments/appointment/A1/change/", "/admin/appointments/appointment/A1/move/",
+        f"/admin/appointments/appointment/week/D1/?week={visit.date}", "/admin/prescriptions/prescription/",
+        "/admin/appointments/appointment/slots/?doctor_id=D1", f"/admin/appointments/appointment/?day={visit.date}",
+        f"/admin/prescriptions/prescription/{course.pk}/change/", "/admin/reports/top-doctors/",
+        "/admin/reports/disease-trends/", "/admin/healthcare/auditentry/", "/admin/healthcare/event/",
     ):  # fmt: skip
-        page = browser.get(path, **html).content.decode()
-        assert "<script>alert" not in page, path
-        assert "<img src=x" not in page, path
+        answer = browser.get(path, **html)
+        assert answer.status_code == 200, path
+        assert_text(answer, path)
+    chosen = {"action": "cancel_visits", "_selected_action": "A1"}
+    for confirmed in ({}, {"confirmed": "yes"}):
+        place = f"/admin/appointments/appointment/?day={visit.date}"
+        assert_text(browser.post(place, {**chosen, **confirmed}), place)
+    for finder in ("patients/patient", "doctors/doctor"):
+        found = browser.get(f"/admin/{finder}/find/?q=img")
+        assert (found["Content-Type"], found["X-Content-Type-Options"]) == ("application/json", "nosniff")
     chart = client.get("/api/reports/top-doctors?format=svg")
     assert b"<script" not in chart.getvalue() if chart.streaming else b"<script" not in chart.content
 

@@ -50,6 +50,7 @@ def test_check_deploy_is_clean(more: dict[str, str]) -> None:
         ("SECRET_KEY", "k" * 49, "is shorter than 50 bytes"),
         ("SECRET_KEY", "django-insecure-" + "k" * 60, "is a placeholder"),
         ("SECRET_KEY", "changeme-" * 9, "is a placeholder"),
+        ("SECRET_KEY", "production-key-of-the-hospital-please-Change-Me-before-use", "is a placeholder"),
         ("JWT_SECRET_KEY", "", "is not set"),
         ("JWT_SECRET_KEY", "k" * 31, "is shorter than 32 bytes"),
         ("JWT_SECRET_KEY", "your-secret-key-" * 4, "is a placeholder"),
@@ -293,3 +294,26 @@ def test_deleted_account_ends_its_tokens(people: People) -> None:
     assert client.get("/api/auth/me").status_code == 401
     answer = client.post("/api/auth/refresh", {"refresh_token": pair["refresh_token"]}, format="json")
     assert answer.status_code == 401
+
+
+# --- What docs/security.md says --------------------------------------------------------------------------------------
+
+
+def test_every_threat_has_a_test_that_is_there() -> None:
+    text = (ROOT / "docs" / "security.md").read_text()
+    threats = text.partition("## Threats")[2].partition("## Rate limits")[0]
+    rows = [line.split("|")[1:-1] for line in threats.splitlines() if line.startswith("| ")][1:]
+    assert len(rows) >= 23
+    known = "\n".join(path.read_text() for path in (ROOT / "tests").rglob("test_*.py"))
+    for *_, threat, _, shown in rows:
+        named = re.findall(r"`([^`]+)`", shown)
+        assert named, threat
+        folder = ""
+        for name in named:
+            if name.startswith("make "):
+                assert f"\n{name.removeprefix('make ')}:" in (ROOT / "Makefile").read_text(), name
+            elif "/" in name or name.endswith(".py"):
+                folder = name.rpartition("/")[0] if "/" in name else folder
+                assert (ROOT / name).exists() or (ROOT / folder / name).exists(), name
+            else:
+                assert f"def {name}(" in known, name
