@@ -14,7 +14,8 @@ from appointments import services as appointment_services
 from doctors import services as doctor_services
 from prescriptions import services as prescription_services
 from reports import queries, services
-from tests.people import People, make_patient
+from reports.rollups import Sums
+from tests.people import People, make_doctor, make_patient
 from tests.records import complete, make_appointment, make_prescription
 
 pytestmark = pytest.mark.django_db
@@ -162,6 +163,24 @@ def test_what_is_wrong_is_found_and_mended(people: People, damage: str) -> None:
     assert (doctors(), trends(), trends("appointments"), months(2025)) == good
     # And goes on from there.
     visit(people, "A9", date(2025, 2, 20), disease="Asthma")
+    assert differences() == []
+
+
+def test_two_rebuilds_at_once_do_not_correct_twice(people: People, monkeypatch: pytest.MonkeyPatch) -> None:
+    for number in range(30):
+        make_doctor(people.admin, f"R{number}")
+        visit(people, f"A{number}", date(2025, 2, 1 + number % 28), doctor_id=f"R{number}")
+    connections["clinical"].database["report_counters"].delete_many({})
+    compare = services._compare_counters
+
+    def overtaken() -> tuple[Sums, int]:
+        compared = compare()
+        monkeypatch.setattr(services, "_compare_counters", compare)
+        assert services.correct_counters() > 30
+        return compared
+
+    monkeypatch.setattr(services, "_compare_counters", overtaken)
+    assert services.correct_counters() > 30
     assert differences() == []
 
 
