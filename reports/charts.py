@@ -1,4 +1,4 @@
-"""Charts of the reports, for a slide: title, axes with units, a legend where there is a choice, and as of when.
+"""Charts of the reports, for a slide: title, axes with units, a legend, and as of when.
 
 matplotlib is imported when the first chart is drawn: it takes half a second that no other request has to wait. Figures
 are made without pyplot, which keeps them all and is not for threads.
@@ -24,6 +24,8 @@ WIDTH_INCHES, LEAST_HEIGHT_INCHES, LINE_INCHES = 9.0, 4.5, 0.42
 DOTS_PER_INCH = 110
 LONGEST_LABEL = 42
 LEAST_ROWS = 4
+#: More nobody reads, and a thousand take half a minute to draw; the table has them all.
+MOST_ROWS = 100
 MONTHS = ("Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec")
 
 TITLES = {
@@ -45,7 +47,8 @@ def draw(report: Report, kind: str) -> bytes:
         return drawn.getvalue()
     head, tag, rest = drawn.getvalue().decode().partition("<metadata>")
     # For those who hear the picture.
-    said = f"<title>{escape(title_of(report))}</title>\n <desc>{escape(_as_of(report))}</desc>\n "
+    footnote = _footnote(report, len(_drawn(report)))
+    said = f"<title>{escape(title_of(report))}</title>\n <desc>{escape(footnote)}</desc>\n "
     return f"{head}{said}{tag}{rest}".encode()
 
 
@@ -62,59 +65,73 @@ def title_of(report: Report) -> str:
 
 def figure_of(report: Report) -> "Figure":
     """The chart as a matplotlib figure."""
-    figure, axes = _blank(report)
-    if report.rows and any(_has_figures(row) for row in report.rows):
-        _PAINTERS[report.name](axes, report)
+    rows = _drawn(report)
+    figure, axes = _blank(report, len(rows))
+    if any(_has_figures(row) for row in rows):
+        _PAINTERS[report.name](axes, report, rows)
     else:
         axes.set_axis_off()
         axes.text(0.5, 0.5, "No data", ha="center", va="center", color=QUIET, fontsize=16, transform=axes.transAxes)
     return figure
 
 
-def _blank(report: Report) -> tuple["Figure", "Axes"]:
+def _drawn(report: Report) -> Sequence[Row]:
+    """The rows that a chart has room for: those with most patients or prescriptions, in the report's order."""
+    rows, figure = report.rows, _MEASURES.get(report.name)
+    if len(rows) <= MOST_ROWS:
+        return rows
+    if figure is None:
+        return rows[:MOST_ROWS]
+    most = sorted(range(len(rows)), key=lambda place: -rows[place][figure])[:MOST_ROWS]
+    return [rows[place] for place in sorted(most)]
+
+
+def _blank(report: Report, lines: int) -> tuple["Figure", "Axes"]:
     import matplotlib
     from matplotlib.figure import Figure
 
     # Names are people's: a dollar sign is no formula. And ids in an SVG are to be the same each time.
     matplotlib.rcParams.update({"text.parse_math": False, "svg.hashsalt": "reports", "svg.fonttype": "path"})
-    lines = 12 if report.name == queries.MONTHLY_TREND else len(report.rows)
-    height = max(LEAST_HEIGHT_INCHES, 1.8 + LINE_INCHES * (0 if lines == 12 else lines))
+    is_upright = report.name == queries.MONTHLY_TREND
+    height = LEAST_HEIGHT_INCHES if is_upright else max(LEAST_HEIGHT_INCHES, 1.8 + LINE_INCHES * lines)
     figure = Figure(figsize=(WIDTH_INCHES, height), facecolor=PAPER, layout="constrained")
     axes = figure.add_subplot()
     figure.suptitle(title_of(report), x=0.012, ha="left", color=INK, fontsize=14)
-    figure.supxlabel(_as_of(report), x=0.99, ha="right", color=QUIET, fontsize=8)
+    figure.supxlabel(_footnote(report, lines), x=0.99, ha="right", color=QUIET, fontsize=8)
     axes.spines[["top", "right"]].set_visible(False)
     axes.tick_params(colors=INK, labelsize=9)
     return figure, axes
 
 
-def _paint_doctors(axes: "Axes", report: Report) -> None:
+def _paint_doctors(axes: "Axes", report: Report, rows: Sequence[Row]) -> None:
     series = [("patients", BLUE), ("appointments", ORANGE)]
     if report.parameters.get("by") == "appointments":
         series.reverse()
     _paint_bars(
         axes,
-        report.rows,
+        rows,
         label=lambda row: f"{_short(row['name'] or 'no longer there')} ({_short(row['doctor_id'])})",
         series=[(name, name.capitalize(), colour) for name, colour in series],
     )
     axes.set_xlabel("number of patients and appointments", color=INK)
+    axes.set_ylabel("doctor", color=INK)
 
 
-def _paint_diseases(axes: "Axes", report: Report) -> None:
+def _paint_diseases(axes: "Axes", report: Report, rows: Sequence[Row]) -> None:
     _paint_bars(
         axes,
-        report.rows,
+        rows,
         label=lambda row: f"{_short(row['disease'])}\n{_counted(row)}",
-        series=[("average_treatment_days", "", BLUE)],
+        series=[("average_treatment_days", "Days from first to last", BLUE)],
     )
+    axes.set_ylabel("disease", color=INK)
     axes.set_xlabel("average treatment in days, ongoing ones left out", color=INK)
 
 
-def _paint_costs(axes: "Axes", report: Report) -> None:
+def _paint_costs(axes: "Axes", report: Report, rows: Sequence[Row]) -> None:
     _paint_bars(
         axes,
-        report.rows,
+        rows,
         label=lambda row: _short(row["disease"]),
         series=[
             ("average_prescription_cost", "Prescription", BLUE),
@@ -122,13 +139,14 @@ def _paint_costs(axes: "Axes", report: Report) -> None:
         ],
     )
     axes.set_xlabel("average cost in units of the currency", color=INK)
+    axes.set_ylabel("disease", color=INK)
 
 
-def _paint_months(axes: "Axes", report: Report) -> None:
-    bottoms = [0] * len(report.rows)
-    places = range(len(report.rows))
+def _paint_months(axes: "Axes", report: Report, rows: Sequence[Row]) -> None:
+    bottoms = [0] * len(rows)
+    places = range(len(rows))
     for name, colour in (("completed", GREEN), ("scheduled", BLUE), ("cancelled", ORANGE)):
-        heights = [row[name] for row in report.rows]
+        heights = [row[name] for row in rows]
         axes.bar(places, heights, bottom=bottoms, color=colour, label=name.capitalize(), width=0.7)
         bottoms = [bottom + height for bottom, height in zip(bottoms, heights, strict=True)]
     axes.set_xticks(list(places), MONTHS)
@@ -157,8 +175,7 @@ def _paint_bars(
     axes.locator_params(axis="x", nbins=6)
     if all(isinstance(row[name], int) for row in rows for name, _, _ in series):
         _whole_numbers(axes.xaxis)
-    if len(series) > 1:
-        _legend(axes, columns=len(series))
+    _legend(axes, columns=len(series))
 
 
 def _legend(axes: "Axes", *, columns: int) -> None:
@@ -191,15 +208,21 @@ def _short(text: str) -> str:
     return text if len(text) <= LONGEST_LABEL else f"{text[: LONGEST_LABEL - 1]}…"
 
 
-def _as_of(report: Report) -> str:
-    return f"as of {report.as_of:%Y-%m-%d %H:%M:%S} UTC"
+def _footnote(report: Report, lines: int) -> str:
+    as_of = f"as of {report.as_of:%Y-%m-%d %H:%M:%S} UTC"
+    if lines == len(report.rows):
+        return as_of
+    which = f", those with most {_MEASURES[report.name]}" if report.name in _MEASURES else ""
+    return f"the chart has {lines:,} of {len(report.rows):,} rows{which}; {as_of}"
 
 
 def _no_date(kind: str) -> dict[str, Any]:
     return {"Date": None, "Creator": "Smart Healthcare"} if kind == "svg" else {"Software": "Smart Healthcare"}
 
 
-_PAINTERS: dict[str, Callable[["Axes", Report], None]] = {
+#: The figure that says which rows are worth a place; doctors come in such an order.
+_MEASURES = {queries.DISEASE_TRENDS: "patients", queries.PRESCRIPTION_COST: "prescriptions"}
+_PAINTERS: dict[str, Callable[["Axes", Report, Sequence[Row]], None]] = {
     queries.TOP_DOCTORS: _paint_doctors,
     queries.DISEASE_TRENDS: _paint_diseases,
     queries.MONTHLY_TREND: _paint_months,

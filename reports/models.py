@@ -18,7 +18,7 @@ class Counter(models.Model):
     - "cost 17": `diseases.<key>` {name, prescriptions, costed, cents} over prescriptions, in bucket 17;
     - "doctor D456": {doctor_id, patients, appointments} over appointments that are not cancelled, no buckets: that its
       index gives the first five doctors without reading the others is worth the rare conflict;
-
+    - "corrections": {turn}, how often `rebuild_reports` has added to any of them;
     - "guard D456 17": nothing; see `projections.guard`.
 
     A bucket belongs to a thread of a process, so that writers do not wait for one another; readers add them up.

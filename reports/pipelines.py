@@ -1,11 +1,13 @@
 """The reports' pipelines, as pure functions. `reports.queries` runs them; brief section 4 defines the reports.
 
+What they return the driver takes as it is: `client["healthcare"]["appointments"].aggregate(top_doctors_of_period(…))`.
+
 Those over rollups read what `reports.projections` keeps; those over facts read the records themselves, for periods and
 for `verify_reports`.
 """
 
 from collections.abc import Mapping, Sequence
-from datetime import date
+from datetime import UTC, date, datetime, time
 from typing import Any
 
 from reports.rollups import COUNTED, Basis
@@ -64,6 +66,7 @@ def months(*, year: int) -> Pipeline:
                 "appointments": {"$sum": "$statuses.v"},
             }
         },
+        {"$match": {"appointments": {"$ne": 0}}},
     ]
 
 
@@ -141,9 +144,9 @@ def top_doctors_of_period(*, limit: int, by: str, since: date | None = None, unt
 
 def doctors_of_period(*, since: date | None = None, until: date | None = None) -> Pipeline:
     """Stages for each doctor's patients and appointments, in no order."""
-    day: Stage = {"$gte": since} if since is not None else {"$gt": date.min}
+    day: Stage = {"$gte": _midnight(since or date.min)}
     if until is not None:
-        day["$lte"] = until
+        day["$lte"] = _midnight(until)
     return [
         {"$match": {"date": day, "status": {"$in": list(COUNTED)}}},
         {"$project": {"_id": 0, "doctor_id": 1, "patient_id": 1}},
@@ -156,6 +159,11 @@ def doctors_of_period(*, since: date | None = None, until: date | None = None) -
         },
         {"$project": {"_id": 0, "doctor_id": "$_id", "patients": {"$size": "$patients"}, "appointments": 1}},
     ]
+
+
+def _midnight(day: date) -> datetime:
+    # As a calendar day is stored; BSON has no dates, and the driver by itself takes none.
+    return datetime.combine(day, time.min, tzinfo=UTC)
 
 
 def months_of_facts() -> Pipeline:

@@ -118,7 +118,8 @@ def average_prescription_cost(*, fresh: bool = False) -> Report:
     oldest = asked_at if fresh else asked_at - COST_AGE
     while True:
         stored = raw.collection(Result).find_one({"_id": PRESCRIPTION_COST})
-        if stored and stored.get("as_of") and stored["as_of"] >= oldest:
+        # Later, not just as late: whole milliseconds do not tell what came first in one of them.
+        if stored and stored.get("as_of") and stored["as_of"] > oldest:
             return _cost_report(stored["rows"], stored["as_of"])
         if _take_turn(stored):
             return _renew_costs()

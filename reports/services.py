@@ -32,6 +32,10 @@ PATIENTS_AT_ONCE = 100
 MAX_TIME_MS = 60_000
 #: The bucket of corrections, which belongs to no thread.
 CORRECTIONS = projections.BUCKETS
+#: Counters that one transaction corrects: bookings write those of doctors at the same time.
+CORRECTIONS_AT_ONCE = 20
+#: Counts the corrections, and says so to whoever is about to make one.
+TURNS = "corrections"
 
 
 def are_missing() -> bool:
@@ -99,18 +103,46 @@ def rebuild() -> Iterator[tuple[int, int]]:
 
 
 def correct_counters() -> int:
-    """Add to the counters what they are wrong by; how many were."""
-    wrong = wrong_counters()
-    writes = projections.writes_of(wrong, CORRECTIONS)
-    if writes:
-        raw.collection(Counter).bulk_write(writes, is_ordered=False)
-    return count_of(wrong)
+    """Add to the counters what they are wrong by; how many were.
+
+    Some at a time, and each time only while nobody else has corrected any since they were compared: of two rebuilds at
+    once one begins again, where both would have added the same.
+    """
+    found: int | None = None
+    while True:
+        wrong, turn = _compare_counters()
+        found = count_of(wrong) if found is None else found
+        writes = projections.writes_of(wrong, CORRECTIONS)
+        try:
+            for start in range(0, len(writes), CORRECTIONS_AT_ONCE):
+                turn = _correct(writes[start : start + CORRECTIONS_AT_ONCE], turn=turn)
+        except _Overtaken:
+            continue
+        return found
+
+
+class _Overtaken(Exception):
+    """Somebody else has corrected the counters since they were compared."""
+
+
+@clinical_transaction
+def _correct(writes: Sequence[UpdateOne], *, turn: int) -> int:
+    taken = raw.collection(Counter).find_one_and_update({"_id": TURNS}, {"$inc": {"turn": 1}}, upsert=True)
+    if taken is None or taken["turn"] != turn + 1:
+        raise _Overtaken
+    raw.collection(Counter).bulk_write(writes, is_ordered=False)
+    return turn + 1
 
 
 def wrong_counters() -> Sums:
     """By how much the counters differ from the facts and states, all read at one moment."""
+    return _compare_counters()[0]
+
+
+def _compare_counters() -> tuple[Sums, int]:
     with raw.at_one_moment():
-        return difference(counters_of_facts(), stored_counters())
+        taken = raw.collection(Counter).find_one({"_id": TURNS}) or {"turn": 0}
+        return difference(counters_of_facts(), stored_counters()), taken["turn"]
 
 
 def count_of(sums: Sums) -> int:

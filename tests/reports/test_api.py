@@ -203,6 +203,9 @@ def body_of(answer: Any) -> bytes:
         (".svg", "", "*/*", "image/svg+xml"),
         (".json", "", "text/html,*/*", "application/json"),
         (".csv/", "", "*/*", "text/csv; charset=utf-8"),
+        (".csv", "", "application/json", "text/csv; charset=utf-8"),
+        ("", "", "application/json;q=0.1, text/csv", "text/csv; charset=utf-8"),
+        ("", "", "application/json;q=0, text/csv;q=0.001, */*;q=0", "text/csv; charset=utf-8"),
     ],
 )
 def test_formats(people: People, name: str, suffix: str, query: str, accept: str, expected: str) -> None:
@@ -215,6 +218,42 @@ def test_formats(people: People, name: str, suffix: str, query: str, accept: str
         assert body.startswith(PNG)
     if "svg" in expected:
         ElementTree.fromstring(body)  # noqa: S314 - our own
+
+
+@pytest.mark.parametrize(
+    ("accept", "expected"),
+    [
+        ("text/csv;q=0.5, application/json;q=0.4", "text/csv"),
+        ("text/csv;q=0.5, application/json", "application/json"),
+        ("application/json;q=0.5, */*;q=0.1", "application/json"),
+        # The most exact range speaks about a type, whatever a wider one says of it.
+        ("*/*, application/json;q=0", "text/html"),
+        ("image/*;q=0.9, image/png;q=0.1", "image/svg+xml"),
+        ("text/csv, */*", "text/csv"),
+        ("*/*;q=0.9, text/csv;q=0.8", "application/json"),
+        ("TEXT/CSV; Q=0.5", "text/csv"),
+        ("application/json; indent=2, text/csv", "application/json"),
+        # What says no weight that there is says none.
+        ("text/csv;q=much", "text/csv"),
+        ("text/csv;q=2", "text/csv"),
+        ("text/csv;q=nan", "text/csv"),
+        (",", "application/json"),
+        ("", "application/json"),
+        ("application/json;q=0", None),
+        ("*/*;q=0.000", None),
+        (";;;", None),
+    ],
+)
+def test_the_client_says_what_it_likes(people: People, accept: str, expected: str | None) -> None:
+    answer = people.client("admin").get(f"{BASE}/disease-trends", HTTP_ACCEPT=accept)
+    assert answer.status_code == (200 if expected else 406)
+    assert answer["Content-Type"].split(";")[0] == (expected or "application/problem+json")
+
+
+def test_head_asks_without_a_body(people: People) -> None:
+    for path in ("top-doctors", "top-doctors.csv", "top-doctors?format=png"):
+        asked, told = (getattr(people.client("doctor"), each)(f"{BASE}/{path}") for each in ("get", "head"))
+        assert (told.status_code, told["Content-Type"]) == (200, asked["Content-Type"])
 
 
 def test_formats_that_there_are_not(people: People) -> None:

@@ -71,9 +71,29 @@ def test_a_chart_says_what_it_shows(number: int) -> None:
     (axes,) = figure.axes
     assert figure.get_suptitle() == charts.title_of(report)
     assert axes.get_xlabel()
-    assert axes.get_ylabel() or report.name != queries.MONTHLY_TREND
+    assert axes.get_ylabel()
     assert "as of 2026-11-23 12:00:00 UTC" in texts(figure)
-    assert (axes.get_legend() is not None) == (report.name != queries.DISEASE_TRENDS)
+    assert all(text.get_text() for text in axes.get_legend().get_texts())
+
+
+@pytest.mark.parametrize("number", [0, 1, 3], ids=[queries.NAMES[number] for number in (0, 1, 3)])
+def test_what_a_chart_has_no_room_for_is_left_out_and_said(number: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Thousands of diseases would take a worker minutes to draw."""
+    monkeypatch.setattr(charts, "MOST_ROWS", 3)
+    report = reports(["E", "D", "C", "B", "A"])[number]
+    figure = charts.figure_of(report)
+    labels = [label.get_text()[0] for label in figure.axes[0].get_yticklabels()]
+    # Doctors come from the first on; of diseases, the later ones have more patients and prescriptions here.
+    assert labels == (["E", "D", "C"] if number == 0 else ["C", "B", "A"])
+    (note,) = (text for text in texts(figure) if "as of" in text)
+    assert note.startswith("the chart has 3 of 5 rows")
+    assert note.encode() in charts.draw(report, "svg")
+    assert len(report.rows) == 5
+
+
+def test_no_chart_is_longer_than_can_be_drawn() -> None:
+    figure = charts.figure_of(reports([f"Disease {number}" for number in range(5_000)])[1])
+    assert figure.get_figheight() * charts.DOTS_PER_INCH < 5_000
 
 
 @pytest.mark.parametrize("number", range(4), ids=queries.NAMES)

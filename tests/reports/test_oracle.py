@@ -74,7 +74,10 @@ bill = st.fixed_dictionaries(
 )
 #: What happens to some of it afterwards: (which, what).
 change = st.tuples(
-    st.integers(0, 7), st.sampled_from(["move", "delete", "amend disease", "amend course", "withdraw"]), days, diseases
+    st.integers(0, 7),
+    st.sampled_from(["move", "delete", "amend disease", "amend course", "open course", "withdraw"]),
+    days,
+    diseases,
 )
 
 
@@ -125,6 +128,9 @@ def alter(people: People, what: str, visit_id: str, prescription_id: str, day: d
             appointment_services.change_appointment(actor=people.admin, appointment_id=visit_id, disease=disease)
         case "amend course":
             changes = {"disease": disease, "start_date": day, "duration_days": 5}
+            prescription_services.amend_prescription(actor=people.admin, prescription_id=prescription_id, **changes)
+        case "open course":
+            changes = {"duration_days": None, "cost": None}
             prescription_services.amend_prescription(actor=people.admin, prescription_id=prescription_id, **changes)
         case "withdraw":
             prescription_services.delete_prescription(actor=people.admin, prescription_id=prescription_id)

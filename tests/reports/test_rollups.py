@@ -1,6 +1,6 @@
 """The rollups after every kind of write are what the records say, and what is wrong is found and mended."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from datetime import date
 from decimal import Decimal
 from io import StringIO
@@ -8,13 +8,14 @@ from typing import Any
 
 import pytest
 from django.core.management import CommandError, call_command
-from django.db import connections
+from django.db import DatabaseError, connections
 
 from appointments import services as appointment_services
 from doctors import services as doctor_services
 from prescriptions import services as prescription_services
 from reports import queries, services
-from tests.people import People, make_patient
+from reports.rollups import Sums
+from tests.people import People, make_doctor, make_patient
 from tests.records import complete, make_appointment, make_prescription
 
 pytestmark = pytest.mark.django_db
@@ -155,13 +156,61 @@ def test_what_is_wrong_is_found_and_mended(people: People, damage: str) -> None:
     good = (doctors(), trends(), trends("appointments"), months(2025))
     call_command("verify_reports", stdout=StringIO())
     DAMAGES[damage](connections["clinical"].database)
-    with pytest.raises(CommandError, match="are not what the records say"):
+    with pytest.raises(CommandError, match="are not what the records say") as ended:
         call_command("verify_reports", stderr=StringIO())
+    assert ended.value.returncode == 1
     call_command("rebuild_reports", verbosity=0)
     assert differences() == []
     assert (doctors(), trends(), trends("appointments"), months(2025)) == good
     # And goes on from there.
     visit(people, "A9", date(2025, 2, 20), disease="Asthma")
+    assert differences() == []
+
+
+@pytest.mark.parametrize(
+    ("command", "error", "code"),
+    [
+        ("verify_reports", KeyboardInterrupt(), 130),
+        ("verify_reports", DatabaseError("a document"), 2),
+        ("rebuild_reports", KeyboardInterrupt(), 130),
+        ("rebuild_reports", DatabaseError("a document"), 1),
+    ],
+)
+def test_a_run_that_did_not_end_says_so(
+    command: str, error: BaseException, code: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def stopped() -> Iterator[list[str]]:
+        raise error
+        yield
+
+    monkeypatch.setattr(services, "_patients", stopped)
+    with pytest.raises(CommandError) as ended:
+        call_command(command, stdout=StringIO(), stderr=StringIO())
+    assert ended.value.returncode == code
+    assert "a document" not in str(ended.value)
+
+
+def test_fewer_differences_than_none_cannot_be_shown() -> None:
+    with pytest.raises(CommandError) as ended:
+        call_command("verify_reports", limit=-1)
+    assert ended.value.returncode == 2
+
+
+def test_two_rebuilds_at_once_do_not_correct_twice(people: People, monkeypatch: pytest.MonkeyPatch) -> None:
+    for number in range(30):
+        make_doctor(people.admin, f"R{number}")
+        visit(people, f"A{number}", date(2025, 2, 1 + number % 28), doctor_id=f"R{number}")
+    connections["clinical"].database["report_counters"].delete_many({})
+    compare = services._compare_counters
+
+    def overtaken() -> tuple[Sums, int]:
+        compared = compare()
+        monkeypatch.setattr(services, "_compare_counters", compare)
+        assert services.correct_counters() > 30
+        return compared
+
+    monkeypatch.setattr(services, "_compare_counters", overtaken)
+    assert services.correct_counters() > 30
     assert differences() == []
 
 

@@ -18,6 +18,10 @@ class Command(BaseCommand):
             for looked_at, mended in services.rebuild():
                 if options["verbosity"] > 1:
                     self.stdout.write(f"{looked_at:,} patients, {mended:,} figures mended")
+        except KeyboardInterrupt:
+            raise CommandError(
+                "Interrupted. What was mended stays so; run the command again.", returncode=130
+            ) from None
         except DatabaseError as error:
             message = f"Stopped by a database: {type(error.__cause__ or error).__name__}. Run the command again."
             raise CommandError(message) from error

@@ -25,12 +25,16 @@ class Command(BaseCommand):
         )
 
     def handle(self, *args: Any, limit: int, **options: Any) -> None:
+        if limit < 0:
+            raise CommandError("--limit must be 0 or more.", returncode=NOT_COMPARED)
         found = 0
         try:
             for sentence in services.find_differences():
                 found += 1
                 if found <= limit:
                     self.stderr.write(sentence)
+        except KeyboardInterrupt:
+            raise CommandError("Interrupted. Not everything was compared.", returncode=130) from None
         except DatabaseError as error:
             message = f"Stopped by a database: {type(error.__cause__ or error).__name__}. Run the command again."
             raise CommandError(message, returncode=NOT_COMPARED) from error
