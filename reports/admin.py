@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from operator import itemgetter
 from typing import Any
 from urllib.parse import urlencode
 
@@ -26,6 +27,9 @@ from reports import charts, queries
 from reports.files import KINDS, as_file
 from reports.permissions import may_read_in_the_admin
 from reports.serializers import MAX_DOCTORS
+
+#: Rows of a chart on the dashboard; all of them are on the report's page.
+BRIEF_ROWS = 8
 
 
 class DoctorsForm(forms.Form):
@@ -77,6 +81,12 @@ class Page:
     form: type[forms.Form]
     run: Callable[..., queries.Report]
     headings: Mapping[str, Any]
+    #: The dashboard's chart: whose bars they are; which figures they show, in which colour, one behind or below the
+    #: other; and the figure by which its rows are chosen, when there are too many.
+    bars_of: str
+    bars: Mapping[str, str]
+    is_stacked: bool = False
+    chosen_by: str | None = None
 
     @property
     def url_name(self) -> str:
@@ -96,6 +106,8 @@ class Page:
         if report is not None:
             trail.shown("report.viewed", subject=self.name)
         kind = request.GET.get("format")
+        if kind == "brief" and report is not None:
+            return TemplateResponse(request, "admin/report_brief.html", self.brief(report))
         if kind in KINDS and report is not None:
             return as_file(report, kind, columns=tuple(self.headings))
         rows = [[row[name] for name in self.headings] for row in report.rows] if report else []
@@ -114,6 +126,34 @@ class Page:
         }
         return TemplateResponse(request, "admin/report.html", context)
 
+    def brief(self, report: queries.Report) -> dict[str, Any]:
+        """The report as a small table of bars: text, so that it is read in any light, width and by a screen reader.
+
+        A picture of each report would take the server some tenths of a second of drawing, each time somebody logs in.
+        """
+        rows = report.rows
+        if self.chosen_by and len(rows) > BRIEF_ROWS:
+            rows = sorted(rows, key=itemgetter(self.chosen_by), reverse=True)[:BRIEF_ROWS]
+        figures = [[row[name] or 0 for name in self.bars] for row in rows]
+        most = max((sum(each) if self.is_stacked else max(each) for each in figures), default=0)
+        label = (lambda row: charts.MONTHS[row["month"] - 1]) if self.bars_of == "month" else itemgetter(self.bars_of)
+        return {
+            "title": self.title,
+            "is_stacked": self.is_stacked,
+            "is_cut": len(rows) < len(report.rows),
+            "subject": self.headings[self.bars_of],
+            "headings": [(self.headings[name], colour) for name, colour in self.bars.items()],
+            "rows": [
+                # A doctor who is no longer there has no name.
+                (
+                    label(row) or "–",
+                    [(row[name], colour, float(100 * (row[name] or 0) / most)) for name, colour in self.bars.items()],
+                )
+                for row in rows
+                if most
+            ],
+        }
+
 
 def _months(*, year: int | None = None) -> queries.Report:
     return queries.monthly_appointments_trend(year=year or timezone.localdate().year)
@@ -130,6 +170,8 @@ PAGES = (
             "doctor_id": _("Doctor id"), "name": _("Name"), "specialty": _("Specialty"), "patients": _("Patients"),
             "appointments": _("Appointments"),
         },
+        bars_of="name",
+        bars={"patients": "blue", "appointments": "orange"},
     ),
     Page(
         queries.DISEASE_TRENDS,
@@ -141,6 +183,9 @@ PAGES = (
             "disease": _("Disease"), "patients": _("Patients"), "ongoing": _("Ongoing"),
             "average_treatment_days": _("Average days"),
         },
+        bars_of="disease",
+        bars={"average_treatment_days": "blue"},
+        chosen_by="patients",
     ),
     Page(
         queries.MONTHLY_TREND,
@@ -152,6 +197,9 @@ PAGES = (
             "month": _("Month"), "completed": _("Completed"), "cancelled": _("Cancelled"),
             "scheduled": _("Scheduled"),
         },
+        bars_of="month",
+        bars={"completed": "green", "scheduled": "blue", "cancelled": "orange"},
+        is_stacked=True,
     ),
     Page(
         queries.PRESCRIPTION_COST,
@@ -164,6 +212,9 @@ PAGES = (
             "average_prescription_cost": _("Average prescription cost"), "billed_visits": _("Billed visits"),
             "average_total_cost": _("Average bill"),
         },
+        bars_of="disease",
+        bars={"average_prescription_cost": "blue", "average_total_cost": "orange"},
+        chosen_by="prescriptions",
     ),
 )  # fmt: skip
 for page in PAGES:

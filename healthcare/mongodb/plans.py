@@ -2,6 +2,7 @@
 timings."""
 
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
@@ -36,6 +37,42 @@ class Plan:
     @property
     def sorts_in_memory(self) -> bool:
         return "SORT" in self.stages or "$sort" in self.stages
+
+
+@dataclass(frozen=True)
+class Ran:
+    """A command that the server ran, such as a find, and what that read."""
+
+    command: str
+    collection: str
+    documents_examined: int
+    keys_examined: int
+    plan: str
+
+
+@contextmanager
+def profiled() -> Iterator[list[Ran]]:
+    """Have the server note what it runs in the clinical database, whoever asks; the list is filled at the end."""
+    database = connections[CLINICAL].database  # type: ignore[attr-defined]
+    ran: list[Ran] = []
+    database.command("profile", 2)
+    try:
+        yield ran
+    finally:
+        database.command("profile", 0)
+        # The profiler notes itself, too.
+        noted = database["system.profile"].find({"ns": {"$regex": r"^[^.]+\.(?!system\.|\$cmd)"}}).sort("ts", 1)
+        for entry in noted:
+            ran.append(
+                Ran(
+                    command=next(iter(entry["command"])) if entry["op"] == "command" else entry["op"],
+                    collection=entry["ns"].split(".", 1)[1],
+                    documents_examined=entry.get("docsExamined", 0),
+                    keys_examined=entry.get("keysExamined", 0),
+                    plan=entry.get("planSummary", ""),
+                )
+            )
+        database["system.profile"].drop()
 
 
 def explain(

@@ -59,7 +59,7 @@ def facts(people: People) -> None:
 )  # fmt: skip
 def test_who_reads_them(people: People, groups: None, facts: None, name: str, who: str, expected: int) -> None:
     browser = browser_of(people, who)
-    for query in ("", "?format=csv", "?format=svg"):
+    for query in ("", "?format=csv", "?format=svg", "?format=brief"):
         assert browser.get(path_of(name) + query).status_code == expected, query
 
 
@@ -142,6 +142,40 @@ def test_open_bills_and_their_total(people: People) -> None:
     assert (number, total) == (2, "12.50")
     change_bill(actor=people.admin, bill_id=bill.pk, status="paid")
     assert [each[1:3] for each in figures(people) if str(each[0]) == "Open bills"] == [(1, "2.00")]
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_chart_of_the_first_page_has_the_reports_figures(people: People, facts: None, name: str) -> None:
+    browser = browser_of(people, "admin")
+    with recording() as made:
+        brief = browser.get(path_of(name) + "?format=brief")
+    assert [(entry.action, entry.subject) for entry in made.entries] == [("report.viewed", name)]
+    page = next(page for page in PAGES if page.name == name)
+    answered = people.client("admin").get(f"/api/reports/{name}").json()["results"]
+    shown = brief.context_data["rows"]
+    assert [[str(value) for value, *_ in figures] for _, figures in shown] == [
+        [str(row[bar]) for bar in page.bars] for row in answered
+    ]
+    assert max(share for _, figures in shown for _, _, share in figures) == 100
+    assert f'href="{path_of(name)}"' in browser.get("/admin/").content.decode()
+
+
+def test_chart_of_the_first_page_has_the_most_frequent_rows(people: People) -> None:
+    for number in range(12):
+        make_prescription(people, disease=f"Disease {number:02}", duration_days=10)
+    for patient in ("P1", "P2"):
+        make_prescription(people, patient_id=patient, disease="Yaws", duration_days=10)
+    brief = browser_of(people, "admin").get(path_of("disease-trends") + "?format=brief")
+    labels = [label for label, _ in brief.context_data["rows"]]
+    assert (labels[0], len(labels)) == ("Yaws", 8)
+    assert "The 8 most frequent ones." in brief.content.decode()
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_chart_of_nothing_says_so(people: People, name: str) -> None:
+    brief = browser_of(people, "admin").get(path_of(name) + "?format=brief").content.decode()
+    assert "There is nothing to count yet." in brief
+    assert "<table" not in brief
 
 
 def figures(people: People) -> list[Any]:
