@@ -315,12 +315,20 @@ class RoomAdmin(RefusalsOnForm):
         return rows
 
     def apply(self, request: HttpRequest, rows: Iterable[Any], deed: Callable[[Any], Any]) -> list[Any]:
-        """What `deed` made of each row; those that are refused are sentences for the reader."""
+        """What `deed` made of each row; those that are refused are sentences for the reader, and on record."""
         done = []
         for row in rows:
             try:
                 done.append(deed(row))
             except Refusal as refusal:
+                audit.record(
+                    f"{self.noun}.amended",
+                    actor=request.user,
+                    patient_ids=[row.patient_id],
+                    subject=row.pk,
+                    outcome=trail.REFUSED,
+                    reason=refusal.code,
+                )
                 self.message_user(request, f"{row.pk}: {refusal.detail}", messages.ERROR)
         return done
 

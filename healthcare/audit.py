@@ -58,7 +58,7 @@ def record(
     """
     facts = trail.facts(action, actor=actor, patient_ids=patient_ids, subject=subject, outcome=outcome, reason=reason)
     _insert(facts, at=clock.now(), source=None)
-    trail.recorded(action)
+    trail.recorded(action, outcome=outcome)
 
 
 def record_consequence(action: str, event: Mapping[str, Any], *, subject: Any) -> None:

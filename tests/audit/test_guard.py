@@ -31,6 +31,7 @@ from healthcare.mongodb import raw
 from healthcare.serializers import OutSerializer
 from healthcare.views import RoomViewSet
 from patients import queries as patient_queries
+from patients import services as patient_services
 from patients.models import Patient
 from tests.audit.trail import recording
 from tests.people import People, make_account
@@ -319,6 +320,30 @@ def test_what_a_service_refuses_is_on_record(people: People) -> None:
         ("appointment.booked", "refused", "slot_taken", ["P1"]),
         ("appointment.booked", "refused", "unknown", ["P1"]),
         ("patient.created", "refused", "duplicate", ["P1"]),
+    ]
+
+
+def test_what_was_undone_with_a_refusal_does_not_stand_for_it(people: People, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Registration makes the account first; were the patient's record refused, the account would go with it."""
+
+    def refuse(**_: Any) -> None:
+        raise patient_services.DuplicatePatient("email")
+
+    monkeypatch.setattr(patient_services, "create_patient", refuse)
+    body = {"email": "new@example.org", "password": "an uncommon phrase", "name": "Lin Tao"}
+    with recording() as made:
+        assert APIClient().post("/api/auth/register", body, format="json").status_code == 409
+    assert [(e.action, e.outcome, e.reason) for e in made.entries] == [("account.created", "refused", "duplicate")]
+
+
+def test_a_token_that_is_no_good_is_refused_in_one_word(people: People) -> None:
+    client = APIClient()
+    client.credentials(HTTP_AUTHORIZATION="Bearer nonsense")
+    with recording() as made:
+        answer = client.get("/api/patients/P1")
+    assert (answer.status_code, answer.json()["errors"][0]["code"]) == (401, "token_not_valid")
+    assert [(e.action, e.reason, e.patient_ids) for e in made.entries] == [
+        ("patient.viewed", "token_not_valid", ["P1"])
     ]
 
 
