@@ -61,6 +61,15 @@ def record(
     trail.recorded(action, outcome=outcome)
 
 
+def record_reading(action: str, *, subject: Any = None) -> None:
+    """Put on record that a command is about to read what is everybody's; as an event while PostgreSQL is out.
+
+    Raises: DatabaseError when neither database takes it.
+    """
+    _insert_or_leave(trail.facts(action, actor=None, subject=subject))
+    trail.recorded(action)
+
+
 def record_consequence(action: str, event: Mapping[str, Any], *, subject: Any) -> None:
     """Record what a consumer made of an event, by the actor of the event; once however often the event is told."""
     facts = {**trail.of_event(event), "action": action, "subject": trail.as_id(subject)}
