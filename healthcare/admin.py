@@ -367,7 +367,7 @@ class RoomAdmin(RefusalsOnForm):
     ) -> HttpResponse:
         try:
             # Django notes the deletion in its log before it deletes: the note goes when the service refuses.
-            with transaction.atomic(using="default"):
+            with events.held_back(), transaction.atomic(using="default"):
                 return super().delete_view(request, object_id, extra_context)
         except Refusal as refusal:
             trail.refused(refusal.code)

@@ -336,6 +336,24 @@ def test_what_was_undone_with_a_refusal_does_not_stand_for_it(people: People, mo
     assert [(e.action, e.outcome, e.reason) for e in made.entries] == [("account.created", "refused", "duplicate")]
 
 
+def test_what_outlives_the_transaction_around_it_is_delivered(people: People, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A registration commits the record before the account; when the account fails the entry must not go with it."""
+    create = patient_services.create_patient
+
+    def create_and_crash(**values: Any) -> None:
+        create(**values)
+        raise RuntimeError
+
+    monkeypatch.setattr(patient_services, "create_patient", create_and_crash)
+    client = APIClient(raise_request_exception=False)
+    body = {"email": "new@example.org", "password": "an uncommon phrase", "name": "Lin Tao"}
+    with recording() as made:
+        assert client.post("/api/auth/register", body, format="json").status_code == 500
+        record = Patient.objects.exclude(pk__in=("P1", "P2")).get()
+        list(events.relay())
+    assert [(e.action, e.outcome, e.patient_ids) for e in made.entries] == [("patient.created", "success", [record.pk])]
+
+
 def test_a_token_that_is_no_good_is_refused_in_one_word(people: People) -> None:
     client = APIClient()
     client.credentials(HTTP_AUTHORIZATION="Bearer nonsense")
