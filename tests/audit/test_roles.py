@@ -66,6 +66,9 @@ CHANGES = [
     "DELETE FROM {month}",
     "TRUNCATE {month}",
     "TRUNCATE audit_entries_other",
+    "UPDATE audit_heads SET hash = 'another'",
+    "DELETE FROM audit_heads",
+    "TRUNCATE audit_heads",
 ]
 
 
@@ -84,8 +87,10 @@ def test_triggers_refuse_every_change_to_the_owner_too(sql: str) -> None:
             "INSERT INTO audit_entries (at, role, action, patient_ids, outcome, channel)"
             " VALUES ('1999-01-01', 'doctor', 'patient.viewed', '{}', 'success', 'api')"
         )
+    services.seal()
     before = list(AuditEntry.objects.order_by("id").values())
     assert refused(sql.format(month=this_month())) == "42501"
+    assert verify()[0]
     assert list(AuditEntry.objects.order_by("id").values()) == before
     assert AuditPatient.objects.count() == 2
 
@@ -170,7 +175,7 @@ def test_the_archivist_reads_the_trail_and_has_ended_months_dropped() -> None:
             assert refused(sql.format(month=this_month())) == "42501", sql
         with pytest.raises(Exception, match="Only whole months that have ended"), transaction.atomic(using="default"):
             execute("SELECT audit_drop_month(%s, 0)", clock.now().date())
-        assert execute("SELECT audit_drop_month('2024-03-01', 0)") == [(True,)]
+        assert execute("SELECT audit_drop_month('2024-03-01', %s)", AuditEntry.objects.get().pk) == [(True,)]
     assert AuditEntry.objects.count() == 0
 
 
@@ -187,8 +192,11 @@ def test_archiving_uses_the_role_that_it_is_given(tmp_path: Path, settings: Any)
     values = connection.get_connection_params()
     try:
         with acting_as("healthcare_app"):
-            with pytest.raises(ProgrammingError):
-                list(services.archive(before=date(2024, 4, 1), directory=tmp_path))
+            with pytest.raises(services.MonthNotArchived, match="may not drop months"):
+                list(services.archive(before=date(2024, 4, 1), directory=tmp_path / "mine"))
+            # Nothing was begun that it could not end.
+            assert not (tmp_path / "mine").exists()
+            assert not queries.checkpoint_of("2024-03")
             settings.ARCHIVE_DATABASE_URL = (
                 f"postgresql://test_archive@/{values['dbname']}?host={values['host']}&port={values.get('port') or 5432}"
             )
