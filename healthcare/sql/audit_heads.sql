@@ -8,9 +8,23 @@ CREATE TABLE audit_heads (
     hash text NOT NULL,
     noted_at timestamptz NOT NULL DEFAULT now()
 );
-CREATE TRIGGER audit_insert_only BEFORE UPDATE OR DELETE ON audit_heads
-    FOR EACH ROW EXECUTE FUNCTION audit_refuse_change();
-CREATE TRIGGER audit_no_truncate BEFORE TRUNCATE ON audit_heads EXECUTE FUNCTION audit_refuse_change();
+CREATE TRIGGER audit_no_change BEFORE UPDATE OR DELETE OR TRUNCATE ON audit_heads EXECUTE FUNCTION audit_refuse_change();
+
+-- The statement itself is refused, whether it finds a row or not, by whatever name it calls the table.
+DO $$
+DECLARE
+    part regclass;
+BEGIN
+    FOR part IN
+        SELECT unnest(ARRAY['audit_entries'::regclass, 'audit_patients'::regclass])
+        UNION ALL
+        SELECT inhrelid FROM pg_inherits WHERE inhparent IN ('audit_entries'::regclass, 'audit_patients'::regclass)
+    LOOP
+        EXECUTE format('DROP TRIGGER audit_no_truncate ON %s', part);
+        EXECUTE format('CREATE TRIGGER audit_no_change BEFORE UPDATE OR DELETE OR TRUNCATE ON %s'
+            ' EXECUTE FUNCTION audit_refuse_change()', part);
+    END LOOP;
+END $$;
 
 -- The times that a seal can name. An entry of another one, which nobody but a forger inserts, would end all sealing.
 ALTER TABLE audit_entries
@@ -33,14 +47,14 @@ BEGIN
         part := parent || '_' || suffix;
         EXECUTE format('CREATE TABLE %I (LIKE %I INCLUDING DEFAULTS INCLUDING CONSTRAINTS)', part, parent);
         -- Entries that came while the month had no partition of its own move into it, unchanged.
-        EXECUTE format('ALTER TABLE %I DISABLE TRIGGER audit_insert_only', parent || '_other');
+        EXECUTE format('ALTER TABLE %I DISABLE TRIGGER USER', parent || '_other');
         EXECUTE format(
             'WITH moved AS (DELETE FROM %I WHERE at >= %L AND at < %L RETURNING *) INSERT INTO %I SELECT * FROM moved',
             parent || '_other', starts_at, ends_at, part);
-        EXECUTE format('ALTER TABLE %I ENABLE TRIGGER audit_insert_only', parent || '_other');
+        EXECUTE format('ALTER TABLE %I ENABLE TRIGGER USER', parent || '_other');
         EXECUTE format('ALTER TABLE %I ATTACH PARTITION %I FOR VALUES FROM (%L) TO (%L)', parent, part, starts_at, ends_at);
-        EXECUTE format(
-            'CREATE TRIGGER audit_no_truncate BEFORE TRUNCATE ON %I EXECUTE FUNCTION audit_refuse_change()', part);
+        EXECUTE format('CREATE TRIGGER audit_no_change BEFORE UPDATE OR DELETE OR TRUNCATE ON %I'
+            ' EXECUTE FUNCTION audit_refuse_change()', part);
     END LOOP;
     RETURN true;
 END $$;
@@ -65,11 +79,11 @@ BEGIN
     FOREACH parent IN ARRAY ARRAY['audit_patients', 'audit_entries'] LOOP
         part := parent || '_' || to_char(wanted, 'YYYY_MM');
         key := CASE parent WHEN 'audit_entries' THEN 'id' ELSE 'entry_id' END;
-        EXECUTE format('ALTER TABLE %I DISABLE TRIGGER audit_insert_only', parent || '_other');
+        EXECUTE format('ALTER TABLE %I DISABLE TRIGGER USER', parent || '_other');
         EXECUTE format('DELETE FROM %I WHERE at >= %L AND at < %L AND %I <= %L',
             parent || '_other', starts_at, ends_at, key, upto);
         GET DIAGNOSTICS entries = ROW_COUNT;
-        EXECUTE format('ALTER TABLE %I ENABLE TRIGGER audit_insert_only', parent || '_other');
+        EXECUTE format('ALTER TABLE %I ENABLE TRIGGER USER', parent || '_other');
         gone := gone OR entries > 0;
         IF to_regclass(part) IS NOT NULL THEN
             EXECUTE format('ALTER TABLE %I DETACH PARTITION %I', parent, part);
