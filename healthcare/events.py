@@ -137,11 +137,11 @@ def held_back() -> Iterator[None]:
         _deliver_at_once(event)
 
 
-def leave(facts: trail.Facts, *, at: datetime) -> None:
+def leave(facts: trail.Facts, *, at: datetime, event_id: ObjectId) -> None:
     """Keep an entry of the audit trail as an event, for while PostgreSQL cannot be reached."""
     raw.collection(Event).insert_one(
         {
-            "_id": ObjectId(),
+            "_id": event_id,
             "kind": facts["action"],
             "at": at,
             "patient_id": "",

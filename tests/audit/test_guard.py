@@ -225,6 +225,26 @@ def test_a_read_leaves_an_event_and_is_delivered_once(
     ]
 
 
+def test_a_read_whose_insert_went_through_unanswered_is_one_entry(
+    people: People, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A frozen server does what it was sent when it thaws; one that dies may have done it."""
+    insert = audit._insert
+
+    def go_unanswered(*args: Any, **kwargs: Any) -> None:
+        insert(*args, **kwargs)
+        raise OperationalError("server closed the connection unexpectedly")
+
+    client = people.client("doctor")
+    with recording() as made:
+        with monkeypatch.context() as patched:
+            patched.setattr(outages, "postgresql", outages.Breaker())
+            patched.setattr(audit, "_insert", go_unanswered)
+            assert client.get("/api/patients/P1").status_code == 200
+        list(events.relay())
+    assert [(entry.action, entry.patient_ids) for entry in made.entries] == [("patient.viewed", ["P1"])]
+
+
 def test_an_event_from_before_the_trail_is_delivered(people: People) -> None:
     visit = complete(people, make_appointment(people))
     event = raw.collection(Event).find_one({"kind": "appointment.completed"})
