@@ -18,6 +18,7 @@ from unfold.forms import AdminPasswordChangeForm, UserChangeForm, UserCreationFo
 from accounts import limits, second_factor, services
 from accounts.forms import AdminLoginForm, OwnPasswordForm, SecondFactorForm
 from accounts.models import User
+from healthcare import trail
 from healthcare.admin import AuditedAdmin, CappedPaginator, RefusalsOnForm
 from healthcare.exceptions import Conflict, InvalidValue, Refusal
 from healthcare.throttles import TooManyAttempts, ask_to_wait, with_wait
@@ -33,6 +34,11 @@ class AccountCreationForm(UserCreationForm):
     class Meta:
         model = User
         fields = ("email", "name", "role")
+
+    def _post_clean(self) -> None:
+        super()._post_clean()
+        if self.has_error("email", "unique"):
+            trail.refused("duplicate")
 
 
 @admin.register(User)
@@ -146,15 +152,18 @@ def second_factor_page(request: HttpRequest) -> HttpResponseBase:
     context: dict[str, Any] = {**admin.site.each_context(request), "title": _("Second factor"), "form": form}
     if request.method == "POST" and form.is_valid():
         code = form.cleaned_data["code"]
+        trail.attempts(f"account.second_factor_{'removed' if is_set_up else 'added'}", subject=user.pk)
         try:
             limits.password_change(user)
             if is_set_up:
                 if not second_factor.is_passed(user, code):
-                    raise InvalidValue("This is not the code that the app shows now.", field="code")
+                    raise InvalidValue("This is not the code that the app shows now.", code="wrong_code", field="code")
                 second_factor.remove(actor=user, user=user)
                 update_session_auth_hash(request, user)
                 messages.success(request, _("The second factor was removed."))
                 return HttpResponseRedirect(reverse("admin:second_factor"))
+            if _PENDING not in request.session:
+                raise InvalidValue("Read the secret below with the app first.", field="code")
             secret = second_factor.Adapter().decrypt(request.session[_PENDING])
             context["recovery_codes"] = second_factor.set_up(actor=user, secret=secret, code=code)
             # The browser that did it goes on, and no other.
@@ -164,6 +173,7 @@ def second_factor_page(request: HttpRequest) -> HttpResponseBase:
         except Refusal as refusal:
             if isinstance(refusal, TooManyAttempts):
                 ask_to_wait(request, refusal)
+            trail.refused(refusal.code)
             form.add_error("code" if refusal.field else None, refusal.detail)
     if not is_set_up:
         # The same secret until it is taken: the page may be sent twice, and the app has read it once.
@@ -185,5 +195,10 @@ def second_factor_first(request: HttpRequest) -> HttpResponse | None:
     return HttpResponseRedirect(reverse("admin:second_factor"))
 
 
-admin.site.add_page("second-factor/", never_cache(second_factor_page), "second_factor")  # type: ignore[attr-defined]
+admin.site.add_page(  # type: ignore[attr-defined]
+    "second-factor/",
+    never_cache(second_factor_page),
+    "second_factor",
+    deeds=("admin.viewed", "account.second_factor_amended"),
+)
 admin.site.add_gate(second_factor_first)  # type: ignore[attr-defined]

@@ -17,6 +17,7 @@ from unfold.widgets import BASE_INPUT_CLASSES, UnfoldAdminTextInputWidget
 from accounts import limits, second_factor
 from accounts.models import User
 from accounts.services import record_failed_login, set_password
+from healthcare import trail
 from healthcare.throttles import TooManyAttempts, ask_to_wait
 
 
@@ -41,6 +42,7 @@ class CodeFormMixin(forms.Form):
                 super().clean()
                 self._check_code()
         except TooManyAttempts as error:
+            record_failed_login(None, error.code)
             ask_to_wait(self.request, error)
             raise ValidationError(error.detail, code=error.code) from error
         return self.cleaned_data
@@ -72,6 +74,14 @@ class AdminLoginForm(CodeFormMixin, AdminAuthenticationForm):
         for field in self.fields.values():
             field.widget.attrs["class"] = " ".join(BASE_INPUT_CLASSES)
 
+    def confirm_login_allowed(self, user: Any) -> None:
+        try:
+            super().confirm_login_allowed(user)
+        except ValidationError:
+            # The password was right, so that Django tells nobody.
+            record_failed_login(user, "not_admitted")
+            raise
+
 
 class OwnPasswordForm(AdminOwnPasswordChangeForm):
     """Somebody's own password in the admin."""
@@ -87,8 +97,13 @@ class OwnPasswordForm(AdminOwnPasswordChangeForm):
             limits.password_change(self.user)
         except TooManyAttempts as error:
             ask_to_wait(self.request, error)
+            trail.refused(error.code)
             raise ValidationError(error.detail, code=error.code) from error
-        return super().clean_old_password()
+        try:
+            return super().clean_old_password()
+        except ValidationError:
+            trail.refused("wrong_password")
+            raise
 
     def save(self, commit: bool = True) -> User:
         set_password(actor=self.user, user=self.user, password=self.cleaned_data["new_password1"])

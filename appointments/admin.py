@@ -109,7 +109,7 @@ class DayFilter(admin.SimpleListFilter):
 class AppointmentAdmin(RoomAdmin):
     noun = "appointment"
     for_doctors = frozenset({"view", "add", "change"})
-    verbs = {"add": "booked"}
+    verbs = {"add": "booked", "week": "listed"}
     form = AppointmentForm
     list_display = ("appointment_id", "date", "time", "doctor_id", "patient_id", "state", "disease")
     list_filter = (DayFilter, "status")

@@ -69,6 +69,7 @@ class OutcomeFilter(admin.SimpleListFilter):
 @admin.register(AuditEntry)
 class AuditEntryAdmin(AuditedAdmin):
     noun = "audit"
+    verbs = {"export": "exported"}
     list_display = ("moment", "who", "action", "patients", "outcome", "reason", "subject", "channel", "address")
     list_filter = (OutcomeFilter,)
     # Any name: `get_search_results` says what is searched.

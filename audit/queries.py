@@ -4,7 +4,7 @@ from collections.abc import Iterable, Iterator
 from datetime import UTC, date, datetime, time, timedelta
 from typing import Any
 
-from django.db.models import QuerySet
+from django.db.models import Q, QuerySet
 
 from accounts import queries as account_queries
 from accounts.models import Role, User
@@ -13,7 +13,7 @@ from audit import seals
 from audit.models import Seal
 from audit.seals import Leaf
 from healthcare import trail
-from healthcare.models import AuditEntry, AuditPatient
+from healthcare.models import AuditEntry, AuditHead, AuditPatient
 from healthcare.mongodb import raw
 from patients import queries as patient_queries
 
@@ -107,6 +107,23 @@ def all_seals(*, after: int = 0) -> Iterator[Document]:
         after = found[-1]["_id"]
 
 
+def last_noted() -> int:
+    """The number of the last seal that PostgreSQL has a note of; 0 before the first."""
+    return AuditHead.objects.order_by("number").values_list("number", flat=True).last() or 0
+
+
+def noted(*, upto: int) -> Iterator[tuple[int, str]]:
+    """The seals that PostgreSQL has a note of, up to a number: number and hash, in order."""
+    after = 0
+    while rows := list(
+        AuditHead.objects.filter(number__gt=after, number__lte=upto)
+        .order_by("number")
+        .values_list("number", "hash")[:ENTRIES_AT_ONCE]
+    ):
+        yield from rows
+        after = rows[-1][0]
+
+
 def checkpoints() -> dict[str, Document]:
     """The links that say that a month was archived, by month."""
     found = raw.collection(Seal).find({"kind": Seal.Kind.ARCHIVE.value}, sort=[("_id", 1)])
@@ -130,13 +147,17 @@ def entries(
 ) -> Iterator[dict[str, Any]]:
     """Entries with after < id <= upto as dicts by column, by id. For sealing: nobody sees them."""
     found = AuditEntry.objects.all() if month is None else entries_of_month(month)
+    found = found.filter(id__lte=upto).order_by("id", "at")
+    # Nothing keeps a forger from giving a number twice, at two times: none of them is passed over.
+    following = Q(id__gt=after)
     while True:
         size = ENTRIES_AT_ONCE if limit is None else limit
-        rows = list(found.filter(id__gt=after, id__lte=upto).order_by("id").values(*seals.COLUMNS)[:size])
+        rows = list(found.filter(following).values(*seals.COLUMNS)[:size])
         yield from rows
         if limit is not None or len(rows) < size:
             return
-        after = rows[-1]["id"]
+        last = rows[-1]
+        following = Q(id__gte=last["id"]) & ~Q(id=last["id"], at__lte=last["at"])
 
 
 def unsealed(upto: int) -> int:
@@ -151,8 +172,9 @@ def entries_of_month(month: str) -> QuerySet[AuditEntry]:
     return AuditEntry.objects.filter(at__gte=midnight(first), at__lt=midnight(following))
 
 
-def has_entries(month: str) -> bool:
-    return entries_of_month(month).exists()
+def has_entries(month: str, *, upto: int | None = None) -> bool:
+    found = entries_of_month(month)
+    return (found if upto is None else found.filter(id__lte=upto)).exists()
 
 
 def first_moment() -> datetime | None:

@@ -63,6 +63,8 @@ def seal() -> Sealed:
     final = last_final_id()
     entries = links = 0
     head = queries.head()
+    # Of a run that ended between the two stores.
+    _note(head)
     while batch := list(queries.entries(after=head["upto"], upto=final, limit=seals.LENGTH)):
         upto = batch[-1]["id"] if len(batch) == seals.LENGTH else final
         leaves = [seals.leaf_of(entry) for entry in batch]
@@ -123,16 +125,22 @@ def archive(*, before: date, directory: Path) -> Iterator[Archived]:
     """Move whole months before the day into files, one after the other; yields each once it is gone from the tables.
 
     A month's file is written under another name, read back and compared with the seals, put in its place; then the
-    checkpoint is put into the chain, and only then are the partitions dropped. Each step may crash and be run again.
+    checkpoint is put into the chain, and only then are the partitions dropped. Each step may crash and be run again;
+    into another folder, too, where the file is then made once more.
 
     Raises: MonthNotArchived, DatabaseError, OSError.
     """
     if connections[DEFAULT].vendor != "postgresql":
         raise MonthNotArchived("Only PostgreSQL has the trail in months.")
+    _require_archivist()
     directory.mkdir(parents=True, exist_ok=True)
     for month in _months_before(before):
         checkpoint = queries.checkpoint_of(month)
-        if checkpoint is None:
+        if checkpoint is not None:
+            if not queries.has_entries(month, upto=checkpoint["upto"]):
+                continue
+            _require_file(month, directory, checkpoint)
+        else:
             head = queries.head()
             _require_sealed(month, head)
             count, file_hash = _write_file(month, directory, head)
@@ -159,7 +167,18 @@ def _append(head: Document, **said: Any) -> Document:
     }
     link["hash"] = seals.hash_of(link)
     raw.collection(Seal).insert_one(link)
+    _note(link)
     return link
+
+
+def _note(link: Document) -> None:
+    """Leave the hash of a seal with PostgreSQL, once: a chain that is cut off or begun anew is found by it."""
+    if not link["_id"]:
+        return
+    with connections[DEFAULT].cursor() as cursor:
+        cursor.execute(
+            "INSERT INTO audit_heads (number, hash) VALUES (%s, %s) ON CONFLICT DO NOTHING", [link["_id"], link["hash"]]
+        )
 
 
 def _months_before(day: date) -> Iterator[str]:
@@ -178,6 +197,33 @@ def _require_sealed(month: str, head: Document) -> None:
     waiting = queries.entries_of_month(month).filter(id__gt=head["upto"]).count()
     if waiting:
         raise MonthNotArchived(f"{waiting} entries of {month} are not sealed yet: run seal_audit first.")
+
+
+def _require_archivist() -> None:
+    """Find out who may drop months before anything is written. Raises: MonthNotArchived."""
+    with _archivist() as cursor:
+        cursor.execute("SELECT has_function_privilege('audit_drop_month(date, bigint)', 'EXECUTE')")
+        if not cursor.fetchone()[0]:
+            raise MonthNotArchived(
+                "This role of PostgreSQL may not drop months: set ARCHIVE_DATABASE_URL to a login of "
+                "healthcare_archivist."
+            )
+
+
+def _require_file(month: str, directory: Path, checkpoint: Document) -> None:
+    """Have the file of a checkpoint in the folder: the one that is there, or the same made again.
+
+    Raises: MonthNotArchived.
+    """
+    file = directory / file_name(month)
+    if file.is_file() and hash_of_file(file) == checkpoint["file_hash"]:
+        return
+    _, file_hash = _write_file(month, directory, checkpoint)
+    if file_hash != checkpoint["file_hash"]:
+        raise MonthNotArchived(
+            f"{file} holds what was sealed, but is not the file that was archived, whose SHA-256 is "
+            f"{checkpoint['file_hash']}: put that one in its place."
+        )
 
 
 def file_name(month: str) -> str:

@@ -50,24 +50,34 @@ def verify(*, head: str | None = None, directory: Path | None = None) -> Verific
     """
     result = Verification()
     # Read before the chain: what is sealed meanwhile is no difference.
-    checkpoints = queries.checkpoints()
+    checkpoints: dict[str, Document | None] = {**queries.checkpoints()}
+    noted = queries.noted(upto=queries.last_noted())
+    note = next(noted, None)
     number, previous, upto, seen = 0, seals.BEGINNING, 0, False
     for seal in queries.all_seals():
         for sentence in _broken(seal, number, previous, upto):
             result.note("broken seal", sentence)
         number, previous = seal["_id"], seal["hash"]
         seen = seen or previous == head
+        while note is not None and note[0] <= number:
+            if note[0] == number and note[1] != previous:
+                result.note("broken seal", f"Seal {number} is not the one that PostgreSQL has a note of.")
+            note = next(noted, None)
         result.links += 1
         if seal["kind"] == Seal.Kind.ENTRIES:
             _compare(seal, checkpoints, result)
             upto = seal["upto"]
     result.head = previous
+    while note is not None:
+        result.note("broken seal", f"Seal {note[0]} is missing: PostgreSQL has a note of it.")
+        note = next(noted, None)
     if head is not None and not seen and head != seals.BEGINNING:
         result.note("broken seal", f"No seal has the hash {head}: the chain was cut or begun anew.")
     _check_patients(upto, result)
     result.unsealed = queries.unsealed(upto)
     for month, checkpoint in checkpoints.items():
-        _check_month(month, checkpoint, directory, result)
+        if checkpoint is not None:
+            _check_month(month, checkpoint, directory, result)
     return result
 
 
@@ -83,7 +93,7 @@ def _broken(seal: Document, number: int, previous: str, upto: int) -> Iterator[s
         yield f"{name} of {seal['sealed_at']:%Y-%m-%d %H:%M} was changed: its content has another hash."
 
 
-def _compare(seal: Document, checkpoints: dict[str, Document], result: Verification) -> None:
+def _compare(seal: Document, checkpoints: dict[str, Document | None], result: Verification) -> None:
     """The entries of one seal with its leaves."""
     try:
         sealed = {leaf.id: leaf for leaf in seals.unpack(seal["leaves"])}
@@ -98,11 +108,14 @@ def _compare(seal: Document, checkpoints: dict[str, Document], result: Verificat
         elif leaf != seals.leaf_of(entry):
             result.note("altered", f"Entry {_name(entry)} is not what seal {seal['_id']} says.")
     for leaf in sealed.values():
-        checkpoint = checkpoints.get(seals.month_name(leaf.month))
+        month = seals.month_name(leaf.month)
+        if month not in checkpoints:
+            # It may have been archived since.
+            checkpoints[month] = queries.checkpoint_of(month)
+        checkpoint = checkpoints[month]
         if checkpoint is not None and seal["_id"] < checkpoint["_id"]:
             result.archived += 1
         else:
-            month = seals.month_name(leaf.month)
             result.note("removed", f"Entry {leaf.id} of {month} was removed; seal {seal['_id']} has it.")
 
 

@@ -345,12 +345,20 @@ class RoomAdmin(RefusalsOnForm):
         return rows
 
     def apply(self, request: HttpRequest, rows: Iterable[Any], deed: Callable[[Any], Any]) -> list[Any]:
-        """What `deed` made of each row; those that are refused are sentences for the reader."""
+        """What `deed` made of each row; those that are refused are sentences for the reader, and on record."""
         done = []
         for row in rows:
             try:
                 done.append(deed(row))
             except Refusal as refusal:
+                audit.record(
+                    f"{self.noun}.amended",
+                    actor=request.user,
+                    patient_ids=[row.patient_id],
+                    subject=row.pk,
+                    outcome=trail.REFUSED,
+                    reason=refusal.code,
+                )
                 self.message_user(request, f"{row.pk}: {refusal.detail}", messages.ERROR)
         return done
 
@@ -389,7 +397,7 @@ class RoomAdmin(RefusalsOnForm):
     ) -> HttpResponse:
         try:
             # Django notes the deletion in its log before it deletes: the note goes when the service refuses.
-            with transaction.atomic(using="default"):
+            with events.held_back(), transaction.atomic(using="default"):
                 return super().delete_view(request, object_id, extra_context)
         except Refusal as refusal:
             trail.refused(refusal.code)

@@ -5,7 +5,7 @@ Entries are rows of PostgreSQL (`AuditEntry`), which takes inserts and nothing e
 - what a request read is inserted before its answer leaves (`settle`);
 - a write in PostgreSQL inserts its entry in its own transaction (`record`);
 - a clinical write's facts ride its event in the clinical transaction, and are delivered once (`deliver`);
-- while PostgreSQL cannot be reached a read leaves an event instead, delivered later.
+- while PostgreSQL cannot be reached a read leaves an event instead, delivered later, once.
 
 `manage.py seal_audit` chains their hashes into MongoDB, where whoever can rewrite PostgreSQL cannot reach.
 """
@@ -16,6 +16,7 @@ from collections.abc import Iterable, Mapping
 from datetime import datetime
 from typing import Any
 
+from bson import ObjectId
 from django.db import connections, transaction
 
 from healthcare import clock, events, outages, trail
@@ -58,6 +59,15 @@ def record(
     """
     facts = trail.facts(action, actor=actor, patient_ids=patient_ids, subject=subject, outcome=outcome, reason=reason)
     _insert(facts, at=clock.now(), source=None)
+    trail.recorded(action, outcome=outcome)
+
+
+def record_reading(action: str, *, subject: Any = None) -> None:
+    """Put on record that a command is about to read what is everybody's; as an event while PostgreSQL is out.
+
+    Raises: DatabaseError when neither database takes it.
+    """
+    _insert_or_leave(trail.facts(action, actor=None, subject=subject))
     trail.recorded(action)
 
 
@@ -87,10 +97,11 @@ def settle(current: Trail, *, actor: Any, answered: bool) -> None:
 
 
 def _insert_or_leave(facts: Facts) -> None:
-    at = clock.now()
+    # One name for both ways: a server that is frozen, or dies before it has answered, may have the entry all the same.
+    at, event_id = clock.now(), ObjectId()
     if outages.postgresql.may_try():
         try:
-            _insert(facts, at=at, source=None)
+            _insert(facts, at=at, source=str(event_id))
         except Exception as error:
             if not is_outage(error):
                 raise
@@ -99,7 +110,7 @@ def _insert_or_leave(facts: Facts) -> None:
         else:
             outages.postgresql.succeeded()
             return
-    events.leave(facts, at=at)
+    events.leave(facts, at=at, event_id=event_id)
 
 
 def _insert(facts: Facts, *, at: datetime, source: str | None) -> None:

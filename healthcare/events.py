@@ -14,16 +14,20 @@ for a person to look at.
 
 import logging
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from contextvars import ContextVar
 from datetime import datetime, timedelta
 from typing import Any, NamedTuple
 
 from bson import ObjectId
+from django.db import connections
 
 from healthcare import clock, outages, trail
 from healthcare.exceptions import is_outage
 from healthcare.models import Event
 from healthcare.mongodb import raw
 from healthcare.mongodb.transactions import in_transaction, on_commit
+from healthcare.routers import DEFAULT
 
 #: The consumer that hears of every event: `healthcare.audit.deliver`.
 AUDIT = "audit"
@@ -50,6 +54,8 @@ class _Registration(NamedTuple):
 
 _projections: list[_Registration] = []
 _consumers: dict[str, _Registration] = {}
+#: What waits for a transaction of PostgreSQL to end; None when none is kept open.
+_held: ContextVar[list[dict[str, Any]] | None] = ContextVar("held", default=None)
 
 
 class ConsumerOutage(Exception):
@@ -111,11 +117,31 @@ def publish(
         on_commit(lambda: _deliver_at_once(event))
 
 
-def leave(facts: trail.Facts, *, at: datetime) -> None:
+@contextmanager
+def held_back() -> Iterator[None]:
+    """Deliver what the body publishes once it is through: for a body that keeps a transaction of PostgreSQL open.
+
+    Inside that transaction the consumers' rows would go with it if it failed, while the event says that they are there.
+    When the body fails the relay delivers: what it has committed to MongoDB has happened.
+    """
+    if _held.get() is not None:
+        yield
+        return
+    held: list[dict[str, Any]] = []
+    token = _held.set(held)
+    try:
+        yield
+    finally:
+        _held.reset(token)
+    for event in held:
+        _deliver_at_once(event)
+
+
+def leave(facts: trail.Facts, *, at: datetime, event_id: ObjectId) -> None:
     """Keep an entry of the audit trail as an event, for while PostgreSQL cannot be reached."""
     raw.collection(Event).insert_one(
         {
-            "_id": ObjectId(),
+            "_id": event_id,
             "kind": facts["action"],
             "at": at,
             "patient_id": "",
@@ -186,7 +212,10 @@ def try_again(event_id: ObjectId) -> bool:
 
 def _deliver_at_once(event: dict[str, Any]) -> None:
     """Deliver in the request that published, unless PostgreSQL was out a moment ago; the relay does what is left."""
-    if not outages.postgresql.may_try():
+    if (held := _held.get()) is not None:
+        held.append(event)
+        return
+    if _is_in_transaction_of_postgresql() or not outages.postgresql.may_try():
         return
     try:
         deliver(event)
@@ -194,6 +223,12 @@ def _deliver_at_once(event: dict[str, Any]) -> None:
     except ConsumerOutage:
         outages.postgresql.failed()
         logger.warning("A consumer's database cannot be reached; events wait for relay_events.")
+
+
+def _is_in_transaction_of_postgresql() -> bool:
+    """Whether somebody keeps one open who has not `held_back`. (The one that Django's TestCase puts around a test ends
+    with it.)"""
+    return any(not block._from_testcase for block in connections[DEFAULT].atomic_blocks)  # type: ignore[attr-defined]
 
 
 def _note_failure(event: Mapping[str, Any], name: str, error: Exception) -> None:

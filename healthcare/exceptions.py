@@ -153,6 +153,12 @@ def _as_api_exception(error: Exception) -> drf.APIException:
     return Unavailable() if is_outage(error) else drf.APIException("The server could not answer.")
 
 
+def _code_of(known: drf.APIException) -> str:
+    """One word; simplejwt puts details of a token that it refuses into the place of it."""
+    codes = known.get_codes()
+    return codes if isinstance(codes, str) else known.default_code
+
+
 def problem_response(error: Exception, context: dict[str, Any]) -> Response:
     """DRF's EXCEPTION_HANDLER: every error of the API in the one shape, a 5xx without its cause."""
     request = context["request"]
@@ -168,7 +174,7 @@ def problem_response(error: Exception, context: dict[str, Any]) -> Response:
         known = _as_api_exception(error)
         status = known.status_code
         if status in REFUSALS:
-            trail.refused(str(known.get_codes()))
+            trail.refused(_code_of(known))
         if isinstance(known, drf.ValidationError):
             errors = [
                 {"pointer": pointer, "code": str(item.code), "detail": str(item)}
@@ -176,8 +182,8 @@ def problem_response(error: Exception, context: dict[str, Any]) -> Response:
             ]
             body = problem(status, "The request is not valid.", errors)
         else:
-            detail = str(known.detail)
-            body = problem(status, detail, [{"pointer": "", "code": str(known.get_codes()), "detail": detail}])
+            detail = str(known.default_detail if isinstance(known.detail, dict) else known.detail)
+            body = problem(status, detail, [{"pointer": "", "code": _code_of(known), "detail": detail}])
         if auth_header := getattr(known, "auth_header", None):
             headers["WWW-Authenticate"] = auth_header
         if wait_seconds := getattr(known, "wait", None):

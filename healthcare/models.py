@@ -138,6 +138,21 @@ class AuditPatient(InsertOnlyModel):
         return f"entry {self.entry_id}"
 
 
+class AuditHead(InsertOnlyModel):
+    """The hash of a seal as it was when it was made: what PostgreSQL knows of the chain in MongoDB."""
+
+    number = models.BigIntegerField(primary_key=True)
+    hash = models.TextField()
+    noted_at = models.DateTimeField()
+
+    class Meta(InsertOnlyModel.Meta):
+        db_table = "audit_heads"
+        default_permissions = ()
+
+    def __str__(self) -> str:
+        return f"head {self.pk}"
+
+
 class Counter(models.Model):
     """What processes count together, such as attempts to log in, until it expires; see `healthcare.counters`."""
 

@@ -52,6 +52,12 @@ class HospitalAdminSite(UnfoldAdminSite):
     def __init__(self, name: str = "admin") -> None:
         super().__init__(name)
         self._pages: list[URLPattern] = []
+        #: Name of a page that belongs to no model → what it did, by GET and by POST.
+        self._deeds: dict[str, tuple[str, str]] = {
+            "password_change": ("admin.viewed", "account.password_changed"),
+            # Django names it after a model that is not ours.
+            "auth_user_password_change": ("account.viewed", "account.amended"),
+        }
         self._dashboard: list[Callable[[HttpRequest], dict[str, Any]]] = []
         self._gates: list[Callable[[HttpRequest], HttpResponse | None]] = []
         # It logs deletions before it tries them, and knows nothing of services; records are deleted one by one.
@@ -79,8 +85,12 @@ class HospitalAdminSite(UnfoldAdminSite):
         view = OwnPasswordView.as_view(form_class=self.password_change_form, success_url=done, extra_context=context)
         return with_wait(request, view(request))
 
-    def add_page(self, route: str, view: Callable[..., HttpResponse], name: str) -> None:
-        """Add a page of a room that belongs to none of its models; `admin:name` reverses to it."""
+    def add_page(self, route: str, view: Callable[..., HttpResponse], name: str, *, deeds: tuple[str, str]) -> None:
+        """Add a page of a room that belongs to none of its models; `admin:name` reverses to it.
+
+        `deeds` is what it does by GET and by POST, for the audit trail to say of whom it turns away.
+        """
+        self._deeds[name] = deeds
         self._pages.append(path(route, self.admin_view(view), name=name))
 
     def add_to_dashboard(self, part: Callable[[HttpRequest], dict[str, Any]]) -> None:
@@ -111,7 +121,7 @@ class HospitalAdminSite(UnfoldAdminSite):
         judged = themed(super().admin_view(view, cacheable))
 
         def attempted(request: HttpRequest, *args: Any, **kwargs: Any) -> Any:
-            trail.attempts(self._deed(request), subject=kwargs.get("object_id"))
+            trail.attempts(self._deed(request), subject=kwargs.get("object_id") or kwargs.get("id"))
             if not self.has_permission(request):
                 trail.refused("permission_denied" if request.user.is_authenticated else "not_authenticated")
             elif instead := next(filter(None, (gate(request) for gate in self._gates)), None):
@@ -134,4 +144,5 @@ class HospitalAdminSite(UnfoldAdminSite):
                 noun = getattr(model_admin, "noun", model._meta.model_name)
                 verb = PAGE_VERBS.get(page, OTHER_PAGE_VERBS)[request.method == "POST"]
                 return f"{noun}.{getattr(model_admin, 'verbs', {}).get(page, verb)}"
-        return f"admin.{OTHER_PAGE_VERBS[request.method == 'POST']}"
+        deeds = self._deeds.get(name) or tuple(f"admin.{verb}" for verb in OTHER_PAGE_VERBS)
+        return deeds[request.method == "POST"]

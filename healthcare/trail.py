@@ -51,6 +51,8 @@ class Trail:
     shown: dict[str, tuple[str | None, dict[str, None]]] = field(default_factory=dict)
     #: The nouns of what is on record already.
     recorded: set[str] = field(default_factory=set)
+    #: Those of the refusals among it.
+    recorded_refusals: set[str] = field(default_factory=set)
     concerned: dict[str, None] = field(default_factory=dict)
     attempt: Attempt | None = None
 
@@ -63,9 +65,12 @@ class Trail:
         ]
 
     def facts_of_refusal(self, actor: Any) -> list[Facts]:
-        """That the attempt was refused; none when it was not, or when a service has recorded as much."""
+        """That the attempt was refused; none when it was not, or when a service has recorded as much.
+
+        What was done before the refusal is no word about it: it may have been undone with it.
+        """
         attempt = self.attempt
-        if attempt is None or attempt.reason is None or noun_of(attempt.action) in self.recorded:
+        if attempt is None or attempt.reason is None or noun_of(attempt.action) in self.recorded_refusals:
             return []
         return [
             facts(
@@ -128,10 +133,12 @@ def refused(reason: str) -> None:
         trail.attempt.reason = reason[:64]
 
 
-def recorded(action: str) -> None:
+def recorded(action: str, *, outcome: str = SUCCESS) -> None:
     """Say that an entry about this is stored, or stands in an event."""
     if trail := _current.get():
         trail.recorded.add(noun_of(action))
+        if outcome == REFUSED:
+            trail.recorded_refusals.add(noun_of(action))
 
 
 def is_recorded(noun: str) -> bool:

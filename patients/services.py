@@ -68,7 +68,7 @@ def register_patient(*, email: str, password: str | None = None, name: str, **fi
     between the two commits leaves a record without an account, and the e-mail free to register again.
     """
     fields = with_birth_date(fields, known=None)
-    with transaction.atomic(using="default"):
+    with events.held_back(), transaction.atomic(using="default"):
         user = account_services.create_account(actor=None, email=email, password=password, role=Role.PATIENT, name=name)
         create_patient(actor=user, name=name, email=user.email, user_id=user.pk, **fields)
     return user

@@ -218,7 +218,9 @@ PAGES = (
     ),
 )  # fmt: skip
 for page in PAGES:
-    admin.site.add_page(f"reports/{page.name}/", page, page.url_name)  # type: ignore[attr-defined]
+    admin.site.add_page(  # type: ignore[attr-defined]
+        f"reports/{page.name}/", page, page.url_name, deeds=("report.viewed", "report.viewed")
+    )
 
 
 def _charts(request: HttpRequest) -> dict[str, Any]:

@@ -37,8 +37,8 @@ BEGIN
         EXECUTE format('REVOKE ALL ON %s FROM healthcare_app, healthcare_archivist, PUBLIC', part);
     END LOOP;
 END $$;
-REVOKE ALL ON audit_entries, audit_patients FROM healthcare_app, healthcare_archivist, PUBLIC;
-GRANT SELECT, INSERT ON audit_entries, audit_patients TO healthcare_app;
+REVOKE ALL ON audit_entries, audit_patients, audit_heads FROM healthcare_app, healthcare_archivist, PUBLIC;
+GRANT SELECT, INSERT ON audit_entries, audit_patients, audit_heads TO healthcare_app;
 GRANT EXECUTE ON FUNCTION audit_make_month(date) TO healthcare_app;
 
 -- The archivist reads the trail and has months dropped that have ended, and nothing else.

@@ -10,8 +10,10 @@ from django.test import Client
 from django.urls import reverse
 
 from accounts.models import Role, User
+from appointments.services import change_appointment as cancel_appointment
 from billing.models import Fee
 from healthcare.models import AuditEntry, Event
+from reports.queries import NAMES as REPORTS
 from tests.audit.trail import Recorded, recording
 from tests.people import PASSWORD, People, make_account
 from tests.records import make_appointment, make_bill, make_prescription
@@ -139,6 +141,73 @@ def test_staff_with_a_permission(people: People, records: dict[str, Any], name: 
     assert found["delete"] == (403, [(f"{noun}.viewed", "refused", viewed)])
 
 
+# --- Pages that are no list and no form of a model --------------------------------------------------------------------
+
+Pages = list[tuple[str, list[str]]]
+#: Name → what stands behind its path, what admins leave there, doctors (None: they are refused), and what it is when
+#: somebody is turned away.
+OTHER_PAGES: dict[str, tuple[list[Any], str, Pages, Pages | None, str]] = {
+    "index": (
+        [], "", [("appointment.counted", []), ("bill.counted", [])], [("appointment.counted", [])], "admin.viewed",
+    ),
+    "patients_patient_find": ([], "?q=Ali", *2 * ([("patient.listed", ["P1"])],), "patient.listed"),
+    "doctors_doctor_find": ([], "?q=Amara", [], [], "doctor.listed"),
+    "appointments_appointment_slots": ([], "?doctor_id=D1", [], [], "appointment.viewed"),
+    "appointments_appointment_week": (
+        ["D1"], "?week={day}",
+        *2 * ([("patient.listed", ["P1"]), ("appointment.listed", ["P1"])],),
+        "appointment.listed",
+    ),
+    **{
+        f"appointments_appointment_{deed}": (
+            ["A1"], "", *2 * ([("appointment.viewed", ["P1"])],), "appointment.viewed",
+        ) for deed in ("complete", "cancel")
+    },
+    "appointments_appointment_move": (
+        ["A1"], "", *2 * ([("appointment.viewed", ["P1"]), ("patient.viewed", ["P1"])],), "appointment.viewed",
+    ),
+    **{
+        f"report_{name.replace('-', '_')}": ([], query, *2 * ([("report.viewed", [])],), "report.viewed")
+        for name, query in zip(REPORTS, ("", "?format=csv", "?format=svg", "?format=png"), strict=True)
+    },
+    "healthcare_auditentry_export": ([], "", [("audit.exported", [])], None, "audit.exported"),
+    "auth_user_password_change": (["me"], "", [("account.viewed", [])], None, "account.viewed"),
+}  # fmt: skip
+#: Nobody's data. The theme's search is shut, and nothing is found by autocomplete or leads to another site.
+ABOUT_NOBODY = {
+    "second_factor", "password_change", "password_change_done", "jsi18n", "app_list", "search", "autocomplete",
+    "view_on_site",
+}  # fmt: skip
+
+
+def test_every_other_page_is_walked() -> None:
+    of_models = {f"{name}_{page}" for name in PAGES for page in ("changelist", "add", "history", "delete", "change")}
+    # What logging in and out leaves is in `test_sessions`.
+    known = of_models | set(OTHER_PAGES) | ABOUT_NOBODY | {"login", "logout"}
+    patterns = [*admin.site.get_urls(), *(url for each in admin.site._registry.values() for url in each.get_urls())]
+    assert {name for pattern in patterns if (name := getattr(pattern, "name", None))} == known
+
+
+@pytest.mark.parametrize("who", ["anonymous", "patient", "staff", "doctor", "admin"])
+def test_other_pages(people: People, who: str) -> None:
+    visit = make_appointment(people, appointment_id="A1")
+    account = None if who == "anonymous" else getattr(people, who)
+    browser = browser_of(account)
+    for name, (args, query, by_admin, by_doctor, deed) in OTHER_PAGES.items():
+        args = [people.staff.pk if each == "me" else each for each in args]
+        with recording() as made:
+            answer = browser.get(reverse(f"admin:{name}", args=args) + query.format(day=visit.date))
+        expected = {"admin": by_admin, "doctor": by_doctor}.get(who)
+        if expected is None and (who, name) != ("staff", "index"):
+            assert answer.status_code == (302 if who in ("anonymous", "patient") else 403), name
+            assert [(entry.action, entry.outcome) for entry in made.entries] == [(deed, "refused")], name
+        else:
+            assert answer.status_code == 200, name
+            successes = [(action, "success", patients) for action, patients in expected or []]
+            assert said(made) == successes, name
+        assert {entry.actor_id for entry in made.entries} <= {account and account.pk}
+
+
 # --- Writes ---------------------------------------------------------------------------------------------------------
 
 
@@ -246,6 +315,69 @@ def test_sessions(people: People) -> None:
     ]
 
 
+def test_what_forms_refuse_is_on_record(people: People, settings: Any) -> None:
+    """As the API's own refusals are: with the reason, once, and by whoever it was."""
+    browser = browser_of(people.admin)
+    person = {"name": "N", "role": "staff", "password1": PASSWORD, "password2": PASSWORD}
+    words = {"new_password1": "a new uncommon phrase", "new_password2": "a new uncommon phrase"}
+    with recording() as made:
+        browser.post(reverse("admin:password_change"), {"old_password": "wrong", **words})
+        # Before the page was opened, and with a wrong code.
+        assert browser.post(reverse("admin:second_factor"), {"code": "123456"}).status_code == 200
+        browser.get(reverse("admin:second_factor"))
+        browser.post(reverse("admin:second_factor"), {"code": "1"})
+        browser.post(reverse("admin:accounts_user_add"), {"email": "staff@example.org", **person})
+        settings.PASSWORD_RATE = "1/h"
+        for _ in range(2):
+            browser.post(reverse("admin:password_change"), {"old_password": "wrong", **words})
+    reasons = [(entry.action, entry.outcome, entry.reason) for entry in made.entries]
+    assert reasons == [
+        ("account.password_changed", "refused", "wrong_password"),
+        ("account.second_factor_added", "refused", "invalid"),
+        ("account.second_factor_added", "refused", "wrong_code"),
+        ("account.created", "refused", "duplicate"),
+        ("account.password_changed", "refused", "wrong_password"),
+        ("account.password_changed", "refused", "throttled"),
+    ]
+    assert {entry.actor_id for entry in made.entries} == {people.admin.pk}
+
+
+def test_what_is_refused_of_several_at_once_is_on_record(people: People) -> None:
+    browser = browser_of(people.doctor)
+    for number, time in enumerate(("09:00", "10:00", "11:00"), start=1):
+        make_appointment(people, appointment_id=f"A{number}", time=time)
+    cancel_appointment(actor=people.admin, appointment_id="A2", status="cancelled")
+    chosen = {"action": "complete_visits", "_selected_action": ["A1", "A2", "A3"], "confirmed": "1"}
+    with recording() as made:
+        browser.post(reverse("admin:appointments_appointment_changelist") + "?day=all", chosen)
+    of_visits = {(e.subject, e.action, e.outcome, e.reason) for e in made.entries if e.action != "bill.created"}
+    assert of_visits == {
+        ("A1", "appointment.completed", "success", None),
+        ("A2", "appointment.amended", "refused", "final"),
+        ("A3", "appointment.completed", "success", None),
+    }
+    assert len(made.entries) == 5
+    assert {tuple(entry.patient_ids) for entry in made.entries} == {("P1",)}
+
+
+@pytest.mark.parametrize(("page", "rate"), [("admin:login", "1/h"), ("rest_framework:login", "1/d")])
+def test_logins_that_pages_refuse_are_on_record(people: People, settings: Any, page: str, rate: str) -> None:
+    """A right password does not make a patient staff, and an account that was tried too often waits."""
+    who = {"username": "patient@example.org", "password": PASSWORD}
+    with recording() as made:
+        Client().post(reverse(page), who)
+        settings.LOGIN_RATE = rate
+        for password in ("wrong", "wrong"):
+            Client().post(reverse(page), {"username": "doctor@example.org", "password": password})
+    account, doctor = str(people.patient.pk), str(people.doctor.pk)
+    first = ("refused", "not_admitted", account) if page == "admin:login" else ("success", None, account)
+    assert [(e.outcome, e.reason, e.subject) for e in made.entries] == [
+        first,
+        ("refused", "wrong_credentials", doctor),
+        ("refused", "throttled", None),
+    ]
+
+
 # --- The trail's own page -------------------------------------------------------------------------------------------
 
 
@@ -306,7 +438,7 @@ def test_nobody_else_exports(people: People) -> None:
     browser = browser_of(people.staff)
     with recording() as made:
         assert browser.get(reverse("admin:healthcare_auditentry_export")).status_code == 403
-    assert said(made) == [("audit.viewed", "refused", [])]
+    assert said(made) == [("audit.exported", "refused", [])]
 
 
 def test_the_page_offers_no_change(people: People) -> None:

@@ -12,7 +12,7 @@ from django.core.management import CommandError, call_command
 from django.db import connection
 
 from audit import queries, seals, services
-from healthcare import clock
+from healthcare import audit, clock
 from healthcare.models import AuditEntry, AuditPatient
 from tests.audit.test_seals import chain, tamper, verify, write
 
@@ -172,6 +172,62 @@ def test_a_crash_before_the_partitions_are_dropped_is_made_good(
     assert partitions() & set(OLD) == set()
     assert verify("--archive", str(tmp_path))[0]
     assert chain().count_documents({"kind": "archive"}) == 3
+
+
+@pytest.mark.usefixtures("three_months")
+def test_what_comes_between_the_file_and_the_end_of_the_month_stays(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    drop = services._drop
+
+    def come_late(month: str, *, upto: int) -> bool:
+        with monkeypatch.context() as patched:
+            patched.setattr(clock, "now", lambda: datetime.fromisoformat(f"{month}-20T12:00:00+00:00"))
+            audit.record("patient.viewed", actor=None, patient_ids=["Plate"])
+        return drop(month, upto=upto)
+
+    monkeypatch.setattr(services, "_drop", come_late)
+    archive(tmp_path, before="2024-12-01")
+    assert list(AuditEntry.objects.filter(at__lt=datetime(2024, 12, 1, tzinfo=UTC)).values_list("patient_ids")) == [
+        (["Plate"],)
+    ]
+    assert AuditPatient.objects.get(patient_id="Plate").at.month == 11
+    services.seal()
+    assert verify("--archive", str(tmp_path))[0]
+
+
+@pytest.mark.usefixtures("three_months")
+def test_a_crashed_run_goes_on_in_another_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The partitions are not dropped before the file is where the run says that it is."""
+    with monkeypatch.context() as patched:
+        patched.setattr(services, "_drop", lambda month, *, upto: False)
+        archive(tmp_path / "lost", before="2024-12-01")
+    assert archive(tmp_path / "new", before="2024-12-01").startswith("2024-11: 3 entries")
+    files = [tmp_path / folder / "audit-2024-11.jsonl.gz" for folder in ("lost", "new")]
+    assert files[0].read_bytes() == files[1].read_bytes()
+    assert "2024-11" not in partitions()
+    assert verify("--archive", str(tmp_path / "new"))[0]
+
+
+def test_an_archive_that_cannot_be_reached_is_a_sentence(tmp_path: Path, settings: Any) -> None:
+    settings.ARCHIVE_DATABASE_URL = f"postgresql://nobody@/nothing?host={tmp_path}"
+    with pytest.raises(CommandError, match="Stopped by a database: OperationalError"):
+        archive(tmp_path)
+
+
+@pytest.mark.usefixtures("three_months")
+def test_a_month_that_is_archived_while_it_is_verified_is_no_difference(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    known = queries.checkpoints
+
+    def just_before() -> Any:
+        found = known()
+        archive(tmp_path, before="2024-12-01")
+        return found
+
+    monkeypatch.setattr(queries, "checkpoints", just_before)
+    assert verify()[1] == ""
 
 
 @pytest.mark.usefixtures("three_months")

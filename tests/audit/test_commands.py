@@ -6,14 +6,18 @@ import sys
 import time
 from io import StringIO
 from pathlib import Path
+from typing import Any, NoReturn
 
 import pytest
 from django.contrib.auth.management.commands import changepassword
-from django.core.management import call_command
+from django.core.management import CommandError, call_command
+from django.db import connection
 
 from accounts.models import User
 from audit import queries
+from healthcare.management.consistency import running
 from healthcare.models import AuditEntry
+from reports import services as report_services
 from tests.audit.test_seals import verify, write
 from tests.live.conftest import environment_of_this_run
 from tests.people import PASSWORD
@@ -64,3 +68,29 @@ def test_the_relay_seals_while_it_watches() -> None:
         relay.wait(20)
     assert queries.head()["count"] == 3
     assert verify()[0]
+
+
+def test_what_reads_everything_is_on_record_before_it_does(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Also when somebody ends it halfway."""
+
+    def interrupt(*_: Any, **__: Any) -> NoReturn:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(running, "run", interrupt)
+    monkeypatch.setattr(report_services, "find_differences", interrupt)
+    monkeypatch.setattr(report_services, "rebuild", interrupt)
+    for command in ("check_consistency", "verify_reports", "rebuild_reports"):
+        with pytest.raises((CommandError, KeyboardInterrupt)):
+            call_command(command, stdout=StringIO())
+    call_command("dumpdata", "billing.fee", stdout=StringIO())
+    call_command("shell", command="pass")
+    monkeypatch.setattr(connection.client, "runshell", lambda _: None)
+    call_command("dbshell")
+    assert list(AuditEntry.objects.order_by("id").values_list("action", "role", "subject")) == [
+        ("patient.checked", "shell", None),
+        ("report.verified", "shell", None),
+        ("report.rebuilt", "shell", None),
+        ("database.dumped", "shell", "default"),
+        ("database.opened", "shell", None),
+        ("database.opened", "shell", "default"),
+    ]

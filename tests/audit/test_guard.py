@@ -31,6 +31,7 @@ from healthcare.mongodb import raw
 from healthcare.serializers import OutSerializer
 from healthcare.views import RoomViewSet
 from patients import queries as patient_queries
+from patients import services as patient_services
 from patients.models import Patient
 from tests.audit.trail import recording
 from tests.people import People, make_account
@@ -224,6 +225,26 @@ def test_a_read_leaves_an_event_and_is_delivered_once(
     ]
 
 
+def test_a_read_whose_insert_went_through_unanswered_is_one_entry(
+    people: People, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A frozen server does what it was sent when it thaws; one that dies may have done it."""
+    insert = audit._insert
+
+    def go_unanswered(*args: Any, **kwargs: Any) -> None:
+        insert(*args, **kwargs)
+        raise OperationalError("server closed the connection unexpectedly")
+
+    client = people.client("doctor")
+    with recording() as made:
+        with monkeypatch.context() as patched:
+            patched.setattr(outages, "postgresql", outages.Breaker())
+            patched.setattr(audit, "_insert", go_unanswered)
+            assert client.get("/api/patients/P1").status_code == 200
+        list(events.relay())
+    assert [(entry.action, entry.patient_ids) for entry in made.entries] == [("patient.viewed", ["P1"])]
+
+
 def test_an_event_from_before_the_trail_is_delivered(people: People) -> None:
     visit = complete(people, make_appointment(people))
     event = raw.collection(Event).find_one({"kind": "appointment.completed"})
@@ -319,6 +340,48 @@ def test_what_a_service_refuses_is_on_record(people: People) -> None:
         ("appointment.booked", "refused", "slot_taken", ["P1"]),
         ("appointment.booked", "refused", "unknown", ["P1"]),
         ("patient.created", "refused", "duplicate", ["P1"]),
+    ]
+
+
+def test_what_was_undone_with_a_refusal_does_not_stand_for_it(people: People, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Registration makes the account first; were the patient's record refused, the account would go with it."""
+
+    def refuse(**_: Any) -> None:
+        raise patient_services.DuplicatePatient("email")
+
+    monkeypatch.setattr(patient_services, "create_patient", refuse)
+    body = {"email": "new@example.org", "password": "an uncommon phrase", "name": "Lin Tao"}
+    with recording() as made:
+        assert APIClient().post("/api/auth/register", body, format="json").status_code == 409
+    assert [(e.action, e.outcome, e.reason) for e in made.entries] == [("account.created", "refused", "duplicate")]
+
+
+def test_what_outlives_the_transaction_around_it_is_delivered(people: People, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A registration commits the record before the account; when the account fails the entry must not go with it."""
+    create = patient_services.create_patient
+
+    def create_and_crash(**values: Any) -> None:
+        create(**values)
+        raise RuntimeError
+
+    monkeypatch.setattr(patient_services, "create_patient", create_and_crash)
+    client = APIClient(raise_request_exception=False)
+    body = {"email": "new@example.org", "password": "an uncommon phrase", "name": "Lin Tao"}
+    with recording() as made:
+        assert client.post("/api/auth/register", body, format="json").status_code == 500
+        record = Patient.objects.exclude(pk__in=("P1", "P2")).get()
+        list(events.relay())
+    assert [(e.action, e.outcome, e.patient_ids) for e in made.entries] == [("patient.created", "success", [record.pk])]
+
+
+def test_a_token_that_is_no_good_is_refused_in_one_word(people: People) -> None:
+    client = APIClient()
+    client.credentials(HTTP_AUTHORIZATION="Bearer nonsense")
+    with recording() as made:
+        answer = client.get("/api/patients/P1")
+    assert (answer.status_code, answer.json()["errors"][0]["code"]) == (401, "token_not_valid")
+    assert [(e.action, e.reason, e.patient_ids) for e in made.entries] == [
+        ("patient.viewed", "token_not_valid", ["P1"])
     ]
 
 

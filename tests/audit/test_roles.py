@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from datetime import date
+from datetime import date, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -66,26 +66,28 @@ CHANGES = [
     "DELETE FROM {month}",
     "TRUNCATE {month}",
     "TRUNCATE audit_entries_other",
+    "UPDATE audit_entries SET role = 'admin' WHERE false",
+    "DELETE FROM {coming}",
+    "UPDATE audit_heads SET hash = 'another'",
+    "DELETE FROM audit_heads",
+    "TRUNCATE audit_heads",
 ]
 
 
-def this_month() -> str:
-    return f"audit_entries_{clock.now():%Y_%m}"
+def on_partitions(sql: str) -> str:
+    """The statement about this month's partition, or about one that is empty yet."""
+    now = clock.now()
+    following = now.replace(day=1) + timedelta(days=32)
+    return sql.format(month=f"audit_entries_{now:%Y_%m}", coming=f"audit_entries_{following:%Y_%m}")
 
 
 @pytest.mark.parametrize("sql", CHANGES)
 def test_triggers_refuse_every_change_to_the_owner_too(sql: str) -> None:
     write(2)
-    with connection.cursor() as cursor:
-        # A row trigger has nothing to refuse where there is no row.
-        cursor.execute("INSERT INTO audit_entries_other SELECT * FROM audit_entries WHERE false")
-    if "_other" in sql and not sql.startswith("TRUNCATE"):
-        execute(
-            "INSERT INTO audit_entries (at, role, action, patient_ids, outcome, channel)"
-            " VALUES ('1999-01-01', 'doctor', 'patient.viewed', '{}', 'success', 'api')"
-        )
+    services.seal()
     before = list(AuditEntry.objects.order_by("id").values())
-    assert refused(sql.format(month=this_month())) == "42501"
+    assert refused(on_partitions(sql)) == "42501"
+    assert verify()[0]
     assert list(AuditEntry.objects.order_by("id").values()) == before
     assert AuditPatient.objects.count() == 2
 
@@ -128,7 +130,7 @@ def test_the_orm_offers_no_change() -> None:
 def test_the_application_inserts_and_reads_the_trail_and_nothing_else(sql: str) -> None:
     write(1)
     with acting_as("healthcare_app"):
-        assert refused(sql.format(month=this_month())) == "42501"
+        assert refused(on_partitions(sql)) == "42501"
     assert AuditEntry.objects.count() == 1
 
 
@@ -167,10 +169,10 @@ def test_the_archivist_reads_the_trail_and_has_ended_months_dropped() -> None:
             "SELECT * FROM billing",
             "DROP TABLE audit_entries_2024_03",
         ):
-            assert refused(sql.format(month=this_month())) == "42501", sql
+            assert refused(on_partitions(sql)) == "42501", sql
         with pytest.raises(Exception, match="Only whole months that have ended"), transaction.atomic(using="default"):
             execute("SELECT audit_drop_month(%s, 0)", clock.now().date())
-        assert execute("SELECT audit_drop_month('2024-03-01', 0)") == [(True,)]
+        assert execute("SELECT audit_drop_month('2024-03-01', %s)", AuditEntry.objects.get().pk) == [(True,)]
     assert AuditEntry.objects.count() == 0
 
 
@@ -187,8 +189,11 @@ def test_archiving_uses_the_role_that_it_is_given(tmp_path: Path, settings: Any)
     values = connection.get_connection_params()
     try:
         with acting_as("healthcare_app"):
-            with pytest.raises(ProgrammingError):
-                list(services.archive(before=date(2024, 4, 1), directory=tmp_path))
+            with pytest.raises(services.MonthNotArchived, match="may not drop months"):
+                list(services.archive(before=date(2024, 4, 1), directory=tmp_path / "mine"))
+            # Nothing was begun that it could not end.
+            assert not (tmp_path / "mine").exists()
+            assert not queries.checkpoint_of("2024-03")
             settings.ARCHIVE_DATABASE_URL = (
                 f"postgresql://test_archive@/{values['dbname']}?host={values['host']}&port={values.get('port') or 5432}"
             )

@@ -12,11 +12,11 @@ from typing import Any
 import pytest
 from bson import Binary
 from django.core.management import CommandError, call_command
-from django.db import connection, connections
+from django.db import IntegrityError, connection, connections
 
 from audit import queries, seals, services
 from healthcare import audit
-from healthcare.models import AuditEntry
+from healthcare.models import AuditEntry, AuditHead
 
 pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.usefixtures("own_trail")]
 
@@ -203,22 +203,77 @@ def test_a_seal_made_anew_over_altered_entries_breaks_the_chain() -> None:
     forged = {**two, "leaves": seals.pack(leaves)}
     forged["hash"] = seals.hash_of(forged)
     chain().update_one({"_id": 2}, {"$set": {"leaves": forged["leaves"], "hash": forged["hash"]}})
+    assert "broken seal: Seal 2 is not the one that PostgreSQL has a note of. (2 in all)" in verify()[1]
+    tamper("UPDATE audit_heads SET hash = %s WHERE number = 2", forged["hash"])
     assert verify()[1] == "broken seal: Seal 3 does not continue seal 2.\n"
     forged_head = {**three, "previous": forged["hash"]}
     forged_head["hash"] = seals.hash_of(forged_head)
     chain().update_one({"_id": 3}, {"$set": {"previous": forged["hash"], "hash": forged_head["hash"]}})
+    tamper("UPDATE audit_heads SET hash = %s WHERE number = 3", forged_head["hash"])
     assert verify()[0]
     assert f"No seal has the hash {three['hash']}" in verify("--head", three["hash"])[1]
     assert verify("--head", one["hash"])[0]
 
 
 def test_a_missing_seal_is_found() -> None:
-    head = three_seals()[-1]["hash"]
+    first, _, last = three_seals()
+    head = last["hash"]
     chain().delete_one({"_id": 2})
     assert "broken seal: Seal 2 is missing." in verify()[1]
     chain().delete_many({"_id": {"$gt": 1}})
-    assert verify()[0]  # the chain's end is cut off: nobody can tell, but who has noted a head
+    # The chain's end is cut off: PostgreSQL has a note of it, and so may somebody else.
+    assert verify()[1] == "broken seal: Seal 2 is missing: PostgreSQL has a note of it. (2 in all)\n"
+    services.seal()
+    assert "broken seal: Seal 2 is not the one that PostgreSQL has a note of." in verify()[1]
+    chain().delete_many({})
+    assert "broken seal: Seal 1 is missing: PostgreSQL has a note of it. (3 in all)" in verify()[1]
+    chain().insert_one(first)
+    tamper("DELETE FROM audit_heads WHERE number > 1")
+    assert verify()[0]
     assert "broken seal: No seal has the hash" in verify("--head", head)[1]
+
+
+def test_a_note_that_a_crash_has_left_out_is_made_later(monkeypatch: pytest.MonkeyPatch) -> None:
+    write(2)
+    with monkeypatch.context() as patched:
+        patched.setattr(services, "_note", lambda link: None)
+        services.seal()
+    assert not AuditHead.objects.exists()
+    assert verify()[0]
+    services.seal()
+    assert AuditHead.objects.get().hash == queries.head()["hash"]
+
+
+def test_the_last_entries_of_a_trail_cannot_go_unseen() -> None:
+    ids = write(5)
+    services.seal()
+    tamper("DELETE FROM audit_entries WHERE id = %s", ids[-1])
+    assert f"removed: Entry {ids[-1]} of " in verify()[1]
+
+
+def test_a_number_that_is_given_twice_is_found(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where one question for entries ends and the next begins, too."""
+    monkeypatch.setattr(queries, "ENTRIES_AT_ONCE", 2)
+    ids = write(4)
+    services.seal()
+    with connection.cursor() as cursor:
+        cursor.execute(
+            "INSERT INTO audit_entries (id, at, role, action, patient_ids, outcome, channel)"
+            " VALUES (%s, now() + interval '1 hour', 'doctor', 'patient.viewed', '{}', 'success', 'api')",
+            [ids[1]],
+        )
+    assert f"inserted: Entry {ids[1]} (" in verify()[1]
+
+
+@pytest.mark.parametrize("moment", ["1969-12-31", "6000-01-01", "infinity", "-infinity"])
+def test_a_time_that_no_seal_can_name_is_refused(moment: str) -> None:
+    """It would end all sealing."""
+    with pytest.raises(IntegrityError), connection.cursor() as cursor:
+        cursor.execute(
+            "INSERT INTO audit_entries (at, role, action, patient_ids, outcome, channel)"
+            " VALUES (%s, 'doctor', 'patient.viewed', '{}', 'success', 'api')",
+            [moment],
+        )
 
 
 def test_an_entry_that_is_still_being_written_is_not_sealed_over() -> None:

@@ -69,7 +69,9 @@ def test_existing_values_are_encrypted(admin: Any, key: bytes) -> None:
             assert now.name == was.name
         assert "0 patients were encrypted" in run("encrypt_phi")
     encryption.forget()
-    assert [(entry.action, entry.patient_ids) for entry in made.entries] == [("patient.encrypted", [])]
+    assert [(entry.action, entry.patient_ids) for entry in made.entries] == [
+        ("patient.encrypted", [f"P{number}" for number in (*range(7), 9)])
+    ]
 
 
 def test_it_is_taken_up_where_it_was_interrupted(admin: Any, key: bytes, monkeypatch: pytest.MonkeyPatch) -> None:

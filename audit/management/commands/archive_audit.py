@@ -5,7 +5,9 @@ from datetime import date
 from pathlib import Path
 from typing import Any
 
+import psycopg
 from django.core.management.base import BaseCommand, CommandError
+from django.db import DatabaseError
 
 from audit import services
 
@@ -33,5 +35,8 @@ class Command(BaseCommand):
                 self.stdout.write(f"{done.month}: {done.entries} entries in {done.file}")
         except services.MonthNotArchived as error:
             raise CommandError(str(error)) from error
+        except (DatabaseError, psycopg.Error) as error:
+            message = f"Stopped by a database: {type(error.__cause__ or error).__name__}. Run the command again."
+            raise CommandError(message) from error
         except OSError as error:
             raise CommandError(f"{error.strerror}: {error.filename}") from error

@@ -63,7 +63,7 @@ class Command(BaseCommand):
         self.stderr.write("Copying the data …" if size is None else f"Inventing {size:,} appointments …")
         with copies.made(appointments=size) as made:
             if size is None:
-                audit.record("patient.copied", actor=None)
+                audit.record_reading("patient.copied")
             sizes = {source: made.count(source) for source in copies.SOURCES}
             if not sizes["appointments"]:
                 raise CommandError("There are no appointments to ask for: `manage.py seed`, or --size.")

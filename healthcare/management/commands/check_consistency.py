@@ -53,6 +53,8 @@ class Command(BaseCommand):
                     "end, or begin anew with `manage.py seed --flush`."
                 )
                 raise CommandError(message, returncode=NOT_CHECKED)
+            # It reads everybody's records and says whose are not whole, also when it does not come to its end.
+            audit.record_reading(f"patient.{'mended' if repair else 'checked'}")
             # Without Django's wrapper, which ends every write with a new line.
             with running.reporting(cast(TextIO, self.stdout._out)) as reporter:
                 tallies = running.run(only or running.NAMES, is_repairing=repair, shown=limit, reporter=reporter)
@@ -62,8 +64,6 @@ class Command(BaseCommand):
             # The driver's text may quote a document; its kind does not.
             message = f"Stopped by a database: {type(error.__cause__ or error).__name__}. Run the check again."
             raise CommandError(message, returncode=NOT_CHECKED) from error
-        # It has read everybody's records, and said whose are not whole.
-        audit.record(f"patient.{'mended' if repair else 'checked'}", actor=None)
         self.stdout.write(running.table(tallies))
         left = sum(tally.left for tally in tallies.values())
         if left:

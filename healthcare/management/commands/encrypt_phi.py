@@ -40,7 +40,6 @@ class Command(BaseCommand):
                 self.stdout.write(f"{number:,} {name} have plain values.")
                 continue
             done = self._encrypt(model, number)
-            audit.record(f"{model._meta.model_name}.encrypted", actor=None)
             self.stdout.write(f"{done:,} {name} were encrypted; none has plain values.")
 
     def _encrypt(self, model: type[models.Model], number: int) -> int:
@@ -69,6 +68,8 @@ def encrypt_once(model: type[models.Model], advance: Any) -> int:
             # Only if it is what was read: nobody's change is undone.
             seen = {"_id": document["_id"], **{name: document[name] for name in changed}}
             updates.append(UpdateOne(seen, {"$set": changed}))
+        # Before it happens: a run that is killed has not done it unseen.
+        audit.record(f"{model._meta.model_name}.encrypted", actor=None, patient_ids=[each["_id"] for each in batch])
         written = raw.collection(model).bulk_write(updates, is_ordered=False, max_time_ms=MAX_TIME_MS)
         done += written.modified_count
         advance(len(batch))

@@ -15,6 +15,7 @@ class Command(BaseCommand):
     def handle(self, *args: Any, **options: Any) -> None:
         looked_at = mended = 0
         try:
+            audit.record("report.rebuilt", actor=None)
             for looked_at, mended in services.rebuild():
                 if options["verbosity"] > 1:
                     self.stdout.write(f"{looked_at:,} patients, {mended:,} figures mended")
@@ -25,6 +26,5 @@ class Command(BaseCommand):
         except DatabaseError as error:
             message = f"Stopped by a database: {type(error.__cause__ or error).__name__}. Run the command again."
             raise CommandError(message) from error
-        audit.record("report.rebuilt", actor=None)
         if options["verbosity"] > 0:
             self.stdout.write(f"{looked_at:,} patients looked at, {mended:,} figures mended.")

@@ -1,0 +1,11 @@
+-- What the other database knows of the seals, for a trial on SQLite.
+
+CREATE TABLE audit_heads (
+    number integer PRIMARY KEY,
+    hash text NOT NULL,
+    noted_at datetime NOT NULL DEFAULT CURRENT_TIMESTAMP
+);
+CREATE TRIGGER audit_heads_no_update BEFORE UPDATE ON audit_heads
+    BEGIN SELECT RAISE(ABORT, 'Entries of the audit trail are never changed or deleted.'); END;
+CREATE TRIGGER audit_heads_no_delete BEFORE DELETE ON audit_heads
+    BEGIN SELECT RAISE(ABORT, 'Entries of the audit trail are never changed or deleted.'); END;
