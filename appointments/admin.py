@@ -28,6 +28,8 @@ from appointments.models import Appointment, Status
 from appointments.permissions import MAY_COMPLETE
 from appointments.serializers import AppointmentChanges, AppointmentIn
 from doctors import queries as doctor_queries
+from doctors.admin import LINKS as DOCTOR_LINKS
+from doctors.models import Doctor
 from healthcare import trail
 from healthcare.admin import FinderField, RoomAdmin, RoomForm
 from healthcare.exceptions import Refusal
@@ -363,8 +365,19 @@ def _visits(request: HttpRequest, patient: Patient) -> Iterator[Happening]:
         )
 
 
+def _week(request: HttpRequest, doctor: Doctor) -> tuple[Any, str] | None:
+    """The way to a doctor's diary; a doctor has one to their own."""
+    pages = admin.site.get_model_admin(Appointment)
+    is_doctor = getattr(request.user, "role", "") == "doctor"
+    is_theirs = not is_doctor or doctor.user_id == request.user.pk
+    if not (pages.has_view_permission(request) and is_theirs):
+        return None
+    return _("Week"), reverse("admin:appointments_appointment_week", args=[doctor.pk])
+
+
 LINKS.append(Link(_("Book a visit"), "admin:appointments_appointment_add", _may_book))
 TIMELINE.append(_visits)
+DOCTOR_LINKS.append(_week)
 
 
 def _figures(request: HttpRequest) -> dict[str, Any]:

@@ -7,6 +7,7 @@ writes them, and what the service refuses is a sentence on the form. Django's ow
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import date, datetime
 from decimal import Decimal
+from types import SimpleNamespace
 from typing import Any, ClassVar
 
 from django import forms
@@ -26,6 +27,7 @@ from unfold.widgets import UnfoldAdminTextareaWidget, UnfoldAdminTextInputWidget
 from healthcare import audit, events, trail
 from healthcare.exceptions import Refusal, pointers
 from healthcare.models import Event
+from healthcare.rows import RowsField
 from healthcare.serializers import ChangesSerializer, StrictSerializer
 
 COUNT_LIMIT = 1_000
@@ -100,6 +102,8 @@ class RoomForm(forms.ModelForm):
 
     new: ClassVar[type[StrictSerializer]]
     changes: ClassVar[type[ChangesSerializer]]
+    #: Whose form it is: the serializers know fields that not everybody writes. The admin says so.
+    actor: ClassVar[Any] = None
 
     def clean(self) -> dict[str, Any]:
         values = super().clean() or {}
@@ -113,15 +117,25 @@ class RoomForm(forms.ModelForm):
             given = {name: _blank_as_null(value) for name, value in given.items() if name in self.changed_data}
         if given and not self.errors:
             kind = self.new if is_new else self.changes
-            judge = kind(data={name: _as_json(value) for name, value in given.items()}, partial=not is_new)
+            judge = kind(
+                data={name: _as_json(value) for name, value in given.items()},
+                partial=not is_new,
+                context={"request": SimpleNamespace(user=self.actor)},
+            )
             if judge.is_valid():
                 self.judged = dict(judge.validated_data)
             for pointer, error in pointers(judge.errors):
-                self._add(pointer.split("/")[1] if pointer else None, str(error))
+                _, field, *inside = f"{pointer}/".split("/")
+                row = int(inside[0]) if inside[0:1] and inside[0].isdigit() else None
+                self.refuse(str(error), field=field, row=row)
         return values
 
-    def _add(self, field: str | None, sentence: str) -> None:
-        self.add_error(field if field in self.fields else None, sentence)
+    def refuse(self, sentence: str, *, field: str | None = None, row: int | None = None) -> None:
+        """Put a sentence on the form: at its field, and at the row concerned where the field is a table."""
+        place = self.fields.get(field or "")
+        if isinstance(place, RowsField) and row is not None:
+            sentence = place.refuse(row, sentence)
+        self.add_error(field if place else None, sentence)
 
     def _post_clean(self) -> None:
         """Leave the model's own validation out: it would ask MongoDB for uniqueness, which the write itself decides."""
@@ -205,7 +219,10 @@ class RefusalsOnForm(AuditedAdmin):
         class FormWithRefusal(form):  # type: ignore[valid-type, misc]
             def clean(self) -> Any:
                 values = super().clean()
-                self.add_error(refusal.field if refusal.field in self.fields else None, refusal.detail)
+                if isinstance(self, RoomForm):
+                    self.refuse(refusal.detail, field=refusal.field, row=refusal.row)
+                else:
+                    self.add_error(refusal.field if refusal.field in self.fields else None, refusal.detail)
                 return values
 
         return FormWithRefusal
@@ -282,6 +299,11 @@ class RoomAdmin(RefusalsOnForm):
 
     def visible_to(self, user: Any) -> models.QuerySet[Any]:
         raise NotImplementedError
+
+    def get_form(self, request: HttpRequest, obj: Any = None, change: bool = False, **kwargs: Any) -> Any:
+        form = super().get_form(request, obj, change=change, **kwargs)
+        form.actor = request.user
+        return form
 
     def get_queryset(self, request: HttpRequest) -> models.QuerySet[Any]:
         found = self.visible_to(request.user)

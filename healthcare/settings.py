@@ -162,6 +162,8 @@ CORS_ALLOW_HEADERS = ["authorization", "content-type"]
 CORS_EXPOSE_HEADERS = ["Retry-After", "X-Request-ID"]
 # A clinical record is a few kilobytes; what is larger is a mistake or an attack.
 DATA_UPLOAD_MAX_MEMORY_SIZE = 1_048_576
+# A doctor's 500 exceptions and 50 hours, four fields each, in the admin's form.
+DATA_UPLOAD_MAX_NUMBER_FIELDS = 2_500
 # Files of forms included.
 MAX_BODY_BYTES = 10 * 1_048_576
 

@@ -3,7 +3,7 @@
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from datetime import date
-from typing import Any, ClassVar
+from typing import Any
 
 from django import forms
 from django.contrib import admin
@@ -59,8 +59,6 @@ class PatientForm(RoomForm):
         required=False,
         widget=UnfoldBooleanWidget(),
     )
-    #: Whose the form is; the admin says so.
-    actor: ClassVar[Any] = None
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
@@ -133,11 +131,6 @@ class PatientAdmin(FinderMixin, RoomAdmin):
             context["links"] = [link for link in LINKS if link.is_for(request)]
             context["patient_id"] = patient.pk
         return super().render_change_form(request, context, *args, **kwargs)
-
-    def get_form(self, request: HttpRequest, obj: Any = None, change: bool = False, **kwargs: Any) -> Any:
-        form = super().get_form(request, obj, change=change, **kwargs)
-        form.actor = request.user
-        return form
 
     def get_fields(self, request: HttpRequest, obj: Any = None) -> Any:
         names = [name for name in super().get_fields(request, obj) if name != "is_another"]
