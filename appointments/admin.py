@@ -48,10 +48,10 @@ ENDING = {
 
 class AppointmentForm(RoomForm):
     new, changes = AppointmentIn, AppointmentChanges
-    patient_id = FinderField(label=_("patient"), page="admin:patients_patient_find")
-    doctor_id = FinderField(label=_("doctor"), page="admin:doctors_doctor_find")
+    patient_id = FinderField(label=_("Patient"), page="admin:patients_patient_find")
+    doctor_id = FinderField(label=_("Doctor"), page="admin:doctors_doctor_find")
     duration_minutes = forms.IntegerField(
-        label=_("minutes"),
+        label=_("Minutes"),
         required=False,
         widget=UnfoldAdminIntegerFieldWidget,
         help_text=_("The doctor's usual length when left empty."),
@@ -248,17 +248,10 @@ class AppointmentAdmin(RoomAdmin):
 
     def _end_one(self, request: HttpRequest, object_id: str, status: Status) -> HttpResponse:
         key = unquote(object_id)
-        try:
+        with self.telling(request):
             visit = services.change_appointment(actor=request.user, appointment_id=key, status=status)  # type: ignore[arg-type]
             self.message_user(request, _("The visit is %(status)s.") % {"status": visit.get_status_display()})
-        except Refusal as refusal:
-            trail.refused(refusal.code)
-            self.message_user(request, refusal.detail, messages.ERROR)
-        page = reverse("admin:appointments_appointment_change", args=[key])
-        # The dialog is sent by htmx, which would put the page of a redirection into itself.
-        if request.headers.get("HX-Request"):
-            return HttpResponse(headers={"HX-Redirect": page})
-        return HttpResponseRedirect(page)
+        return self.back_to(request, object_id)
 
     @action(description=_("Move"), permissions=["end"], icon="event_repeat")
     def move(self, request: HttpRequest, object_id: str) -> HttpResponse:

@@ -4,7 +4,8 @@ A form here goes the way that a request of the API goes: the room's serializer j
 writes them, and what the service refuses is a sentence on the form. Django's own saving and deleting is never used.
 """
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from datetime import date, datetime
 from decimal import Decimal
 from types import SimpleNamespace
@@ -346,6 +347,23 @@ class RoomAdmin(RefusalsOnForm):
                 self.message_user(request, f"{row.pk}: {refusal.detail}", messages.ERROR)
         return done
 
+    @contextmanager
+    def telling(self, request: HttpRequest) -> Iterator[None]:
+        """What a service refuses in here is a sentence for the reader, and on record."""
+        try:
+            yield
+        except Refusal as refusal:
+            trail.refused(refusal.code)
+            self.message_user(request, refusal.detail, messages.ERROR)
+
+    def back_to(self, request: HttpRequest, object_id: str) -> HttpResponse:
+        """To the row's page; from a dialog, which htmx sends, by its header: it would put the page into the dialog."""
+        names = (self.model._meta.app_label, self.model._meta.model_name)
+        page = reverse("admin:{}_{}_change".format(*names), args=[object_id])
+        if request.headers.get("HX-Request"):
+            return HttpResponse(headers={"HX-Redirect": page})
+        return HttpResponseRedirect(page)
+
     def show_chosen(
         self,
         request: HttpRequest,
@@ -379,15 +397,10 @@ class RoomAdmin(RefusalsOnForm):
     def delete_view(
         self, request: HttpRequest, object_id: str, extra_context: dict[str, Any] | None = None
     ) -> HttpResponse:
-        try:
+        with self.telling(request), transaction.atomic(using="default"):
             # Django notes the deletion in its log before it deletes: the note goes when the service refuses.
-            with transaction.atomic(using="default"):
-                return super().delete_view(request, object_id, extra_context)
-        except Refusal as refusal:
-            trail.refused(refusal.code)
-            self.message_user(request, refusal.detail, messages.ERROR)
-        names = (self.model._meta.app_label, self.model._meta.model_name)
-        return HttpResponseRedirect(reverse("admin:{}_{}_change".format(*names), args=[object_id]))
+            return super().delete_view(request, object_id, extra_context)
+        return self.back_to(request, object_id)
 
 
 def _as_json(value: Any) -> Any:

@@ -53,7 +53,7 @@ TIMELINE: list[Callable[[HttpRequest, Patient], Iterable[Happening]]] = []
 
 class PatientForm(RoomForm):
     new, changes = PatientIn, PatientChanges
-    diseases = LinesField(label=_("diseases"), required=False, help_text=_("One a line."))
+    diseases = LinesField(label=_("Diseases"), required=False, help_text=_("One a line."))
     is_another = forms.BooleanField(
         label=_("This is somebody else: make the record all the same"),
         required=False,

@@ -23,10 +23,10 @@ from prescriptions.serializers import PrescriptionChanges, PrescriptionIn
 
 class PrescriptionForm(RoomForm):
     new, changes = PrescriptionIn, PrescriptionChanges
-    patient_id = FinderField(label=_("patient"), page="admin:patients_patient_find")
-    doctor_id = FinderField(label=_("doctor"), page="admin:doctors_doctor_find")
+    patient_id = FinderField(label=_("Patient"), page="admin:patients_patient_find")
+    doctor_id = FinderField(label=_("Doctor"), page="admin:doctors_doctor_find")
     start_date = forms.DateField(
-        label=_("start date"),
+        label=_("Start date"),
         required=False,
         widget=UnfoldAdminSingleDateWidget,
         help_text=_("Today when left empty."),
