@@ -27,12 +27,14 @@ from appointments.diary import slots_page, week_page
 from appointments.models import Appointment, Status
 from appointments.permissions import MAY_COMPLETE
 from appointments.serializers import AppointmentChanges, AppointmentIn
+from appointments.tables import AppointmentTable
 from doctors import queries as doctor_queries
 from doctors.admin import LINKS as DOCTOR_LINKS
 from doctors.models import Doctor
 from healthcare import trail
-from healthcare.admin import FinderField, RoomAdmin, RoomForm
+from healthcare.admin import FinderField, RoomForm
 from healthcare.exceptions import Refusal
+from healthcare.transfer import TransferAdmin
 from patients import queries as patient_queries
 from patients.admin import LINKS, TIMELINE, Happening, Link
 from patients.models import Patient
@@ -108,8 +110,9 @@ class DayFilter(admin.SimpleListFilter):
 
 
 @admin.register(Appointment)
-class AppointmentAdmin(RoomAdmin):
+class AppointmentAdmin(TransferAdmin):
     noun = "appointment"
+    table = AppointmentTable
     for_doctors = frozenset({"view", "add", "change"})
     verbs = {"add": "booked"}
     form = AppointmentForm

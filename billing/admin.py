@@ -21,8 +21,10 @@ from unfold.widgets import UnfoldAdminTextInputWidget
 from billing import queries, services
 from billing.models import Bill, Fee, Status
 from billing.serializers import BillChanges, BillIn
+from billing.tables import BillTable
 from healthcare import clock, trail
-from healthcare.admin import FinderField, RefusalsOnForm, RoomAdmin, RoomForm
+from healthcare.admin import FinderField, RefusalsOnForm, RoomForm
+from healthcare.transfer import TransferAdmin
 from patients.admin import TIMELINE, Happening
 from patients.models import CHART_LENGTH, Patient
 
@@ -66,8 +68,9 @@ class PeriodFilter(admin.SimpleListFilter):
 
 
 @admin.register(Bill)
-class BillAdmin(RoomAdmin):
+class BillAdmin(TransferAdmin):
     noun = "bill"
+    table = BillTable
     verbs = {"pay": "paid", "void": "voided"}
     form = BillForm
     list_display = ("id", "patient_id", "appointment_id", "disease", "total_cost", "state", "made")

@@ -14,9 +14,11 @@ from django.utils.translation import gettext_lazy as _
 from doctors import queries, services
 from doctors.models import DEFAULT_SLOT_MINUTES, Doctor
 from doctors.serializers import DoctorChanges, DoctorIn
+from doctors.tables import DoctorTable
 from healthcare import finding
-from healthcare.admin import FOUND_AT_MOST, FinderMixin, RoomAdmin, RoomForm
+from healthcare.admin import FOUND_AT_MOST, FinderMixin, RoomForm
 from healthcare.rows import Column, RowsField
+from healthcare.transfer import TransferAdmin
 
 #: What the rooms behind this one put on a doctor's page and row: a label and a path, or None for who may not go there.
 LINKS: list[Callable[[HttpRequest, Doctor], tuple[Any, str] | None]] = []
@@ -96,8 +98,9 @@ class DoctorForm(RoomForm):
 
 
 @admin.register(Doctor)
-class DoctorAdmin(FinderMixin, RoomAdmin):
+class DoctorAdmin(FinderMixin, TransferAdmin):
     noun = "doctor"
+    table = DoctorTable
     verbs = {"find": "listed"}
     names_people = False  # no patients
     for_doctors = frozenset({"view", "change"})

@@ -121,7 +121,7 @@ class RoomForm(forms.ModelForm):
             judge = kind(
                 data={name: _as_json(value) for name, value in given.items()},
                 partial=not is_new,
-                context={"request": SimpleNamespace(user=self.actor)},
+                context={"request": as_request_of(self.actor)},
             )
             if judge.is_valid():
                 self.judged = dict(judge.validated_data)
@@ -401,6 +401,11 @@ class RoomAdmin(RefusalsOnForm):
             # Django notes the deletion in its log before it deletes: the note goes when the service refuses.
             return super().delete_view(request, object_id, extra_context)
         return self.back_to(request, object_id)
+
+
+def as_request_of(actor: Any) -> Any:
+    """What a serializer asks of a request: whose it is."""
+    return SimpleNamespace(user=actor)
 
 
 def _as_json(value: Any) -> Any:

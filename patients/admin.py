@@ -18,10 +18,12 @@ from django.utils.translation import gettext_lazy as _
 from unfold.widgets import UnfoldBooleanWidget
 
 from healthcare import finding, trail
-from healthcare.admin import FOUND_AT_MOST, FinderMixin, LinesField, RoomAdmin, RoomForm
+from healthcare.admin import FOUND_AT_MOST, FinderMixin, LinesField, RoomForm
+from healthcare.transfer import TransferAdmin
 from patients import queries, services
 from patients.models import Patient
 from patients.serializers import PatientChanges, PatientIn
+from patients.tables import PatientTable
 
 
 @dataclass(frozen=True)
@@ -88,8 +90,9 @@ class PatientForm(RoomForm):
 
 
 @admin.register(Patient)
-class PatientAdmin(FinderMixin, RoomAdmin):
+class PatientAdmin(FinderMixin, TransferAdmin):
     noun = "patient"
+    table = PatientTable
     finds_patients = True
     verbs = {"find": "listed"}
     for_doctors = frozenset({"view"})

@@ -13,12 +13,14 @@ from django.utils.translation import gettext_lazy as _
 from unfold.widgets import UnfoldAdminSingleDateWidget
 
 from doctors import queries as doctor_queries
-from healthcare.admin import FinderField, RoomAdmin, RoomForm
+from healthcare.admin import FinderField, RoomForm
+from healthcare.transfer import TransferAdmin
 from patients.admin import LINKS, TIMELINE, Happening, Link
 from patients.models import Patient
 from prescriptions import queries, services
 from prescriptions.models import Prescription
 from prescriptions.serializers import PrescriptionChanges, PrescriptionIn
+from prescriptions.tables import PrescriptionTable
 
 
 class PrescriptionForm(RoomForm):
@@ -40,8 +42,9 @@ class PrescriptionForm(RoomForm):
 
 
 @admin.register(Prescription)
-class PrescriptionAdmin(RoomAdmin):
+class PrescriptionAdmin(TransferAdmin):
     noun = "prescription"
+    table = PrescriptionTable
     for_doctors = frozenset({"view", "add", "change", "delete"})
     verbs = {"add": "issued"}
     form = PrescriptionForm
