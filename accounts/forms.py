@@ -61,14 +61,6 @@ class SessionLoginForm(CodeFormMixin, AuthenticationForm):
 class AdminLoginForm(CodeFormMixin, AdminAuthenticationForm):
     """For the admin, which admits staff, doctors and admins."""
 
-    def confirm_login_allowed(self, user: Any) -> None:
-        """Put on record that the password was right and the door shut: Django tells nobody of it."""
-        try:
-            super().confirm_login_allowed(user)
-        except ValidationError:
-            record_failed_login(user, "not_admitted")
-            raise
-
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         for field in self.fields.values():

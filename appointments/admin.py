@@ -27,10 +27,14 @@ from appointments.diary import slots_page, week_page
 from appointments.models import Appointment, Status
 from appointments.permissions import MAY_COMPLETE
 from appointments.serializers import AppointmentChanges, AppointmentIn
+from appointments.tables import AppointmentTable
 from doctors import queries as doctor_queries
+from doctors.admin import LINKS as DOCTOR_LINKS
+from doctors.models import Doctor
 from healthcare import trail
-from healthcare.admin import FinderField, RoomAdmin, RoomForm
+from healthcare.admin import FinderField, RoomForm
 from healthcare.exceptions import Refusal
+from healthcare.transfer import TransferAdmin
 from patients import queries as patient_queries
 from patients.admin import LINKS, TIMELINE, Happening, Link
 from patients.models import Patient
@@ -46,10 +50,10 @@ ENDING = {
 
 class AppointmentForm(RoomForm):
     new, changes = AppointmentIn, AppointmentChanges
-    patient_id = FinderField(label=_("patient"), page="admin:patients_patient_find")
-    doctor_id = FinderField(label=_("doctor"), page="admin:doctors_doctor_find")
+    patient_id = FinderField(label=_("Patient"), page="admin:patients_patient_find")
+    doctor_id = FinderField(label=_("Doctor"), page="admin:doctors_doctor_find")
     duration_minutes = forms.IntegerField(
-        label=_("minutes"),
+        label=_("Minutes"),
         required=False,
         widget=UnfoldAdminIntegerFieldWidget,
         help_text=_("The doctor's usual length when left empty."),
@@ -106,8 +110,9 @@ class DayFilter(admin.SimpleListFilter):
 
 
 @admin.register(Appointment)
-class AppointmentAdmin(RoomAdmin):
+class AppointmentAdmin(TransferAdmin):
     noun = "appointment"
+    table = AppointmentTable
     for_doctors = frozenset({"view", "add", "change"})
     verbs = {"add": "booked", "week": "listed"}
     form = AppointmentForm
@@ -246,17 +251,10 @@ class AppointmentAdmin(RoomAdmin):
 
     def _end_one(self, request: HttpRequest, object_id: str, status: Status) -> HttpResponse:
         key = unquote(object_id)
-        try:
+        with self.telling(request):
             visit = services.change_appointment(actor=request.user, appointment_id=key, status=status)  # type: ignore[arg-type]
             self.message_user(request, _("The visit is %(status)s.") % {"status": visit.get_status_display()})
-        except Refusal as refusal:
-            trail.refused(refusal.code)
-            self.message_user(request, refusal.detail, messages.ERROR)
-        page = reverse("admin:appointments_appointment_change", args=[key])
-        # The dialog is sent by htmx, which would put the page of a redirection into itself.
-        if request.headers.get("HX-Request"):
-            return HttpResponse(headers={"HX-Redirect": page})
-        return HttpResponseRedirect(page)
+        return self.back_to(request, object_id)
 
     @action(description=_("Move"), permissions=["end"], icon="event_repeat")
     def move(self, request: HttpRequest, object_id: str) -> HttpResponse:
@@ -364,8 +362,19 @@ def _visits(request: HttpRequest, patient: Patient) -> Iterator[Happening]:
         )
 
 
+def _week(request: HttpRequest, doctor: Doctor) -> tuple[Any, str] | None:
+    """The way to a doctor's diary; a doctor has one to their own."""
+    pages = admin.site.get_model_admin(Appointment)
+    is_doctor = getattr(request.user, "role", "") == "doctor"
+    is_theirs = not is_doctor or doctor.user_id == request.user.pk
+    if not (pages.has_view_permission(request) and is_theirs):
+        return None
+    return _("Week"), reverse("admin:appointments_appointment_week", args=[doctor.pk])
+
+
 LINKS.append(Link(_("Book a visit"), "admin:appointments_appointment_add", _may_book))
 TIMELINE.append(_visits)
+DOCTOR_LINKS.append(_week)
 
 
 def _figures(request: HttpRequest) -> dict[str, Any]:

@@ -1,35 +1,91 @@
-"""Bills in the staff's admin."""
+"""Bills in the staff's admin: what is open, marking it paid or void, and what the list comes to."""
 
+from collections.abc import Iterator
+from datetime import datetime, time, timedelta
+from functools import partial
 from typing import Any
 
-from django.contrib import admin
+from django import forms
+from django.contrib import admin, messages
+from django.contrib.admin.utils import unquote
 from django.db.models import Count, Q, QuerySet, Sum
-from django.http import HttpRequest
+from django.http import HttpRequest, HttpResponse
 from django.urls import reverse
+from django.utils import timezone
 from django.utils.translation import gettext_lazy as _
+from django.utils.translation import ngettext
+from unfold.decorators import action, display
+from unfold.enums import ActionVariant
+from unfold.widgets import UnfoldAdminTextInputWidget
 
 from billing import queries, services
 from billing.models import Bill, Fee, Status
 from billing.serializers import BillChanges, BillIn
-from healthcare import trail
-from healthcare.admin import RefusalsOnForm, RoomAdmin, RoomForm
+from billing.tables import BillTable
+from healthcare import clock, trail
+from healthcare.admin import FinderField, RefusalsOnForm, RoomForm
+from healthcare.transfer import TransferAdmin
+from patients.admin import TIMELINE, Happening
+from patients.models import CHART_LENGTH, Patient
+
+#: What it means that a bill is settled so.
+SETTLING = {
+    Status.PAID: _("The money has arrived."),
+    Status.VOID: _("Nobody has to pay a void bill, and the reports leave it out."),
+}
 
 
 class BillForm(RoomForm):
     new, changes = BillIn, BillChanges
+    patient_id = FinderField(label=_("Patient"), page="admin:patients_patient_find")
+    appointment_id = forms.CharField(
+        label=_("Appointment"),
+        required=False,
+        max_length=64,
+        widget=UnfoldAdminTextInputWidget,
+        help_text=_("The id of a visit of this patient; empty for what belongs to none."),
+    )
+
+
+class PeriodFilter(admin.SimpleListFilter):
+    """Bills by when they were made, in whole days of the reader's."""
+
+    title = _("made")
+    parameter_name = "made"
+    #: Word → how many days back the first day is; the month's first day is said apart.
+    days = {"today": 0, "week": 6}
+
+    def lookups(self, request: HttpRequest, model_admin: Any) -> list[tuple[str, Any]]:
+        return [("today", _("Today")), ("week", _("The last seven days")), ("month", _("This month"))]
+
+    def queryset(self, request: HttpRequest, queryset: QuerySet[Bill]) -> QuerySet[Bill]:
+        word = self.value()
+        if word is None:
+            return queryset
+        today = timezone.localdate()
+        first = today.replace(day=1) if word == "month" else today - timedelta(days=self.days.get(word, 0))
+        return queryset.filter(created_at__gte=timezone.make_aware(datetime.combine(first, time.min)))
 
 
 @admin.register(Bill)
-class BillAdmin(RoomAdmin):
+class BillAdmin(TransferAdmin):
     noun = "bill"
+    table = BillTable
+    verbs = {"pay": "paid", "void": "voided"}
     form = BillForm
-    list_display = ("id", "patient_id", "appointment_id", "disease", "total_cost", "status", "created_at")
-    list_filter = ("status",)
+    list_display = ("id", "patient_id", "appointment_id", "disease", "total_cost", "state", "made")
+    list_filter = ("status", PeriodFilter)
+    list_before_template = "admin/bill_totals.html"
+    actions = ("pay_bills", "void_bills")
+    actions_detail = ("pay", "void")
     search_fields = ("id", "patient_id", "appointment_id")
     search_help_text = _("The number of the bill, the id of the patient or of the appointment.")
     ordering = ("-id",)
     fixed_fields = ("patient_id",)
-    computed_fields = ("created_at",)
+    computed_fields = ("made",)
+
+    class Media:
+        js = ("healthcare/find.js",)
 
     def visible_to(self, user: Any) -> QuerySet[Bill]:
         return queries.visible_to(user)
@@ -43,14 +99,130 @@ class BillAdmin(RoomAdmin):
     def remove(self, actor: Any, key: Any) -> None:
         services.delete_bill(actor=actor, bill_id=key)
 
+    def get_changeform_initial_data(self, request: HttpRequest) -> dict[str, Any]:
+        """A link may say whom a bill is for; what else stands in it is not taken."""
+        given = super().get_changeform_initial_data(request)
+        return {name: given[name] for name in ("patient_id", "appointment_id") if name in given}
+
     def get_search_results(
         self, request: HttpRequest, queryset: QuerySet[Bill], search_term: str
     ) -> tuple[QuerySet[Bill], bool]:
         key = search_term.strip()
         wanted = Q(patient_id=key) | Q(appointment_id=key)
-        if key.isascii() and key.isdigit():
+        # What is longer is no number that a bill can have.
+        if key.isascii() and key.isdigit() and len(key) < 19:
             wanted |= Q(id=int(key))
         return (queryset.filter(wanted) if key else queryset), False
+
+    @display(
+        description=_("status"),
+        ordering="status",
+        label={Status.OPEN: "warning", Status.PAID: "success", Status.VOID: "danger"},
+    )
+    def state(self, bill: Bill) -> tuple[str, Any]:
+        return bill.status, bill.get_status_display()
+
+    @admin.display(description=_("made"), ordering="created_at")
+    def made(self, bill: Bill) -> str:
+        return clock.shown(bill.created_at)
+
+    def changelist_view(self, request: HttpRequest, extra_context: dict[str, Any] | None = None) -> HttpResponse:
+        """With what the filtered list comes to, all pages of it, by status."""
+        response = super().changelist_view(request, extra_context)
+        context = getattr(response, "context_data", None) or {}
+        if changelist := context.get("cl"):
+            rows = changelist.queryset.order_by().values("status").annotate(number=Count("pk"), total=Sum("total_cost"))
+            found = {row["status"]: row for row in rows}
+            context["totals"] = [
+                (label, found[status]["number"], found[status]["total"])
+                for status, label in Status.choices
+                if status in found
+            ]
+        return response
+
+    # Paid or void: several at once from the list, or one from its page; asked first, done by POST.
+
+    @admin.action(description=_("Mark as paid"), permissions=["change"])
+    def pay_bills(self, request: HttpRequest, queryset: QuerySet[Bill]) -> HttpResponse | None:
+        return self._settle(request, queryset, Status.PAID)
+
+    @admin.action(description=_("Void"), permissions=["change"])
+    def void_bills(self, request: HttpRequest, queryset: QuerySet[Bill]) -> HttpResponse | None:
+        return self._settle(request, queryset, Status.VOID)
+
+    def _settle(self, request: HttpRequest, queryset: QuerySet[Bill], status: Status) -> HttpResponse | None:
+        bills = self.chosen(request, queryset)
+        is_voiding = status == Status.VOID
+        if not bills:
+            return None
+        if "confirmed" not in request.POST:
+            return self.show_chosen(
+                request,
+                bills,
+                title=_("Void these bills?") if is_voiding else _("Mark these bills as paid?"),
+                explanation=SETTLING[status],
+                headings=(_("number"), _("patient"), _("appointment"), _("total cost"), _("status")),
+                cells=_cells,
+                button=_("Void the bills") if is_voiding else _("Mark the bills as paid"),
+            )
+        settled = self.apply(request, bills, partial(_give, request.user, status))
+        if settled:
+            done = {
+                Status.PAID: ngettext("%(n)d bill is paid.", "%(n)d bills are paid.", len(settled)),
+                Status.VOID: ngettext("%(n)d bill is void.", "%(n)d bills are void.", len(settled)),
+            }
+            self.message_user(request, done[status] % {"n": len(settled)}, messages.SUCCESS)
+        return None
+
+    def has_settle_permission(self, request: HttpRequest, object_id: Any = None) -> bool:
+        """Whether the bill is one that is still open, and the account may change it."""
+        if not hasattr(request, "bill"):
+            request.bill = self.get_object(request, unquote(str(object_id)))  # type: ignore[attr-defined]
+        bill: Bill | None = request.bill  # type: ignore[attr-defined]
+        return bill is not None and bill.status == Status.OPEN and self.has_change_permission(request, bill)
+
+    @action(
+        description=_("Mark as paid"),
+        permissions=["settle"],
+        icon="payments",
+        variant=ActionVariant.SUCCESS,
+        dialog={
+            "title": _("Mark this bill as paid?"),
+            "description": SETTLING[Status.PAID],
+            "form_submit_text": _("Mark as paid"),
+        },
+    )
+    def pay(self, request: HttpRequest, form: Any, object_id: str) -> HttpResponse:
+        return self._settle_one(request, object_id, Status.PAID)
+
+    @action(
+        description=_("Void"),
+        permissions=["settle"],
+        icon="block",
+        variant=ActionVariant.DANGER,
+        dialog={
+            "title": _("Void this bill?"),
+            "description": SETTLING[Status.VOID],
+            "form_submit_text": _("Void the bill"),
+        },
+    )
+    def void(self, request: HttpRequest, form: Any, object_id: str) -> HttpResponse:
+        return self._settle_one(request, object_id, Status.VOID)
+
+    def _settle_one(self, request: HttpRequest, object_id: str, status: Status) -> HttpResponse:
+        with self.telling(request):
+            bill = services.settle_bill(actor=request.user, bill_id=int(object_id), status=status)  # type: ignore[arg-type]
+            said = _("Bill %(number)s is %(status)s.")
+            self.message_user(request, said % {"number": bill.pk, "status": bill.get_status_display()})
+        return self.back_to(request, object_id)
+
+
+def _give(actor: Any, status: Status, bill: Bill) -> Bill:
+    return services.settle_bill(actor=actor, bill_id=bill.pk, status=status)
+
+
+def _cells(bill: Bill) -> tuple[Any, ...]:
+    return bill.pk, bill.patient_id, bill.appointment_id, f"{bill.total_cost:,.2f}", bill.get_status_display()
 
 
 @admin.register(Fee)
@@ -64,6 +236,28 @@ class FeeAdmin(RefusalsOnForm):
 
     def save_model(self, request: HttpRequest, obj: Fee, form: Any, change: bool) -> None:
         services.save_fee(actor=request.user, fee=obj)  # type: ignore[arg-type]
+
+
+def _bills(request: HttpRequest, patient: Patient) -> Iterator[Happening]:
+    """The patient's newest bills, for those who may see bills."""
+    if not admin.site.get_model_admin(Bill).has_view_permission(request):
+        return
+    bills = queries.matching(request.user, patient_id=patient.pk)[:CHART_LENGTH]  # type: ignore[arg-type]
+    trail.shown("bill.listed", [patient.pk])
+    for bill in bills:
+        made = timezone.localtime(bill.created_at)
+        parts = (f"{bill.total_cost:,.2f}", bill.get_status_display(), bill.appointment_id, bill.disease)
+        yield Happening(
+            day=made.date(),
+            time=f"{made:%H:%M}",
+            kind="bill",
+            label=_("Bill"),
+            text=", ".join(str(part) for part in parts if part),
+            path=reverse("admin:billing_bill_change", args=[bill.pk]),
+        )
+
+
+TIMELINE.append(_bills)
 
 
 def _figures(request: HttpRequest) -> dict[str, Any]:

@@ -54,6 +54,7 @@ class Bill(models.Model):
             models.Index(fields=["appointment_id", "id"], name="bill_appointment"),
             models.Index(fields=["disease", "id"], name="bill_disease"),
             models.Index(fields=["status", "id"], name="bill_status"),
+            models.Index(fields=["created_at", "id"], name="bill_created"),
         ]
         constraints = [
             models.CheckConstraint(condition=models.Q(total_cost__gte=0), name="bill_cost_is_not_negative"),

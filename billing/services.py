@@ -22,6 +22,17 @@ from patients import queries as patient_queries
 _LOCK = 0x51A7_3EA0
 
 
+#: What it is on record as that a bill is no longer open.
+SETTLED: Mapping[str, str] = {Status.PAID: "bill.paid", Status.VOID: "bill.voided"}
+
+
+class NotOpen(Conflict):
+    code = "not_open"
+
+    def __init__(self, status: str) -> None:
+        super().__init__(f"The bill is {status} already.", field="status")
+
+
 class DuplicateFee(Conflict):
     code = "duplicate"
 
@@ -68,6 +79,18 @@ def change_bill(*, actor: User, bill_id: int, **changes: Any) -> Bill:
         bill.full_clean()
         bill.save(update_fields=[*changes])
         audit.record("bill.amended", actor=actor, patient_ids=[bill.patient_id], subject=bill_id)
+    return bill
+
+
+def settle_bill(*, actor: User, bill_id: int, status: str) -> Bill:
+    """Mark an open bill as paid, or void it. Raises: NotVisible, NotOpen."""
+    bill = queries.get_visible(actor, bill_id)
+    with transaction.atomic(using="default"):
+        # Conditional, so that the write itself decides which of two clerks was first.
+        if not Bill.objects.filter(pk=bill_id, status=Status.OPEN).update(status=status):
+            raise NotOpen(queries.get_visible(actor, bill_id).status)
+        bill.status = status
+        audit.record(SETTLED[status], actor=actor, patient_ids=[bill.patient_id], subject=bill_id)
     return bill
 
 

@@ -1,93 +1,93 @@
-"""Doctors in the staff's admin. Hours and exceptions are lines of text, in the form that the help texts show."""
+"""Doctors in the staff's admin: weekly hours and exceptions are tables."""
 
-import re
 from collections.abc import Callable, Iterable
 from typing import Any
 
-from django import forms
 from django.contrib import admin
 from django.db.models import Q, QuerySet
 from django.http import HttpRequest
+from django.utils.dates import WEEKDAYS, WEEKDAYS_ABBR
+from django.utils.html import format_html, format_html_join
+from django.utils.safestring import SafeString
 from django.utils.translation import gettext_lazy as _
 
 from doctors import queries, services
-from doctors.models import DEFAULT_SLOT_MINUTES, Doctor, ScheduleException, WeeklyHours
+from doctors.models import DEFAULT_SLOT_MINUTES, Doctor
 from doctors.serializers import DoctorChanges, DoctorIn
+from doctors.tables import DoctorTable
 from healthcare import finding
-from healthcare.admin import FOUND_AT_MOST, FinderMixin, LinesField, RoomAdmin, RoomForm
+from healthcare.admin import FOUND_AT_MOST, FinderMixin, RoomForm
+from healthcare.rows import Column, RowsField
+from healthcare.transfer import TransferAdmin
 
-WEEKDAYS = ("Mon", "Tue", "Wed", "Thu", "Fri", "Sat", "Sun")
-_HOURS = re.compile(r"([A-Za-z]{3})[a-z]* (\d\d:\d\d)-(\d\d:\d\d)(?: (\d{1,3}))?", re.ASCII)
-_EXCEPTION = re.compile(r"(\d{4}-\d\d-\d\d)(?: (\d\d:\d\d)-(\d\d:\d\d))? (closed|open)", re.ASCII)
+#: What the rooms behind this one put on a doctor's page and row: a label and a path, or None for who may not go there.
+LINKS: list[Callable[[HttpRequest, Doctor], tuple[Any, str] | None]] = []
 
-
-def parse_hours(line: str) -> dict[str, Any]:
-    """ "Mon 09:00-12:30 20" as the fields of WeeklyHours. Raises: ValueError."""
-    found = _HOURS.fullmatch(line)
-    if not found or found[1].title() not in WEEKDAYS:
-        raise ValueError(line)
-    return {
-        "weekday": WEEKDAYS.index(found[1].title()),
-        "start": found[2],
-        "end": found[3],
-        "slot_minutes": int(found[4] or DEFAULT_SLOT_MINUTES),
-    }
+_CLOCK = {"step": 300}
 
 
-def parse_exception(line: str) -> dict[str, Any]:
-    """ "2026-12-24 closed" as the fields of ScheduleException. Raises: ValueError."""
-    found = _EXCEPTION.fullmatch(line)
-    if not found:
-        raise ValueError(line)
-    return {"date": found[1], "start": found[2], "end": found[3], "closed": found[4] == "closed"}
+class HoursField(RowsField):
+    """Weekly hours, a row for each stretch of a weekday."""
+
+    def __init__(self, **kwargs: Any) -> None:
+        columns = [
+            Column("weekday", _("weekday"), "select", [(str(number), day) for number, day in WEEKDAYS.items()], "0"),
+            Column("start", _("from"), "time", attrs=_CLOCK),
+            Column("end", _("to"), "time", attrs=_CLOCK),
+            Column(
+                "slot_minutes",
+                _("minutes of a visit"),
+                "number",
+                default=str(DEFAULT_SLOT_MINUTES),
+                attrs={"min": 5, "max": 720, "step": 5},
+            ),
+        ]
+        super().__init__(columns=columns, needed=("start", "end"), **kwargs)
+
+    def read(self, row: dict[str, str]) -> dict[str, Any]:
+        return {
+            "weekday": _number(row["weekday"]),
+            "start": row["start"],
+            "end": row["end"],
+            "slot_minutes": _number(row["slot_minutes"] or str(DEFAULT_SLOT_MINUTES)),
+        }
 
 
-def hours_line(row: WeeklyHours) -> str:
-    return f"{WEEKDAYS[row.weekday]} {row.start}-{row.end} {row.slot_minutes}"
+class ExceptionsField(RowsField):
+    """Days that differ."""
+
+    def __init__(self, **kwargs: Any) -> None:
+        columns = [
+            Column("date", _("day"), "date"),
+            Column("start", _("from"), "time", attrs=_CLOCK),
+            Column("end", _("to"), "time", attrs=_CLOCK),
+            Column("closed", _("what"), "select", [("True", _("closed")), ("False", _("extra clinic"))], "True"),
+        ]
+        super().__init__(columns=columns, needed=("date", "start", "end"), **kwargs)
+
+    def read(self, row: dict[str, str]) -> dict[str, Any]:
+        return {
+            "date": row["date"],
+            "start": row["start"] or None,
+            "end": row["end"] or None,
+            "closed": row["closed"] != "False",
+        }
 
 
-def exception_line(row: ScheduleException) -> str:
-    hours = f" {row.start}-{row.end}" if row.start else ""
-    return f"{row.date.isoformat()}{hours} {'closed' if row.closed else 'open'}"
-
-
-class ScheduleField(LinesField):
-    """Embedded rows as lines of text, both ways."""
-
-    def __init__(self, *, parse: Callable[[str], dict[str, Any]], line: Callable[[Any], str], **kwargs: Any) -> None:
-        self.parse, self.line = parse, line
-        super().__init__(required=False, **kwargs)
-
-    def prepare_value(self, value: Any) -> Any:
-        return "\n".join(map(self.line, value)) if isinstance(value, list) else value
-
-    def to_python(self, value: Any) -> Any:
-        rows = []
-        for line in super().to_python(value):
-            try:
-                rows.append(self.parse(line))
-            except ValueError as error:
-                message = _("Cannot read the line “%(line)s”.")
-                raise forms.ValidationError(message, params={"line": line[:60]}) from error
-        return rows
-
-    def has_changed(self, initial: Any, data: Any) -> bool:
-        return LinesField().to_python(self.prepare_value(initial or [])) != LinesField().to_python(data)
+def _number(text: str) -> Any:
+    """The number, or the text as it is, for the serializer to refuse."""
+    return int(text) if text.isascii() and text.isdigit() and len(text) < 6 else text
 
 
 class DoctorForm(RoomForm):
     new, changes = DoctorIn, DoctorChanges
-    availability = ScheduleField(
-        parse=parse_hours,
-        line=hours_line,
-        label=_("weekly hours"),
-        help_text=_("One a line: Mon 09:00-12:30 20, the last number being the minutes of a visit."),
+    availability = HoursField(
+        label=_("Weekly hours"),
+        help_text=_("On the clock where the doctor works. A row without times is left out when you save."),
     )
-    exceptions = ScheduleField(
-        parse=parse_exception,
-        line=exception_line,
-        label=_("exceptions"),
-        help_text=_("One a line: 2026-12-24 closed, 2026-12-28 14:00-16:00 closed, 2027-01-02 09:00-12:00 open."),
+    exceptions = ExceptionsField(
+        label=_("Exceptions"),
+        help_text=_("Closed without times is the whole day. A row without a day is left out when you save."),
     )
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
@@ -98,8 +98,9 @@ class DoctorForm(RoomForm):
 
 
 @admin.register(Doctor)
-class DoctorAdmin(FinderMixin, RoomAdmin):
+class DoctorAdmin(FinderMixin, TransferAdmin):
     noun = "doctor"
+    table = DoctorTable
     verbs = {"find": "listed"}
     names_people = False  # no patients
     for_doctors = frozenset({"view", "change"})
@@ -112,6 +113,55 @@ class DoctorAdmin(FinderMixin, RoomAdmin):
     ordering = ("name", "doctor_id")
     fixed_fields = ("doctor_id",)
     computed_fields = ("created_at",)
+    #: What who may only look sees in the place of the tables.
+    read_only = {"availability": "hours_shown", "exceptions": "exceptions_shown"}
+    change_form_before_template = "admin/doctor_links.html"
+
+    def get_fields(self, request: HttpRequest, obj: Any = None) -> Any:
+        names = super().get_fields(request, obj)
+        if obj is None or self.has_change_permission(request, obj):
+            return names
+        return [self.read_only.get(name, name) for name in names]
+
+    def get_readonly_fields(self, request: HttpRequest, obj: Any = None) -> tuple[str, ...]:
+        names = super().get_readonly_fields(request, obj)
+        if obj is not None and not self.has_change_permission(request, obj):
+            return (*names, *self.read_only.values())
+        # As in the API, doctors change all of their own record but whose it is.
+        return (*names, "user_id") if obj is not None and getattr(request.user, "role", "") == "doctor" else names
+
+    @admin.display(description=_("weekly hours"))
+    def hours_shown(self, doctor: Doctor) -> SafeString:
+        rows = (
+            (WEEKDAYS_ABBR[row.weekday], f"{row.start}–{row.end}", f"{row.slot_minutes} min")
+            for row in doctor.availability
+        )
+        return _table(rows) or _("any time")  # type: ignore[return-value]
+
+    @admin.display(description=_("exceptions"))
+    def exceptions_shown(self, doctor: Doctor) -> SafeString:
+        rows = (
+            (
+                f"{row.date:%Y-%m-%d}",
+                f"{row.start}–{row.end}" if row.start else "",
+                _("closed") if row.closed else _("extra clinic"),
+            )
+            for row in doctor.exceptions
+        )
+        return _table(rows) or _("none")  # type: ignore[return-value]
+
+    def get_list_display(self, request: HttpRequest) -> Any:
+        @admin.display(description=_("diary"))
+        def diary(doctor: Doctor) -> SafeString:
+            return format_html_join(" ", '<a class="underline" href="{1}">{0}</a>', _links(request, doctor))
+
+        return (*super().get_list_display(request), diary) if LINKS else super().get_list_display(request)
+
+    def render_change_form(self, request: HttpRequest, context: dict[str, Any], *args: Any, **kwargs: Any) -> Any:
+        doctor = kwargs.get("obj")
+        if doctor is not None:
+            context["links"] = _links(request, doctor)
+        return super().render_change_form(request, context, *args, **kwargs)
 
     def visible_to(self, user: Any) -> QuerySet[Doctor]:
         return queries.visible_to(user)
@@ -140,3 +190,12 @@ class DoctorAdmin(FinderMixin, RoomAdmin):
     ) -> tuple[QuerySet[Doctor], bool]:
         words = search_term.strip()
         return (queryset.filter(Q(name__search=words) | Q(doctor_id=words)) if words else queryset), False
+
+
+def _links(request: HttpRequest, doctor: Doctor) -> list[tuple[Any, str]]:
+    return [link for each in LINKS if (link := each(request, doctor))]
+
+
+def _table(rows: Iterable[tuple[Any, ...]]) -> SafeString:
+    lines = format_html_join("", "<tr><td>{}</td><td>{}</td><td>{}</td></tr>", rows)
+    return format_html('<table class="hours"><tbody>{}</tbody></table>', lines) if lines else lines

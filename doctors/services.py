@@ -113,26 +113,31 @@ def _time_zones() -> frozenset[str]:
 
 
 def _weekly_hours(rows: Iterable[Mapping[str, Any]]) -> list[WeeklyHours]:
-    hours = sorted((WeeklyHours(**row) for row in rows), key=lambda row: (row.weekday, row.start))
-    for row in hours:
-        if row.start >= row.end:
-            raise InvalidValue("Hours must end after they start, on the same day.", field="availability")
-    for earlier, later in pairwise(hours):
+    numbered = [(WeeklyHours(**row), number) for number, row in enumerate(rows)]
+    for hours, number in numbered:
+        if hours.start >= hours.end:
+            raise InvalidValue("Hours must end after they start, on the same day.", field="availability", row=number)
+    numbered.sort(key=lambda each: (each[0].weekday, each[0].start))
+    for (earlier, _), (later, number) in pairwise(numbered):
         if earlier.weekday == later.weekday and later.start < earlier.end:
             raise InvalidValue(
                 f"Hours of one weekday overlap: {earlier.start}–{earlier.end} and {later.start}–{later.end}.",
                 field="availability",
+                row=number,
             )
-    return hours
+    return [hours for hours, _ in numbered]
 
 
 def _schedule_exceptions(rows: Iterable[Mapping[str, Any]]) -> list[ScheduleException]:
-    exceptions = sorted((ScheduleException(**row) for row in rows), key=lambda row: (row.date, row.start or ""))
-    for row in exceptions:
+    exceptions = [ScheduleException(**row) for row in rows]
+    for number, row in enumerate(exceptions):
         if (row.start is None) != (row.end is None):
-            raise InvalidValue("An exception has a start and an end, or neither.", field="exceptions")
-        if row.start is None and not row.closed:
-            raise InvalidValue("An extra clinic needs a start and an end.", field="exceptions")
-        if row.start is not None and row.end is not None and row.start >= row.end:
-            raise InvalidValue("An exception must end after it starts.", field="exceptions")
-    return exceptions
+            sentence = "An exception has a start and an end, or neither."
+        elif row.start is None and not row.closed:
+            sentence = "An extra clinic needs a start and an end."
+        elif row.start is not None and row.end is not None and row.start >= row.end:
+            sentence = "An exception must end after it starts."
+        else:
+            continue
+        raise InvalidValue(sentence, field="exceptions", row=number)
+    return sorted(exceptions, key=lambda row: (row.date, row.start or ""))

@@ -4,9 +4,11 @@ A form here goes the way that a request of the API goes: the room's serializer j
 writes them, and what the service refuses is a sentence on the form. Django's own saving and deleting is never used.
 """
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from datetime import date, datetime
 from decimal import Decimal
+from types import SimpleNamespace
 from typing import Any, ClassVar
 
 from django import forms
@@ -27,6 +29,7 @@ from unfold.widgets import UnfoldAdminTextareaWidget, UnfoldAdminTextInputWidget
 from healthcare import audit, events, trail
 from healthcare.exceptions import Refusal, pointers
 from healthcare.models import Event
+from healthcare.rows import RowsField
 from healthcare.serializers import ChangesSerializer, StrictSerializer
 
 COUNT_LIMIT = 1_000
@@ -101,8 +104,8 @@ class RoomForm(forms.ModelForm):
 
     new: ClassVar[type[StrictSerializer]]
     changes: ClassVar[type[ChangesSerializer]]
-    #: Whose form it is, as roles may write different fields; the admin says so.
-    request: ClassVar[HttpRequest | None] = None
+    #: Whose form it is: the serializers know fields that not everybody writes. The admin says so.
+    actor: ClassVar[Any] = None
 
     def clean(self) -> dict[str, Any]:
         values = super().clean() or {}
@@ -116,16 +119,25 @@ class RoomForm(forms.ModelForm):
             given = {name: _blank_as_null(value) for name, value in given.items() if name in self.changed_data}
         if given and not self.errors:
             kind = self.new if is_new else self.changes
-            values_as_json = {name: _as_json(value) for name, value in given.items()}
-            judge = kind(data=values_as_json, partial=not is_new, context={"request": self.request})
+            judge = kind(
+                data={name: _as_json(value) for name, value in given.items()},
+                partial=not is_new,
+                context={"request": as_request_of(self.actor)},
+            )
             if judge.is_valid():
                 self.judged = dict(judge.validated_data)
             for pointer, error in pointers(judge.errors):
-                self._add(pointer.split("/")[1] if pointer else None, str(error))
+                _, field, *inside = f"{pointer}/".split("/")
+                row = int(inside[0]) if inside[0:1] and inside[0].isdigit() else None
+                self.refuse(str(error), field=field, row=row)
         return values
 
-    def _add(self, field: str | None, sentence: str) -> None:
-        self.add_error(field if field in self.fields else None, sentence)
+    def refuse(self, sentence: str, *, field: str | None = None, row: int | None = None) -> None:
+        """Put a sentence on the form: at its field, and at the row concerned where the field is a table."""
+        place = self.fields.get(field or "")
+        if isinstance(place, RowsField) and row is not None:
+            sentence = place.refuse(row, sentence)
+        self.add_error(field if place else None, sentence)
 
     def _post_clean(self) -> None:
         """Leave the model's own validation out: it would ask MongoDB for uniqueness, which the write itself decides."""
@@ -224,7 +236,10 @@ class RefusalsOnForm(AuditedAdmin):
         class FormWithRefusal(form):  # type: ignore[valid-type, misc]
             def clean(self) -> Any:
                 values = super().clean()
-                self.add_error(refusal.field if refusal.field in self.fields else None, refusal.detail)
+                if isinstance(self, RoomForm):
+                    self.refuse(refusal.detail, field=refusal.field, row=refusal.row)
+                else:
+                    self.add_error(refusal.field if refusal.field in self.fields else None, refusal.detail)
                 return values
 
         return FormWithRefusal
@@ -302,6 +317,11 @@ class RoomAdmin(RefusalsOnForm):
     def visible_to(self, user: Any) -> models.QuerySet[Any]:
         raise NotImplementedError
 
+    def get_form(self, request: HttpRequest, obj: Any = None, change: bool = False, **kwargs: Any) -> Any:
+        form = super().get_form(request, obj, change=change, **kwargs)
+        form.actor = request.user
+        return form
+
     def get_queryset(self, request: HttpRequest) -> models.QuerySet[Any]:
         found = self.visible_to(request.user)
         return found.order_by(*self.get_ordering(request))
@@ -314,11 +334,6 @@ class RoomAdmin(RefusalsOnForm):
         changes = self.form.changes
         theirs = changes.writable.get(getattr(request.user, "role", ""))
         return [] if theirs is None else [name for name in changes().get_fields() if name not in theirs]
-
-    def get_form(self, request: HttpRequest, obj: Any = None, change: bool = False, **kwargs: Any) -> Any:
-        form = super().get_form(request, obj, change=change, **kwargs)
-        form.request = request
-        return form
 
     def get_fields(self, request: HttpRequest, obj: Any = None) -> Any:
         names = super().get_fields(request, obj)
@@ -362,6 +377,23 @@ class RoomAdmin(RefusalsOnForm):
                 self.message_user(request, f"{row.pk}: {refusal.detail}", messages.ERROR)
         return done
 
+    @contextmanager
+    def telling(self, request: HttpRequest) -> Iterator[None]:
+        """What a service refuses in here is a sentence for the reader, and on record."""
+        try:
+            yield
+        except Refusal as refusal:
+            trail.refused(refusal.code)
+            self.message_user(request, refusal.detail, messages.ERROR)
+
+    def back_to(self, request: HttpRequest, object_id: str) -> HttpResponse:
+        """To the row's page; from a dialog, which htmx sends, by its header: it would put the page into the dialog."""
+        names = (self.model._meta.app_label, self.model._meta.model_name)
+        page = reverse("admin:{}_{}_change".format(*names), args=[object_id])
+        if request.headers.get("HX-Request"):
+            return HttpResponse(headers={"HX-Redirect": page})
+        return HttpResponseRedirect(page)
+
     def show_chosen(
         self,
         request: HttpRequest,
@@ -395,15 +427,15 @@ class RoomAdmin(RefusalsOnForm):
     def delete_view(
         self, request: HttpRequest, object_id: str, extra_context: dict[str, Any] | None = None
     ) -> HttpResponse:
-        try:
+        with self.telling(request), events.held_back(), transaction.atomic(using="default"):
             # Django notes the deletion in its log before it deletes: the note goes when the service refuses.
-            with events.held_back(), transaction.atomic(using="default"):
-                return super().delete_view(request, object_id, extra_context)
-        except Refusal as refusal:
-            trail.refused(refusal.code)
-            self.message_user(request, refusal.detail, messages.ERROR)
-        names = (self.model._meta.app_label, self.model._meta.model_name)
-        return HttpResponseRedirect(reverse("admin:{}_{}_change".format(*names), args=[object_id]))
+            return super().delete_view(request, object_id, extra_context)
+        return self.back_to(request, object_id)
+
+
+def as_request_of(actor: Any) -> Any:
+    """What a serializer asks of a request: whose it is."""
+    return SimpleNamespace(user=actor)
 
 
 def _as_json(value: Any) -> Any:

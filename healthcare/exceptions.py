@@ -42,11 +42,15 @@ class Refusal(Exception):
     #: When it is worth asking again.
     wait_seconds: int | None = None
 
-    def __init__(self, detail: str, *, code: str | None = None, field: str | None = None) -> None:
+    def __init__(
+        self, detail: str, *, code: str | None = None, field: str | None = None, row: int | None = None
+    ) -> None:
         super().__init__(detail)
         self.detail = detail
         self.code = code or self.code
         self.field = field
+        #: Which of a field's values it is about, for a form that shows them one by one.
+        self.row = row
 
 
 class InvalidValue(Refusal):

@@ -165,8 +165,13 @@ CORS_ALLOW_HEADERS = ["authorization", "content-type"]
 CORS_EXPOSE_HEADERS = ["Retry-After", "X-Request-ID"]
 # A clinical record is a few kilobytes; what is larger is a mistake or an attack.
 DATA_UPLOAD_MAX_MEMORY_SIZE = 1_048_576
+# A doctor's 500 exceptions and 50 hours, four fields each, in the admin's form.
+DATA_UPLOAD_MAX_NUMBER_FIELDS = 2_500
 # Files of forms included.
 MAX_BODY_BYTES = 10 * 1_048_576
+# Files hold patients' data: in memory, never in a folder for temporary files.
+FILE_UPLOAD_HANDLERS = ["django.core.files.uploadhandler.MemoryFileUploadHandler"]
+FILE_UPLOAD_MAX_MEMORY_SIZE = MAX_BODY_BYTES
 
 # --- Encryption of patients' data (healthcare.mongodb.encryption) ---------------------------------------------------
 
@@ -221,6 +226,8 @@ INSTALLED_APPS = [
     "drf_spectacular_sidecar",
     # The theme's templates and styles come before Django's own.
     "unfold.apps.BasicAppConfig",
+    "unfold.contrib.import_export",
+    "import_export",
     "healthcare.apps.HospitalAdminConfig",
     "django.contrib.auth",
     "django.contrib.contenttypes",

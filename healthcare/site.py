@@ -21,6 +21,9 @@ PAGE_VERBS = {
     "add": ("created", "created"),
     "change": ("viewed", "amended"),
     "delete": ("viewed", "deleted"),
+    "export": ("exported", "exported"),
+    "import": ("imported", "imported"),
+    "process_import": ("imported", "imported"),
 }
 OTHER_PAGE_VERBS = ("viewed", "amended")
 

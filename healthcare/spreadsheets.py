@@ -28,4 +28,14 @@ def cell(value: Any) -> Any:
     if value is None:
         return ""
     text = " ".join(map(str, value)) if isinstance(value, list | tuple) else str(value)
-    return f"'{text}" if text.startswith(_FORMULA) else text
+    return f"'{text}" if _is_formula(text) else text
+
+
+def value_of(text: str) -> str:
+    """What `cell` made a cell of."""
+    return text[1:] if text.startswith("'") and _is_formula(text) else text
+
+
+def _is_formula(text: str) -> bool:
+    # With quotes before it, too: otherwise nobody knew which quotes are the text's own.
+    return text.lstrip("'").startswith(_FORMULA)

@@ -3,7 +3,7 @@
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from datetime import date
-from typing import Any, ClassVar
+from typing import Any
 
 from django import forms
 from django.contrib import admin
@@ -18,10 +18,12 @@ from django.utils.translation import gettext_lazy as _
 from unfold.widgets import UnfoldBooleanWidget
 
 from healthcare import finding, trail
-from healthcare.admin import FOUND_AT_MOST, FinderMixin, LinesField, RoomAdmin, RoomForm
+from healthcare.admin import FOUND_AT_MOST, FinderMixin, LinesField, RoomForm
+from healthcare.transfer import TransferAdmin
 from patients import queries, services
 from patients.models import Patient
 from patients.serializers import PatientChanges, PatientIn
+from patients.tables import PatientTable
 
 
 @dataclass(frozen=True)
@@ -53,14 +55,12 @@ TIMELINE: list[Callable[[HttpRequest, Patient], Iterable[Happening]]] = []
 
 class PatientForm(RoomForm):
     new, changes = PatientIn, PatientChanges
-    diseases = LinesField(label=_("diseases"), required=False, help_text=_("One a line."))
+    diseases = LinesField(label=_("Diseases"), required=False, help_text=_("One a line."))
     is_another = forms.BooleanField(
         label=_("This is somebody else: make the record all the same"),
         required=False,
         widget=UnfoldBooleanWidget(),
     )
-    #: Whose the form is; the admin says so.
-    actor: ClassVar[Any] = None
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
@@ -90,8 +90,9 @@ class PatientForm(RoomForm):
 
 
 @admin.register(Patient)
-class PatientAdmin(FinderMixin, RoomAdmin):
+class PatientAdmin(FinderMixin, TransferAdmin):
     noun = "patient"
+    table = PatientTable
     finds_patients = True
     verbs = {"find": "listed"}
     for_doctors = frozenset({"view"})
@@ -133,11 +134,6 @@ class PatientAdmin(FinderMixin, RoomAdmin):
             context["links"] = [link for link in LINKS if link.is_for(request)]
             context["patient_id"] = patient.pk
         return super().render_change_form(request, context, *args, **kwargs)
-
-    def get_form(self, request: HttpRequest, obj: Any = None, change: bool = False, **kwargs: Any) -> Any:
-        form = super().get_form(request, obj, change=change, **kwargs)
-        form.actor = request.user
-        return form
 
     def get_fields(self, request: HttpRequest, obj: Any = None) -> Any:
         names = [name for name in super().get_fields(request, obj) if name != "is_another"]

@@ -13,20 +13,22 @@ from django.utils.translation import gettext_lazy as _
 from unfold.widgets import UnfoldAdminSingleDateWidget
 
 from doctors import queries as doctor_queries
-from healthcare.admin import FinderField, RoomAdmin, RoomForm
+from healthcare.admin import FinderField, RoomForm
+from healthcare.transfer import TransferAdmin
 from patients.admin import LINKS, TIMELINE, Happening, Link
 from patients.models import Patient
 from prescriptions import queries, services
 from prescriptions.models import Prescription
 from prescriptions.serializers import PrescriptionChanges, PrescriptionIn
+from prescriptions.tables import PrescriptionTable
 
 
 class PrescriptionForm(RoomForm):
     new, changes = PrescriptionIn, PrescriptionChanges
-    patient_id = FinderField(label=_("patient"), page="admin:patients_patient_find")
-    doctor_id = FinderField(label=_("doctor"), page="admin:doctors_doctor_find")
+    patient_id = FinderField(label=_("Patient"), page="admin:patients_patient_find")
+    doctor_id = FinderField(label=_("Doctor"), page="admin:doctors_doctor_find")
     start_date = forms.DateField(
-        label=_("start date"),
+        label=_("Start date"),
         required=False,
         widget=UnfoldAdminSingleDateWidget,
         help_text=_("Today when left empty."),
@@ -40,8 +42,9 @@ class PrescriptionForm(RoomForm):
 
 
 @admin.register(Prescription)
-class PrescriptionAdmin(RoomAdmin):
+class PrescriptionAdmin(TransferAdmin):
     noun = "prescription"
+    table = PrescriptionTable
     for_doctors = frozenset({"view", "add", "change", "delete"})
     verbs = {"add": "issued"}
     form = PrescriptionForm

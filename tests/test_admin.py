@@ -1,5 +1,6 @@
 """The admin of each room: lists, searches, adds, changes and deletes through the services, and shows refusals."""
 
+import re
 from datetime import date
 from decimal import Decimal
 from typing import Any
@@ -167,15 +168,34 @@ def test_deleting_what_is_still_named_is_refused_and_not_logged(browser: Client,
     assert not LogEntry.objects.exists()
 
 
+def table(name: str, *rows: dict[str, Any]) -> dict[str, str]:
+    """What a browser sends of a table of inputs."""
+    cells = {f"{name}-{n}-{column}": str(value) for n, row in enumerate(rows) for column, value in row.items()}
+    return {f"{name}-rows": "sent", **cells}
+
+
+def hours(weekday: Any, start: str, end: str, minutes: Any = 30) -> dict[str, Any]:
+    return {"weekday": weekday, "start": start, "end": end, "slot_minutes": minutes}
+
+
+def exception(day: str, start: str = "", end: str = "", *, closed: bool = True) -> dict[str, Any]:
+    return {"date": day, "start": start, "end": end, "closed": closed}
+
+
+EMPTY = hours(0, "", "")
+DOCTOR = {"name": "Hana Kim", "specialty": "Family  Medicine", "accepting_patients": "on", "time_zone": "Asia/Seoul"}
+
+
 def test_doctor_with_hours_and_exceptions(browser: Client) -> None:
     fields = {
-        "name": "Hana Kim",
-        "specialty": "Family  Medicine",
-        "accepting_patients": "on",
-        "time_zone": "Asia/Seoul",
-        "availability": "Mon 09:00-12:30 20\nMonday 14:00-17:00",
-        "exceptions": "2026-12-24 closed\n2026-12-28 09:00-12:00 open",
-    }
+        **DOCTOR,
+        # A row in between that was left empty, and the rows below that a browser without scripts shows.
+        **table("availability", hours(0, "14:00", "17:00", ""), EMPTY, hours(0, "09:00", "12:30", 20), EMPTY),
+        **table(
+            "exceptions", exception("2026-12-28", "09:00", "12:00", closed=False), exception("2026-12-24"),
+            exception("", closed=True),
+        ),
+    }  # fmt: skip
     answer = browser.post(reverse("admin:doctors_doctor_add"), fields)
     assert answer.status_code == 302, sentences(answer)
     doctor = Doctor.objects.get(name="Hana Kim")
@@ -185,20 +205,55 @@ def test_doctor_with_hours_and_exceptions(browser: Client) -> None:
         (0, "09:00", "12:30", 20),
         (0, "14:00", "17:00", 30),
     ]
+    assert [(e["date"].date().isoformat(), e["start"], e["closed"]) for e in stored["exceptions"]] == [
+        ("2026-12-24", None, True),
+        ("2026-12-28", "09:00", False),
+    ]
     page = reverse("admin:doctors_doctor_change", args=[doctor.pk])
     shown = browser.get(page).content.decode()
-    assert "Mon 09:00-12:30 20" in shown
-    assert "2026-12-28 09:00-12:00 open" in shown
-    untouched = browser.post(page, {**fields, "availability": "Mon 09:00-12:30 20\nMon 14:00-17:00 30"})
-    assert untouched.status_code == 302, sentences(untouched)
-    emptied = browser.post(page, {**fields, "availability": "", "exceptions": ""})
+    assert 'name="availability-0-end" value="12:30"' in shown
+    assert 'name="exceptions-1-date" value="2026-12-28"' in shown
+    assert 'name="availability-3-start" value=""' in shown, "rows to spare"
+    before = document("doctors", doctor.pk)
+    for same in (fields, DOCTOR):
+        assert browser.post(page, {**same, "specialty": stored["specialty"]}).status_code == 302
+        assert document("doctors", doctor.pk) == before, "what is the same, or was not sent, stays"
+    emptied = browser.post(page, {**DOCTOR, **table("availability"), **table("exceptions", EMPTY)})
     assert emptied.status_code == 302, sentences(emptied)
-    assert document("doctors", doctor.pk)["availability"] == []
-    for wrong in ("Mon 12:00-09:00", "Mon 09:00-12:00\nMon 11:00-13:00", "sometimes", "Mon 09:03-12:00"):
-        answer = browser.post(page, {**fields, "availability": wrong, "exceptions": ""})
-        assert answer.status_code == 200
-        assert "availability" in sentences(answer)
-    assert document("doctors", doctor.pk)["availability"] == []
+    assert document("doctors", doctor.pk)["availability"] == document("doctors", doctor.pk)["exceptions"] == []
+
+
+@pytest.mark.parametrize(
+    ("name", "rows", "row", "sentence"),
+    [
+        ("availability", [hours(1, "09:00", "12:00"), hours(0, "12:00", "09:00")], 2, "must end after they start"),
+        ("availability", [hours(0, "11:00", "13:00"), EMPTY, hours(0, "09:00", "12:00")], 1, "overlap: 09:00–12:00"),
+        ("availability", [EMPTY, hours(0, "09:03", "12:00")], 2, "multiple of 5 minutes"),
+        ("availability", [hours(7, "09:00", "12:00")], 1, "less than or equal to 6"),
+        ("availability", [hours("Monday", "09:00", "12:00")], 1, "valid integer"),
+        ("availability", [hours(0, "09:00", "")], 1, "time as HH:MM"),
+        ("exceptions", [exception("2026-12-24"), exception("2026-12-25", "09:00")], 2, "a start and an end"),
+        ("exceptions", [exception("2026-12-24", closed=False)], 1, "extra clinic needs"),
+        ("exceptions", [exception("sometimes")], 1, "date as YYYY-MM-DD"),
+        ("exceptions", [exception("", "09:00", "10:00")], 1, "date as YYYY-MM-DD"),
+    ],
+)
+def test_what_is_wrong_with_hours_stands_at_its_row(
+    browser: Client, people: People, name: str, rows: list[dict[str, Any]], row: int, sentence: str
+) -> None:
+    before = document("doctors", "D1")
+    page = reverse("admin:doctors_doctor_change", args=["D1"])
+    answer = browser.post(page, {**DOCTOR, **table(name, *rows)})
+    assert answer.status_code == 200
+    said = answer.context["adminform"].form.errors
+    assert list(said) == [name]
+    assert f"Row {row}: " in str(said)
+    assert sentence in str(said)
+    shown = answer.content.decode()
+    first = next(iter(rows[row - 1]))
+    wrong = re.findall(rf'name="{name}-(\d+)-{first}"[^>]*aria-invalid="true"', shown)
+    assert wrong == [str(row - 1)], "the cells of this row are marked, and of no other"
+    assert document("doctors", "D1") == before
 
 
 def test_appointment_is_booked_moved_and_completed_through_the_service(browser: Client, people: People) -> None:

@@ -268,3 +268,48 @@ def test_patient_page_leads_to_the_forms(people: People, groups: None, rows: dic
     form = doctor.get(f"{prescribe}?patient_id=P1&doctor_id=D2&drug=x").context_data["adminform"].form
     assert (form.initial["patient_id"], form.initial["doctor_id"]) == ("P1", "D1")
     assert "drug" not in form.initial
+
+
+# --- Doctors ---------------------------------------------------------------------------------------------------------
+
+
+def test_the_way_to_the_week_of_a_doctor(people: People, groups: None) -> None:
+    """For those who see the visits: all doctors' for the front desk, a doctor's own; managers see none."""
+    ways = {key: reverse("admin:appointments_appointment_week", args=[key]) for key in ("D1", "D2")}
+    for who, expected in {"Front desk": {"D1", "D2"}, "doctor": {"D1"}, "admin": {"D1", "D2"}}.items():
+        browser = browser_of(people, who)
+        listed = browser.get("/admin/doctors/doctor/").content.decode()
+        assert {key for key, way in ways.items() if way in listed} == expected
+        for key, way in ways.items():
+            page = browser.get(f"/admin/doctors/doctor/{key}/change/").content.decode()
+            assert (way in page) == (key in expected)
+            assert (browser.get(way).status_code == 200) == (key in expected)
+    manager = make_account("staff", "manager@example.org")
+    manager.groups.add(Group.objects.get(name="Managers"))
+    browser = Client()
+    browser.force_login(manager)
+    assert "/week/" not in browser.get("/admin/doctors/doctor/D1/change/").content.decode()
+
+
+def test_who_may_only_look_reads_the_hours(people: People, groups: None) -> None:
+    from doctors.services import update_doctor
+
+    update_doctor(
+        actor=people.admin, doctor_id="D1",
+        availability=[{"weekday": 2, "start": "09:00", "end": "12:30", "slot_minutes": 20}],
+        exceptions=[{"date": days_from_now(5), "start": None, "end": None, "closed": True}],
+    )  # fmt: skip
+    page = browser_of(people, "Front desk").get("/admin/doctors/doctor/D1/change/").content.decode()
+    assert "<td>Wed</td><td>09:00–12:30</td><td>20 min</td>" in page
+    assert f"<td>{days_from_now(5)}</td><td></td><td>closed</td>" in page
+    assert 'name="availability' not in page
+
+
+def test_doctor_changes_the_own_record_but_not_whose_it_is(people: People) -> None:
+    browser = browser_of(people, "doctor")
+    record = people.doctor_record
+    fields = {"name": "Amara N. Okafor", "specialty": record.specialty, "time_zone": "UTC", "accepting_patients": "on"}
+    page = reverse("admin:doctors_doctor_change", args=["D1"])
+    assert browser.post(page, {**fields, "user_id": ""}).status_code == 302
+    record.refresh_from_db()
+    assert (record.name, record.user_id) == ("Amara N. Okafor", people.doctor.pk)

@@ -51,6 +51,8 @@ PAGES: dict[str, tuple[str, list[str] | None, list[str] | None]] = {
     "healthcare_event": ("event", ["P1", "P2"], ["P1"]),
     "healthcare_auditentry": ("audit", [], []),
 }
+#: What else the page of one row shows: the timeline of a patient has the bills of another database.
+BESIDES = {"patients_patient": [("bill.listed", "success", ["P1"])]}
 ADD_VERBS = {"appointments_appointment": "booked", "prescriptions_prescription": "issued"}
 CANNOT_ADD = {"healthcare_event", "healthcare_auditentry"}
 CANNOT_DELETE = {"healthcare_event", "healthcare_auditentry", "accounts_user"}
@@ -99,7 +101,7 @@ def test_admins_pages(people: People, records: dict[str, Any], name: str) -> Non
     assert [said[:2] for said in searched] == ([] if listed is None else [(f"{noun}.listed", "success")])
     add = (403, [(f"{noun}.created", "refused", [])]) if name in CANNOT_ADD else (200, [])
     assert found["add"] == add
-    assert found["change"] == (200, views)
+    assert found["change"] == (200, views + BESIDES.get(name, []))
     assert found["history"] == (200, views)
     if name in CANNOT_DELETE:
         (status, ((action, outcome, _),)) = found["delete"]
@@ -283,7 +285,7 @@ def test_a_write_leaves_its_entry_and_no_other(people: People, records: dict[str
 
 def test_a_form_with_a_mistake_shows_the_record(people: People, records: dict[str, Any]) -> None:
     status, made = post(browser_of(people.admin), "patients_patient_change", ["P1"], {"name": ""})
-    assert (status, said(made)) == (200, [("patient.viewed", "success", ["P1"])])
+    assert (status, said(made)) == (200, [("patient.viewed", "success", ["P1"]), *BESIDES["patients_patient"]])
 
 
 def test_a_row_that_is_not_there(people: People) -> None:

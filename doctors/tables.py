@@ -1,0 +1,61 @@
+"""Doctors as the rows of a file. Hours and exceptions are lines of a cell: Mon 09:00-12:30 20, 2026-12-24 closed."""
+
+import re
+from collections.abc import Mapping
+from typing import Any
+
+from doctors.models import DEFAULT_SLOT_MINUTES, ScheduleException, WeeklyHours
+from healthcare.cells import Cell, Flag, Lines, Moment, Number
+from healthcare.transfer import RoomTable
+
+#: As they stand in files, whatever language the reader's pages have.
+WEEKDAYS = ("Mon", "Tue", "Wed", "Thu", "Fri", "Sat", "Sun")
+_HOURS = re.compile(r"([A-Za-z]{3})[a-z]* (\d\d:\d\d)-(\d\d:\d\d)(?: (\d{1,3}))?", re.ASCII)
+_EXCEPTION = re.compile(r"(\d{4}-\d\d-\d\d)(?: (\d\d:\d\d)-(\d\d:\d\d))? (closed|open)", re.ASCII)
+
+
+def parse_hours(line: str) -> dict[str, Any]:
+    """ "Mon 09:00-12:30 20" as the fields of WeeklyHours. Raises: ValueError."""
+    found = _HOURS.fullmatch(line)
+    if not found or found[1].title() not in WEEKDAYS:
+        raise ValueError(line)
+    return {
+        "weekday": WEEKDAYS.index(found[1].title()),
+        "start": found[2],
+        "end": found[3],
+        "slot_minutes": int(found[4] or DEFAULT_SLOT_MINUTES),
+    }
+
+
+def parse_exception(line: str) -> dict[str, Any]:
+    """ "2026-12-24 closed" as the fields of ScheduleException. Raises: ValueError."""
+    found = _EXCEPTION.fullmatch(line)
+    if not found:
+        raise ValueError(line)
+    return {"date": found[1], "start": found[2], "end": found[3], "closed": found[4] == "closed"}
+
+
+def hours_line(row: WeeklyHours | Mapping[str, Any]) -> str:
+    hours = row if isinstance(row, WeeklyHours) else WeeklyHours(**row)
+    return f"{WEEKDAYS[hours.weekday]} {hours.start}-{hours.end} {hours.slot_minutes}"
+
+
+def exception_line(row: ScheduleException | Mapping[str, Any]) -> str:
+    day = row if isinstance(row, ScheduleException) else ScheduleException(**row)
+    hours = f" {day.start}-{day.end}" if day.start else ""
+    return f"{day.date.isoformat()}{hours} {'closed' if day.closed else 'open'}"
+
+
+class DoctorTable(RoomTable):
+    key = "doctor_id"
+    columns = {
+        "doctor_id": Cell(),
+        "name": Cell(),
+        "specialty": Cell(),
+        "availability": Lines(line=hours_line, parse=parse_hours),
+        "exceptions": Lines(line=exception_line, parse=parse_exception),
+        "accepting_patients": Flag(),
+        "time_zone": Cell(),
+        "user_id": Number(),
+    }
+    computed = {"created_at": Moment()}

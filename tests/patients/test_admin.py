@@ -1,0 +1,136 @@
+"""A patient's page: the timeline as far as its reader may see it, and the warning of somebody who looks the same."""
+
+from datetime import date
+from typing import Any
+
+import pytest
+from django.contrib.auth.models import Permission
+from django.test import Client
+from django.urls import reverse
+
+from patients.models import Patient
+from tests.audit.trail import recording
+from tests.people import People, make_account, make_patient
+from tests.records import complete, days_from_now, make_appointment, make_bill, make_prescription
+
+pytestmark = pytest.mark.django_db
+
+PAGE = "/admin/patients/patient/P1/change/"
+
+
+def staff_with(*codenames: str) -> Client:
+    account = make_account("staff", f"{len(codenames)}.{codenames[-1]}@example.org")
+    account.user_permissions.set(Permission.objects.filter(codename__in=["view_patient", *codenames]))
+    browser = Client()
+    browser.force_login(account)
+    return browser
+
+
+@pytest.fixture
+def readers(people: People) -> dict[str, Client]:
+    browsers = {"admin": Client(), "doctor": Client(), "other_doctor": Client()}
+    for who, browser in browsers.items():
+        browser.force_login(getattr(people, who))
+    return {
+        **browsers,
+        "front desk": staff_with("view_appointment"),
+        "billing": staff_with("view_appointment", "view_bill"),
+        "nobody": staff_with("view_fee"),
+    }
+
+
+@pytest.fixture
+def chart(people: People) -> dict[str, str]:
+    """A visit of D1's, one of D2's, a prescription and a bill of P1, with the paths of their pages; a bill of P2."""
+    past = complete(people, make_appointment(people, appointment_id="A1", date=days_from_now(-9)))
+    make_appointment(people, appointment_id="A2", doctor_id="D2", disease="Migraine")
+    course = make_prescription(people)
+    bill = make_bill(people, disease="Sprain")
+    make_bill(people, patient_id="P2", disease="Gout")
+    return {
+        "visit": reverse("admin:appointments_appointment_change", args=[past.pk]),
+        "other visit": reverse("admin:appointments_appointment_change", args=["A2"]),
+        "course": reverse("admin:prescriptions_prescription_change", args=[course.pk]),
+        "bill": reverse("admin:billing_bill_change", args=[bill.pk]),
+    }
+
+
+#: Reader → what the timeline tells of, and what of it leads on.
+SEEN: dict[str, tuple[set[str], set[str]]] = {
+    "admin": ({"visit", "prescription", "bill"}, {"visit", "other visit", "course", "bill"}),
+    "doctor": ({"visit", "prescription"}, {"visit", "course"}),
+    "other_doctor": ({"visit", "prescription"}, {"other visit"}),
+    "front desk": ({"visit"}, {"visit", "other visit"}),
+    "billing": ({"visit", "bill"}, {"visit", "other visit", "bill"}),
+    "nobody": (set(), set()),
+}
+
+
+@pytest.mark.parametrize("who", SEEN)
+def test_each_reader_sees_of_the_timeline_what_is_theirs(
+    readers: dict[str, Client], chart: dict[str, str], who: str
+) -> None:
+    with recording() as made:
+        page = readers[who].get(PAGE).content.decode()
+    kinds, ways = SEEN[who]
+    assert {kind for kind in ("visit", "prescription", "bill") if f'<li class="is-{kind}">' in page} == kinds
+    assert {name for name, path in chart.items() if f'href="{path}"' in page} == ways
+    for path in (chart[name] for name in ways):
+        assert readers[who].get(path).status_code == 200, "what leads on is open"
+    assert ("Sprain" in page) == ("bill" in kinds)
+    assert "Gout" not in page, "another patient's"
+    said = [(entry.action, entry.patient_ids) for entry in made.entries]
+    assert (("bill.listed", ["P1"]) in said) == ("bill" in kinds)
+    assert ("patient.viewed", ["P1"]) in said
+
+
+def test_the_timeline_runs_from_the_latest_to_the_first(readers: dict[str, Client], chart: dict[str, str]) -> None:
+    page = readers["admin"].get(PAGE).content.decode()
+    timeline = page[page.index('class="timeline"') :]
+    places = {name: timeline.index(f'href="{path}"') for name, path in chart.items()}
+    # A2 is in a week, the prescription and the bill are of today, A1 was nine days ago.
+    assert places["other visit"] < min(places["course"], places["bill"])
+    assert max(places["course"], places["bill"]) < places["visit"]
+
+
+# --- Somebody who looks the same -------------------------------------------------------------------------------------
+
+NEW = {"name": "MARIA  dos santos", "birth_date": "1980-05-04"}
+
+
+@pytest.fixture
+def desk(people: People) -> Client:
+    make_patient(people.admin, "P5", name="Maria dos Santos", age=None, birth_date=date(1980, 5, 4))
+    return staff_with("add_patient", "change_patient")
+
+
+def warnings(answer: Any) -> str:
+    return str(answer.context["adminform"].form.errors.get("is_another", ""))
+
+
+def test_a_lookalike_is_shown_and_made_when_it_is_somebody_else(desk: Client) -> None:
+    before = Patient.objects.count()
+    with recording() as made:
+        warned = desk.post("/admin/patients/patient/add/", NEW)
+    assert warned.status_code == 200
+    assert reverse("admin:patients_patient_change", args=["P5"]) in warnings(warned)
+    assert 'type="checkbox" name="is_another"' in warned.content.decode()
+    assert Patient.objects.count() == before
+    assert ("patient.listed", ["P5"]) in [(entry.action, entry.patient_ids) for entry in made.entries]
+    assert desk.post("/admin/patients/patient/add/", {**NEW, "is_another": "on"}).status_code == 302
+    assert Patient.objects.count() == before + 1
+
+
+@pytest.mark.parametrize("other", [{"name": "Maria dos Santos Lima"}, {"birth_date": "1980-05-05"}, {"birth_date": ""}])
+def test_whoever_looks_different_is_made_at_once(desk: Client, other: dict[str, str]) -> None:
+    assert desk.post("/admin/patients/patient/add/", {**NEW, **other}).status_code == 302
+
+
+def test_the_question_is_not_there_before_and_not_on_a_change(desk: Client) -> None:
+    fresh = desk.get("/admin/patients/patient/add/").content.decode()
+    assert 'type="hidden" name="is_another"' in fresh
+    page = desk.get("/admin/patients/patient/P5/change/").content.decode()
+    assert "is_another" not in page
+    # One's own lookalike is no reason to ask, nor is another's name that is taken over.
+    assert desk.post("/admin/patients/patient/P1/change/", NEW).status_code == 302
+    assert Patient.objects.get(pk="P1").name == "MARIA  dos santos"
