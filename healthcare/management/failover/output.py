@@ -41,7 +41,7 @@ BARS = " ▁▂▃▄▅▆▇█"
 BAR_SECONDS = 0.5
 NOTES_SHOWN = 7
 #: What a client beside the primary that is cut off asks for.
-BESIDE = {"w=1": "with w=1, which this system refuses", "w=majority": "with w=majority"}
+BESIDE = {"w=1": "w=1, which is refused here", "w=majority": "w=majority"}
 
 
 # --- Live
@@ -107,8 +107,10 @@ def _rate(story: Story, now: float, width: int) -> Table:
     """Acknowledged writes in each half second, the latest at the right; a gap is a gap."""
     label = "writes"
     room = max(10, width - len(label) - 12)
-    first = max(0, int((now - story.began) / BAR_SECONDS) - room)
-    counts = [0] * (int((now - story.began) / BAR_SECONDS) - first + 1)
+    # Whole half seconds only: one that has just begun would look like a gap.
+    last = int(((story.ended or now) - story.began) / BAR_SECONDS)
+    first = max(0, last - room)
+    counts = [0] * (last - first)
     for at in story.acknowledged():
         place = int((at - story.began) / BAR_SECONDS) - first
         if 0 <= place < len(counts):
@@ -182,6 +184,7 @@ def report(story: Story, stream: TextIO) -> None:
     figures.add_row("charts", f"{story.charts - story.differing_charts} of {story.charts} agree with the collections")
     console.print(figures)
     if story.fault == PARTITION:
+        console.print()
         _report_beside(story, console)
     console.print()
     failures = story.failures()
@@ -195,7 +198,7 @@ def _report_beside(story: Story, console: Console) -> None:
     table = Table(
         box=box.SIMPLE_HEAD, title="Beside the member that was cut off, and led until it noticed", title_justify="left"
     )
-    table.add_column("the same bookings", no_wrap=True)
+    table.add_column("bookings with", no_wrap=True)
     for heading in ("acknowledged", "present", "lost", "refused"):
         table.add_column(heading, justify="right", no_wrap=True)
     for name, words in BESIDE.items():
