@@ -3,7 +3,7 @@
 import signal
 import socket
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
@@ -32,6 +32,10 @@ def member(
         "diagnosticDataCollectionEnabled": "false",
         # A killed client leaves its transaction open, and what it wrote locked, by default for a minute.
         "transactionLifetimeLimitSeconds": "15",
+        # A secondary that copies from a frozen primary waits for it twice, 1 and 2 s and this each time, and the new
+        # primary has no majority meanwhile. With the default, 5 s, that was 14 s without a write. (Asking once only
+        # would be over before the election, and the secondary then asks the frozen one anew: 22 s.)
+        "oplogNetworkTimeoutBufferSeconds": "1",
     }
     command = [
         str(mongod),
@@ -79,11 +83,12 @@ def accepts_connections(layout: Layout, node: int) -> bool:
     return True
 
 
-def connect(layout: Layout, node: int) -> "MongoClient[dict[str, Any]]":
+def connect(layout: Layout, node: int, **options: Any) -> "MongoClient[dict[str, Any]]":
     from pymongo import MongoClient
 
     host = quote(str(layout.mongodb_socket(node)), safe="")
-    return MongoClient(f"mongodb://{host}/?directConnection=true", serverSelectionTimeoutMS=5000, socketTimeoutMS=20000)
+    patience = {"serverSelectionTimeoutMS": 5000, "socketTimeoutMS": 20000}
+    return MongoClient(f"mongodb://{host}/?directConnection=true", **{**patience, **options})
 
 
 def describe(layout: Layout, node: int) -> tuple[str, str | None]:
@@ -99,17 +104,17 @@ def describe(layout: Layout, node: int) -> tuple[str, str | None]:
         return "starting", None
 
 
-def form_replica_set(layout: Layout, programs: list[Program], *, durable: bool) -> None:
-    """Initiate the set, or give its members their present sockets, and wait until it takes writes."""
+def form_replica_set(layout: Layout, programs: list[Program], *, hosts: Sequence[str], durable: bool) -> None:
+    """Initiate the set, or give its members their present addresses, and wait until it takes writes."""
     deadline = time.monotonic() + ELECTION_SECONDS
     with connect(layout, 0) as client:
-        while not _is_configured(client, layout, durable=durable):
+        while not _is_configured(client, hosts, durable=durable):
             _give_up_after(deadline, programs[0])
             time.sleep(POLL_SECONDS)
     _wait_for_members(layout, programs, deadline)
 
 
-def _is_configured(client: "MongoClient[dict[str, Any]]", layout: Layout, *, durable: bool) -> bool:
+def _is_configured(client: "MongoClient[dict[str, Any]]", hosts: Sequence[str], *, durable: bool) -> bool:
     """Configure the set unless it is; False when the member is not ready, or still reading its configuration."""
     from pymongo.errors import ConnectionFailure, OperationFailure
 
@@ -121,14 +126,13 @@ def _is_configured(client: "MongoClient[dict[str, Any]]", layout: Layout, *, dur
         if refusal.code != NOT_YET_INITIALIZED:
             raise
         try:
-            client.admin.command("replSetInitiate", _configuration(layout, durable=durable))
+            client.admin.command("replSetInitiate", _configuration(hosts, durable=durable))
         except OperationFailure as second_refusal:
             if second_refusal.code != ALREADY_INITIALIZED:
                 raise
             return False
         return True
-    hosts = [str(layout.mongodb_socket(node)) for node in range(layout.nodes)]
-    if [entry["host"] for entry in config["members"]] != hosts:
+    if [entry["host"] for entry in config["members"]] != list(hosts):
         # The addresses are part of the data: after a move the members find themselves in no set.
         for entry, host in zip(config["members"], hosts, strict=True):
             entry["host"] = host
@@ -137,14 +141,11 @@ def _is_configured(client: "MongoClient[dict[str, Any]]", layout: Layout, *, dur
     return True
 
 
-def _configuration(layout: Layout, *, durable: bool) -> dict[str, Any]:
+def _configuration(hosts: Sequence[str], *, durable: bool) -> dict[str, Any]:
     return {
         "_id": REPLICA_SET,
         # With equal priorities they all stand at once, and an election takes a second round as often as not.
-        "members": [
-            {"_id": node, "host": str(layout.mongodb_socket(node)), "priority": layout.nodes - node}
-            for node in range(layout.nodes)
-        ],
+        "members": [{"_id": node, "host": host, "priority": len(hosts) - node} for node, host in enumerate(hosts)],
         # With the defaults, 10 s and 2 s, three nodes take 13 s to elect their first primary.
         "settings": {"electionTimeoutMillis": 1000, "heartbeatIntervalMillis": 200},
         # A test's data may be lost with the server: majority then means in memory.

@@ -160,7 +160,11 @@ class DevStack:
     def _await_mongodb(self, places: Layout, members: list[Program]) -> None:
         for node, program in enumerate(members):
             wait_until(partial(mongodb.accepts_connections, places, node), program, what="took no connection")
-        mongodb.form_replica_set(places, members, durable=self.durable)
+        mongodb.form_replica_set(places, members, hosts=self._hosts(places), durable=self.durable)
+
+    def _hosts(self, places: Layout) -> list[str]:
+        """The members' addresses in the configuration of their set."""
+        return [str(places.mongodb_socket(node)) for node in range(places.nodes)]
 
     def _start_postgresql(self, places: Layout) -> None:
         identity = postgresql.server_identity()

@@ -7,7 +7,7 @@ import threading
 import time
 from collections.abc import Iterator
 from typing import Any
-from urllib.parse import parse_qsl, urlsplit
+from urllib.parse import urlsplit
 
 import pymongo
 from django.core.exceptions import ImproperlyConfigured
@@ -18,6 +18,7 @@ from django_mongodb_backend import base
 from django_mongodb_backend.query import wrap_database_errors
 from pymongo import MongoClient, ReadPreference
 from pymongo.errors import AutoReconnect, PyMongoError, ServerSelectionTimeoutError
+from pymongo.uri_parser import split_options
 
 from healthcare.mongodb import encryption
 from healthcare.mongodb.introspection import DatabaseIntrospection
@@ -73,12 +74,9 @@ class DatabaseWrapper(base.DatabaseWrapper):
 
     def get_connection_params(self) -> dict[str, Any]:
         params = super().get_connection_params()
-        for w in _write_concerns(params):
-            if w in {"0", "1"}:
-                message = (
-                    f'w={w} in MONGODB_URI (or in OPTIONS of DATABASES["{self.alias}"]) loses acknowledged '
-                    "writes with the primary. Remove it: the writes of clinical data wait for a majority."
-                )
+        for name, value in _asked_for(params):
+            if reason := _why_refused(name, value):
+                message = f'{name}={value} in MONGODB_URI (or in OPTIONS of DATABASES["{self.alias}"]) {reason}'
                 raise ImproperlyConfigured(message)
         # A transaction refuses every other read preference, and a read from a secondary misses what was just
         # written. As a keyword it also overrides the tags and the staleness that come with one in the URI.
@@ -245,14 +243,33 @@ def is_unknown_commit(error: PyMongoError) -> bool:
     return error.has_error_label("UnknownTransactionCommitResult") and getattr(error, "code", None) != 50
 
 
-def _write_concerns(params: dict[str, Any]) -> Iterator[str]:
-    """Yield each `w` that was asked for, in the URI or beside it; the driver would let the second one win."""
-    for name, value in parse_qsl(urlsplit(params["host"] or "").query):
-        if name.lower() == "w":
-            yield value
-    for name, value in params.items():
-        if name.lower() == "w":
-            yield str(value)
+def _asked_for(params: dict[str, Any]) -> Iterator[tuple[str, str]]:
+    """Yield each option by its name and value, in the URI or beside it; the driver would let the second one win."""
+    query = urlsplit(params["host"] or "").query
+    for name, value in [*(split_options(query, validate=False) if query else {}).items(), *params.items()]:
+        # The driver makes the names of a URI lower case.
+        yield {"readconcernlevel": "readConcernLevel", "j": "journal"}.get(name.lower(), name), str(value)
+
+
+def _why_refused(name: str, value: str) -> str | None:
+    """What an option would cost clinical data, and what to do; None for one that costs nothing."""
+    match name.lower(), value.lower():
+        case "w", "0" | "1":
+            return (
+                "loses acknowledged writes with the primary. Remove it: "
+                "the writes of clinical data wait for a majority."
+            )
+        case "journal", "false":
+            return (
+                "loses acknowledged writes when the machines lose power together. Remove it: the writes of clinical "
+                "data are in the journals of a majority before they are answered."
+            )
+        case "readconcernlevel", level if level != "majority":
+            return (
+                "is not what the rules of the data stand on: a local read sees writes that a failover undoes, and a "
+                "transaction refuses a linearizable one. Remove it: the reads of clinical data are majority reads."
+            )
+    return None
 
 
 def _after_fork_in_child() -> None:

@@ -20,7 +20,7 @@ from typing import ParamSpec, TypeVar, cast
 from django.db import DatabaseError, connections
 from django.db.transaction import TransactionManagementError
 from pymongo.client_session import ClientSession
-from pymongo.errors import PyMongoError
+from pymongo.errors import ConfigurationError, PyMongoError
 
 from healthcare.mongodb.base import DatabaseWrapper, is_unknown_commit
 from healthcare.routers import CLINICAL
@@ -184,7 +184,20 @@ def _driver_error(error: BaseException) -> PyMongoError | None:
 
 
 def _is_transient(error: PyMongoError) -> bool:
-    return error.has_error_label("TransientTransactionError") or getattr(error, "code", None) == WRITE_CONFLICT
+    return (
+        error.has_error_label("TransientTransactionError")
+        or getattr(error, "code", None) == WRITE_CONFLICT
+        or is_between_states(error)
+    )
+
+
+def is_between_states(error: PyMongoError) -> bool:
+    """Whether a member was reached while it neither led nor followed, on its way back into the set.
+
+    It names no session time-out then, from which the driver concludes that the deployment has no sessions, and refuses
+    to send what is part of a transaction.
+    """
+    return isinstance(error, ConfigurationError) and str(error).startswith("Sessions are not supported")
 
 
 def _pause_seconds(attempts: int) -> float:

@@ -24,6 +24,7 @@ from healthcare.mongodb.transactions import clinical_transaction
 from tests.mongodb.models import Tally
 
 Connect = Callable[..., DatabaseWrapper]
+ROOT = Path(__file__).resolve().parents[2]
 
 
 @pytest.fixture
@@ -128,17 +129,49 @@ def test_unreachable_server_is_not_called_standalone(connect: Connect, tmp_path:
         connect(f"mongodb://{quote(str(tmp_path / 'none.sock'), safe='')}/?replicaSet=rs0")
 
 
-@pytest.mark.parametrize("w", ["0", "1"])
-def test_write_concern_that_loses_writes_is_refused(connect: Connect, w: str) -> None:
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("w", "0"), ("w", "1"), ("journal", "false"), ("journal", "False"), ("readConcernLevel", "local"),
+        ("readConcernLevel", "available"), ("readConcernLevel", "linearizable"), ("readConcernLevel", "snapshot"),
+    ],
+)  # fmt: skip
+@pytest.mark.parametrize("separator", ["&", ";"])
+def test_option_that_loses_writes_is_refused(connect: Connect, name: str, value: str, separator: str) -> None:
     """In the URI too, where OPTIONS would override it: who asked for it is told."""
-    with pytest.raises(ImproperlyConfigured, match=f"w={w} in MONGODB_URI"):
-        connect(usual_uri(w=w))
-    with pytest.raises(ImproperlyConfigured, match=f"w={w} in MONGODB_URI"):
-        connect(usual_uri(), w=int(w))
+    with pytest.raises(ImproperlyConfigured, match=rf"{name}={value} in MONGODB_URI .* Remove it"):
+        connect(separator.join([usual_uri(), f"{name}={value}"]))
 
 
-def test_majority_write_concern_is_accepted(connect: Connect) -> None:
-    assert connect(usual_uri(w="majority")).connection.write_concern.document["w"] == "majority"
+@pytest.mark.parametrize(("name", "value"), [("w", 1), ("w", 0), ("journal", False), ("readConcernLevel", "local")])
+def test_option_that_loses_writes_is_refused_in_the_settings(connect: Connect, name: str, value: object) -> None:
+    with pytest.raises(ImproperlyConfigured, match=rf"{name}={value} in MONGODB_URI .* Remove it"):
+        connect(usual_uri(), **{name: value})
+
+
+def test_a_server_process_does_not_start_with_such_a_uri() -> None:
+    """gunicorn's workers import `healthcare.wsgi`."""
+    ended = subprocess.run(
+        [sys.executable, "-c", "import healthcare.wsgi"],
+        env={**os.environ, "MONGODB_URI": usual_uri(w="1")}, cwd=ROOT, capture_output=True, text=True, timeout=60,
+    )  # fmt: skip
+    assert ended.returncode != 0
+    assert "w=1 in MONGODB_URI" in ended.stderr.splitlines()[-1]
+
+
+def test_majority_is_accepted(connect: Connect) -> None:
+    client = connect(usual_uri(w="majority", journal="true", readConcernLevel="majority")).connection
+    assert client.write_concern.document == {"w": "majority", "j": True, "wtimeout": 5000}
+    assert client.read_concern.level == "majority"
+
+
+def test_clinical_data_is_written_and_read_by_majorities_and_in_time(connect: Connect) -> None:
+    client = connect(usual_uri()).connection
+    assert client.write_concern.document == {"w": "majority", "wtimeout": 5000}
+    assert client.read_concern.level == "majority"
+    assert client.options.retry_writes
+    assert client.options.retry_reads
+    assert client.options.pool_options.socket_timeout == 30
 
 
 def test_servers_are_asked_once_in_a_process(connect: Connect, monkeypatch: pytest.MonkeyPatch) -> None:
