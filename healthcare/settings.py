@@ -124,6 +124,8 @@ except ValueError as error:
 # What a named proxy says of the scheme counts; what anybody else says is removed (healthcare.proxies).
 SECURE_PROXY_SSL_HEADER = ("HTTP_X_FORWARDED_PROTO", "https") if _proxies else None
 SECURE_SSL_REDIRECT = HTTPS_ONLY
+# Probes come over plain HTTP from the machine itself or the nodes around it, past the proxy that has the certificate.
+SECURE_REDIRECT_EXEMPT = [r"^(healthz|readyz|metrics)$"]
 SESSION_COOKIE_SECURE = HTTPS_ONLY
 CSRF_COOKIE_SECURE = HTTPS_ONLY
 SECURE_HSTS_SECONDS = 31_536_000 if HTTPS_ONLY else 0
@@ -164,6 +166,12 @@ CORS_EXPOSE_HEADERS = ["Retry-After", "X-Request-ID"]
 DATA_UPLOAD_MAX_MEMORY_SIZE = 1_048_576
 # Files of forms included.
 MAX_BODY_BYTES = 10 * 1_048_576
+
+# --- Being watched (healthcare.probes) --------------------------------------------------------------------------------
+
+# Not ready when an event has waited longer. Off unless it is set: a relay that is down would take every server with it,
+# and each of them can still do all that it could.
+READY_EVENT_LAG_SECONDS = env.int("READY_EVENT_LAG_SECONDS", default=0)
 
 # --- Encryption of patients' data (healthcare.mongodb.encryption) ---------------------------------------------------
 
@@ -243,7 +251,7 @@ MIDDLEWARE = [
     "healthcare.middleware.OutageMiddleware",
     "healthcare.middleware.TrailingSlashMiddleware",
     "django.contrib.sessions.middleware.SessionMiddleware",
-    "django.middleware.common.CommonMiddleware",
+    "healthcare.middleware.HostMiddleware",
     "django.middleware.csrf.CsrfViewMiddleware",
     "django.contrib.auth.middleware.AuthenticationMiddleware",
     "accounts.sessions.IdleSessionMiddleware",

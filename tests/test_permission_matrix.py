@@ -146,6 +146,8 @@ table = Table()
 table("GET",    "api",                               200, 200, 200, 200, 200, 200, 200)
 table("GET",    "schema",                            200, 200, 200, 200, 200, 200, 200)
 table("GET",    "docs",                              200, 200, 200, 200, 200, 200, 200)
+table("GET",    "healthz",                           200, 200, 200, 200, 200, 200, 200)
+table("GET",    "readyz",                            200, 200, 200, 200, 200, 200, 200)
 table("GET",    "redoc",                             200, 200, 200, 200, 200, 200, 200)
 
 # Signing up and logging in need no account; having one is no hindrance.
