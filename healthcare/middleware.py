@@ -88,6 +88,8 @@ class AuditMiddleware:
     def __call__(self, request: HttpRequest) -> HttpResponseBase:
         is_admin = request.path_info.startswith("/admin/")
         with trail.opened(channel="admin" if is_admin else "api", address=client_address(request)) as current:
+            # For log lines that are written when this is over (healthcare.logs).
+            request.request_id = current.request_id  # type: ignore[attr-defined]
             response = self.get_response(request)
             try:
                 # A redirect shows nothing, and the page behind it is a request of its own.

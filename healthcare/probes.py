@@ -2,15 +2,22 @@
 
 from collections.abc import Mapping
 from http import HTTPStatus
+from ipaddress import ip_address
 from typing import Any, ClassVar
 
+from django.conf import settings
+from django.http import Http404, HttpRequest, HttpResponse
+from django.utils.crypto import constant_time_compare
+from django.views.decorators.http import require_safe
+from prometheus_client.exposition import CONTENT_TYPE_PLAIN_0_0_4
 from rest_framework import serializers
 from rest_framework.request import Request
 from rest_framework.response import Response
 
-from healthcare import health
+from healthcare import health, metrics
 from healthcare.exceptions import MEDIA_TYPE, RETRY_AFTER_SECONDS, problem
 from healthcare.permissions import ANYONE, RoleTable
+from healthcare.proxies import client_address
 from healthcare.renderers import JSONRenderer
 from healthcare.serializers import OutSerializer
 from healthcare.views import RoomViewSet
@@ -69,3 +76,23 @@ class ProbeViewSet(RoomViewSet):
                 content_type=MEDIA_TYPE,
             )
         return Response(ReadyOut.of({"status": "ready", "event_lag_seconds": round(lag.seconds, 3)}))
+
+
+@require_safe
+def metrics_page(request: HttpRequest) -> HttpResponse:
+    """The metrics, for whoever has METRICS_TOKEN. To everybody else there is no such page."""
+    if not _may_scrape(request):
+        raise Http404
+    return HttpResponse(
+        metrics.exposition(), content_type=CONTENT_TYPE_PLAIN_0_0_4, headers={"Cache-Control": "no-store"}
+    )
+
+
+def _may_scrape(request: HttpRequest) -> bool:
+    if settings.METRICS_TOKEN:
+        return constant_time_compare(request.headers.get("Authorization", ""), f"Bearer {settings.METRICS_TOKEN}")
+    if not (settings.DEBUG or settings.LOCAL_SECRETS):
+        # Behind a proxy that nobody has named, everybody comes from loopback.
+        return False
+    address = client_address(request)
+    return address is not None and ip_address(address).is_loopback

@@ -173,6 +173,34 @@ MAX_BODY_BYTES = 10 * 1_048_576
 # and each of them can still do all that it could.
 READY_EVENT_LAG_SECONDS = env.int("READY_EVENT_LAG_SECONDS", default=0)
 
+# Who scrapes /metrics sends it as a bearer token. Without one, the page is there for a trial on this machine only.
+METRICS_TOKEN = env.str("METRICS_TOKEN", default="")
+if METRICS_TOKEN and not DEBUG and len(METRICS_TOKEN) < 32:
+    raise ImproperlyConfigured("METRICS_TOKEN is shorter than 32 characters: take 50 random ones.")
+
+LOG_FORMAT = env.str("LOG_FORMAT", default="text" if DEBUG else "json")
+if LOG_FORMAT not in ("json", "text"):
+    raise ImproperlyConfigured("LOG_FORMAT is json or text.")
+# A line for each request, with its route, status and time. The metrics say the same in sum, the audit trail who it was.
+LOG_REQUESTS = env.bool("LOG_REQUESTS", default=False)
+LOGGING = {
+    "version": 1,
+    "disable_existing_loggers": False,
+    "formatters": {
+        "json": {"()": "healthcare.logs.JsonFormatter"},
+        "text": {"()": "healthcare.logs.TextFormatter", "tells_all": DEBUG},
+    },
+    "handlers": {"stderr": {"class": "logging.StreamHandler", "formatter": LOG_FORMAT}},
+    "root": {"handlers": ["stderr"], "level": "WARNING"},
+    "loggers": {
+        # In the place of Django's handlers, which mail whole requests.
+        "django": {"handlers": [], "level": "INFO"},
+        # Answers of 400 to 499 are counted (healthcare.metrics); refusals are in the audit trail.
+        "django.request": {"level": "INFO" if DEBUG else "ERROR"},
+        "healthcare": {"level": "INFO"},
+    },
+}
+
 # --- Encryption of patients' data (healthcare.mongodb.encryption) ---------------------------------------------------
 
 
@@ -241,6 +269,7 @@ INSTALLED_APPS = [
     "allauth.mfa",
 ]
 MIDDLEWARE = [
+    "healthcare.metrics.MetricsMiddleware",
     "healthcare.proxies.ForwardedHeadersMiddleware",
     "django.middleware.security.SecurityMiddleware",
     "whitenoise.middleware.WhiteNoiseMiddleware",
