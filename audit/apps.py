@@ -5,3 +5,9 @@ class AuditConfig(AppConfig):
     name = "audit"
     database = "clinical"
     default_auto_field = "django_mongodb_backend.fields.ObjectIdAutoField"
+
+    def ready(self) -> None:
+        from audit import queries
+        from healthcare import metrics
+
+        metrics.register_gauges(queries.gauges)

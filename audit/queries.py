@@ -12,7 +12,7 @@ from accounts.queries import is_permitted_staff
 from audit import seals
 from audit.models import Seal
 from audit.seals import Leaf
-from healthcare import trail
+from healthcare import clock, trail
 from healthcare.models import AuditEntry, AuditHead, AuditPatient
 from healthcare.mongodb import raw
 from patients import queries as patient_queries
@@ -163,6 +163,16 @@ def entries(
 def unsealed(upto: int) -> int:
     """How many entries have come since."""
     return AuditEntry.objects.filter(id__gt=upto).count()
+
+
+def gauges() -> Iterator[tuple[str, str, float]]:
+    """How far the seals are behind, for metrics (healthcare.metrics): no more is counted than 100,000 entries."""
+    waiting = AuditEntry.objects.filter(id__gt=head()["upto"]).order_by("id")
+    oldest = waiting.values_list("at", flat=True).first()
+    age = (clock.now() - oldest).total_seconds() if oldest else 0.0
+    number = waiting.values("id")[:100_000].count()
+    yield "healthcare_audit_unsealed_entries", "Entries of the audit trail behind the last seal, up to 100,000.", number
+    yield "healthcare_audit_unsealed_age_seconds", "How long the first of them has been there.", max(age, 0.0)
 
 
 def entries_of_month(month: str) -> QuerySet[AuditEntry]:

@@ -8,11 +8,12 @@ class HealthcareConfig(AppConfig):
     verbose_name = "Smart Healthcare"
 
     def ready(self) -> None:
-        from healthcare import audit, checks, events  # noqa: F401 - registers the system checks
-        from healthcare.mongodb import lookups  # noqa: F401 - registers the lookups
+        from healthcare import audit, checks, events, metrics  # noqa: F401 - registers the system checks
+        from healthcare.mongodb import lookups, transactions  # noqa: F401 - registers the lookups
 
         # Before the rooms' consumers: an entry is not to wait for a bill that cannot be made.
         events.register_consumer(events.AUDIT, None, audit.deliver)
+        transactions.counters.heard_by = metrics.count_transactions
 
 
 class HospitalAdminConfig(admin_apps.AdminConfig):

@@ -16,7 +16,7 @@ import logging
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from contextvars import ContextVar
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from typing import Any, NamedTuple
 
 from bson import ObjectId
@@ -35,6 +35,12 @@ MAX_ATTEMPTS = 8
 FIRST_RETRY_SECONDS = 2
 LONGEST_RETRY_SECONDS = 600
 _REASON_LENGTH = 300
+#: What a partial index begins with: every event that waits, or is set aside, has a later date there.
+_EPOCH = datetime.fromtimestamp(0, tz=UTC)
+#: Events among which the oldest is looked for, those that come due first.
+_LOOKED_AT = 1_000
+#: Where counting for metrics ends.
+COUNTED = 100_000
 
 Document = Mapping[str, Any]
 Listener = Callable[[Document], None]
@@ -56,6 +62,17 @@ _projections: list[_Registration] = []
 _consumers: dict[str, _Registration] = {}
 #: What waits for a transaction of PostgreSQL to end; None when none is kept open.
 _held: ContextVar[list[dict[str, Any]] | None] = ContextVar("held", default=None)
+
+
+class Lag(NamedTuple):
+    """How far the consumers are behind: the age of the oldest event that waits, how many wait, how many are set aside.
+
+    The numbers end at COUNTED.
+    """
+
+    seconds: float
+    waiting: int
+    set_aside: int
 
 
 class ConsumerOutage(Exception):
@@ -161,10 +178,25 @@ def due_events(limit: int = 500) -> list[dict[str, Any]]:
 
 def waiting_since() -> datetime | None:
     """When the oldest event that still waits happened; None when none does. Those set aside do not count."""
-    oldest = raw.collection(Event).find_one(
-        {"due_at": {"$gt": datetime.fromtimestamp(0, tz=clock.now().tzinfo)}}, projection=["at"], sort=[("due_at", 1)]
+    # The first to come due need not be the oldest: each failure puts its event off for longer.
+    pipeline: raw.Pipeline = [
+        {"$match": {"due_at": {"$gt": _EPOCH}}},
+        {"$sort": {"due_at": 1}},
+        {"$limit": _LOOKED_AT},
+        {"$group": {"_id": None, "oldest": {"$min": "$at"}}},
+    ]
+    found = raw.aggregate(Event, pipeline)
+    return found[0]["oldest"] if found else None
+
+
+def lag() -> Lag:
+    """How far the consumers are behind; for probes and metrics. Raises: DatabaseError."""
+    oldest = waiting_since()
+    return Lag(
+        seconds=max((clock.now() - oldest).total_seconds(), 0.0) if oldest else 0.0,
+        waiting=raw.collection(Event).count({"due_at": {"$gt": _EPOCH}}, limit=COUNTED),
+        set_aside=raw.collection(Event).count({"set_aside_at": {"$gt": _EPOCH}}, limit=COUNTED),
     )
-    return oldest["at"] if oldest else None
 
 
 def relay() -> Iterator[tuple[dict[str, Any], bool]]:
@@ -204,7 +236,7 @@ def deliver(event: Mapping[str, Any]) -> bool:
 def try_again(event_id: ObjectId) -> bool:
     """Take an event that was set aside up again; False when it was not. For the admin."""
     found = raw.collection(Event).update_one(
-        {"_id": event_id, "set_aside_at": {"$gt": datetime.fromtimestamp(0, tz=clock.now().tzinfo)}},
+        {"_id": event_id, "set_aside_at": {"$gt": _EPOCH}},
         {"$set": {"due_at": clock.now(), "attempts": 0}, "$unset": {"set_aside_at": ""}},
     )
     return bool(found.modified_count)

@@ -3,15 +3,18 @@
 import logging
 import traceback
 from collections.abc import Callable
+from typing import Any
 
 from django.conf import settings
 from django.core import signals
 from django.http import HttpRequest, HttpResponse
 from django.http.response import HttpResponseBase
+from django.middleware.common import CommonMiddleware
 from django.template.loader import render_to_string
 
 from healthcare import audit, trail
 from healthcare.exceptions import RETRY_AFTER_SECONDS, Unavailable, is_outage, problem_page
+from healthcare.health import PROBES
 from healthcare.proxies import client_address
 
 logger = logging.getLogger("healthcare.errors")
@@ -28,6 +31,17 @@ class TrailingSlashMiddleware:
             request.path_info = request.path_info[:-1]
             request.path = request.path[:-1]
         return self.get_response(request)
+
+
+class HostMiddleware(CommonMiddleware):
+    """Django's own, which refuses hosts that ALLOWED_HOSTS does not name, save for probes.
+
+    A container asks itself by 127.0.0.1, a cluster's node by the address that the container has today. What they are
+    answered names no host.
+    """
+
+    def process_request(self, request: HttpRequest) -> Any:
+        return None if request.path_info in PROBES else super().process_request(request)
 
 
 class BodySizeMiddleware:
@@ -74,6 +88,8 @@ class AuditMiddleware:
     def __call__(self, request: HttpRequest) -> HttpResponseBase:
         is_admin = request.path_info.startswith("/admin/")
         with trail.opened(channel="admin" if is_admin else "api", address=client_address(request)) as current:
+            # For log lines that are written when this is over (healthcare.logs).
+            request.request_id = current.request_id  # type: ignore[attr-defined]
             response = self.get_response(request)
             try:
                 # A redirect shows nothing, and the page behind it is a request of its own.

@@ -66,7 +66,8 @@ class RoomSchema(AutoSchema):
         return getattr(self.view, "action", "") or ""
 
     def get_tags(self) -> list[str]:
-        return [self.path.split("/")[2]]
+        first, *further = self.path.strip("/").split("/")
+        return [further[0] if first == "api" else "operations"]
 
     def get_request_serializer(self) -> Any:
         return self.view.bodies.get(self._action())

@@ -127,6 +127,8 @@ except ValueError as error:
 # What a named proxy says of the scheme counts; what anybody else says is removed (healthcare.proxies).
 SECURE_PROXY_SSL_HEADER = ("HTTP_X_FORWARDED_PROTO", "https") if _proxies else None
 SECURE_SSL_REDIRECT = HTTPS_ONLY
+# Probes come over plain HTTP from the machine itself or the nodes around it, past the proxy that has the certificate.
+SECURE_REDIRECT_EXEMPT = [r"^(healthz|readyz|metrics)$"]
 SESSION_COOKIE_SECURE = HTTPS_ONLY
 CSRF_COOKIE_SECURE = HTTPS_ONLY
 SECURE_HSTS_SECONDS = 31_536_000 if HTTPS_ONLY else 0
@@ -172,6 +174,40 @@ MAX_BODY_BYTES = 10 * 1_048_576
 # Files hold patients' data: in memory, never in a folder for temporary files.
 FILE_UPLOAD_HANDLERS = ["django.core.files.uploadhandler.MemoryFileUploadHandler"]
 FILE_UPLOAD_MAX_MEMORY_SIZE = MAX_BODY_BYTES
+
+# --- Being watched (healthcare.probes) --------------------------------------------------------------------------------
+
+# Not ready when an event has waited longer. Off unless it is set: a relay that is down would take every server with it,
+# and each of them can still do all that it could.
+READY_EVENT_LAG_SECONDS = env.int("READY_EVENT_LAG_SECONDS", default=0)
+
+# Who scrapes /metrics sends it as a bearer token. Without one, the page is there for a trial on this machine only.
+METRICS_TOKEN = env.str("METRICS_TOKEN", default="")
+if METRICS_TOKEN and not DEBUG and len(METRICS_TOKEN) < 32:
+    raise ImproperlyConfigured("METRICS_TOKEN is shorter than 32 characters: take 50 random ones.")
+
+LOG_FORMAT = env.str("LOG_FORMAT", default="text" if DEBUG else "json")
+if LOG_FORMAT not in ("json", "text"):
+    raise ImproperlyConfigured("LOG_FORMAT is json or text.")
+# A line for each request, with its route, status and time. The metrics say the same in sum, the audit trail who it was.
+LOG_REQUESTS = env.bool("LOG_REQUESTS", default=False)
+LOGGING = {
+    "version": 1,
+    "disable_existing_loggers": False,
+    "formatters": {
+        "json": {"()": "healthcare.logs.JsonFormatter"},
+        "text": {"()": "healthcare.logs.TextFormatter", "tells_all": DEBUG},
+    },
+    "handlers": {"stderr": {"class": "logging.StreamHandler", "formatter": LOG_FORMAT}},
+    "root": {"handlers": ["stderr"], "level": "WARNING"},
+    "loggers": {
+        # In the place of Django's handlers, which mail whole requests.
+        "django": {"handlers": [], "level": "INFO"},
+        # Answers of 400 to 499 are counted (healthcare.metrics); refusals are in the audit trail.
+        "django.request": {"level": "INFO" if DEBUG else "ERROR"},
+        "healthcare": {"level": "INFO"},
+    },
+}
 
 # --- Encryption of patients' data (healthcare.mongodb.encryption) ---------------------------------------------------
 
@@ -243,6 +279,7 @@ INSTALLED_APPS = [
     "allauth.mfa",
 ]
 MIDDLEWARE = [
+    "healthcare.metrics.MetricsMiddleware",
     "healthcare.proxies.ForwardedHeadersMiddleware",
     "django.middleware.security.SecurityMiddleware",
     "whitenoise.middleware.WhiteNoiseMiddleware",
@@ -253,7 +290,7 @@ MIDDLEWARE = [
     "healthcare.middleware.OutageMiddleware",
     "healthcare.middleware.TrailingSlashMiddleware",
     "django.contrib.sessions.middleware.SessionMiddleware",
-    "django.middleware.common.CommonMiddleware",
+    "healthcare.middleware.HostMiddleware",
     "django.middleware.csrf.CsrfViewMiddleware",
     "django.contrib.auth.middleware.AuthenticationMiddleware",
     "accounts.sessions.IdleSessionMiddleware",

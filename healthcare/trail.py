@@ -102,6 +102,12 @@ def opened(*, channel: str, address: str | None = None, request_id: str | None =
         _current.reset(token)
 
 
+def request_id() -> str | None:
+    """The id of the request or command that is under way."""
+    trail = _current.get()
+    return trail.request_id if trail else None
+
+
 def consulted(noun: str) -> None:
     """Say that rows about patients were asked for, such as "appointment". Each `visible_to` does."""
     if trail := _current.get():

@@ -6,6 +6,7 @@ from django.urls import include, path, re_path
 from django.views.generic import RedirectView
 from drf_spectacular.views import SpectacularAPIView, SpectacularRedocView, SpectacularSwaggerSplitView
 
+from healthcare.probes import ProbeViewSet, metrics_page
 from healthcare.views import ApiRoot, unknown_path
 
 _styled = csp_update({"style-src": ["'unsafe-inline'"], "worker-src": ["blob:"]})
@@ -26,6 +27,9 @@ urlpatterns = [
     path("api", ApiRoot.as_view({"get": "list"}), name="api-root"),
     path("api/", include(api)),
     re_path(r"^api/", unknown_path),
+    path("healthz", ProbeViewSet.as_view({"get": "alive"}), name="healthz"),
+    path("readyz", ProbeViewSet.as_view({"get": "ready"}), name="readyz"),
+    path("metrics", metrics_page, name="metrics"),
     path("schema", SpectacularAPIView.as_view(), name="schema"),
     # Both write styles into their pages; their scripts are files of this server like all others.
     path("docs", _styled(SpectacularSwaggerSplitView.as_view(url_name="schema")), name="swagger-ui"),

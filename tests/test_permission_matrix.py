@@ -146,6 +146,8 @@ table = Table()
 table("GET",    "api",                               200, 200, 200, 200, 200, 200, 200)
 table("GET",    "schema",                            200, 200, 200, 200, 200, 200, 200)
 table("GET",    "docs",                              200, 200, 200, 200, 200, 200, 200)
+table("GET",    "healthz",                           200, 200, 200, 200, 200, 200, 200)
+table("GET",    "readyz",                            200, 200, 200, 200, 200, 200, 200)
 table("GET",    "redoc",                             200, 200, 200, 200, 200, 200, 200)
 
 # Signing up and logging in need no account; having one is no hindrance.
@@ -226,8 +228,9 @@ for name in NAMES:
     table("GET", f"api/reports/{name}",              401, 403, 403, 200, 200, 403, 200)
 
 # fmt: on
-#: Pages that are no endpoints of the API: log-in for browsers, the admin (its own tests), the last pattern under /api.
-NOT_OF_THE_API = ("session/", "admin/", "api/")
+#: Pages that are no endpoints of the API: log-in for browsers, the admin (its own tests), the last pattern under /api,
+#: and what Prometheus reads (tests/operations/test_metrics.py).
+NOT_OF_THE_API = ("session/", "admin/", "api/", "metrics")
 
 ROWS = table.rows
 PATHS = sorted({row.path for row in ROWS})

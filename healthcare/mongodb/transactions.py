@@ -60,22 +60,26 @@ class ClinicalWriteFailed(DatabaseError):
 class TransactionCounters:
     """What the transactions of this process have cost since it began; for metrics.
 
-    attempts: transactions begun; retries: those begun again after a conflict; commits_resent: commits sent
-    again because their outcome was unknown; failures: ClinicalWriteFailed.
+    attempts: transactions begun; retries: those begun again after a conflict; aborts: those rolled back, by a
+    conflict or an error of the service; commits_resent: commits sent again because their outcome was unknown;
+    failures: ClinicalWriteFailed. `heard_by` is told of each as well.
     """
 
     attempts: int = 0
     retries: int = 0
+    aborts: int = 0
     commits_resent: int = 0
     failures: int = 0
+    heard_by: Callable[[str, int], None] | None = field(default=None, repr=False, compare=False)
     _lock: threading.Lock = field(default_factory=threading.Lock, repr=False, compare=False)
 
-    def add(self, *, attempts: int = 0, retries: int = 0, commits_resent: int = 0, failures: int = 0) -> None:
+    def add(self, name: str, number: int = 1) -> None:
+        if not number:
+            return
         with self._lock:
-            self.attempts += attempts
-            self.retries += retries
-            self.commits_resent += commits_resent
-            self.failures += failures
+            setattr(self, name, getattr(self, name) + number)
+        if self.heard_by is not None:
+            self.heard_by(name, number)
 
 
 counters = TransactionCounters()
@@ -134,7 +138,7 @@ def _run(connection: DatabaseWrapper, call: Callable[[], R]) -> R:
     attempts = 0
     while True:
         attempts += 1
-        counters.add(attempts=1)
+        counters.add("attempts")
         try:
             result = _attempt(connection, call, give_up_at)
             break
@@ -144,14 +148,14 @@ def _run(connection: DatabaseWrapper, call: Callable[[], R]) -> R:
                 raise
             pause = _pause_seconds(attempts)
             if is_unknown_commit(cause) or attempts >= MAX_ATTEMPTS or time.monotonic() + pause >= give_up_at:
-                counters.add(failures=1)
+                counters.add("failures")
                 raise ClinicalWriteFailed(
                     attempts=attempts,
                     elapsed_seconds=time.monotonic() - began,
                     cause=cause,
                     is_outcome_unknown=is_unknown_commit(cause),
                 ) from error
-            counters.add(retries=1)
+            counters.add("retries")
             time.sleep(pause)
     # Outside the loop: what a callback raises must not begin the write again.
     connection.run_and_clear_commit_hooks()
@@ -169,9 +173,10 @@ def _attempt(connection: DatabaseWrapper, call: Callable[[], R], give_up_at: flo
             )
             raise TransactionManagementError(message) from connection.raised_inside
     except BaseException:
+        counters.add("aborts")
         connection.rollback_mongo()
         raise
-    counters.add(commits_resent=connection.commit_session(give_up_at=give_up_at))
+    counters.add("commits_resent", connection.commit_session(give_up_at=give_up_at))
     return result
 
 

@@ -22,6 +22,8 @@ EXPECTED: dict[str, tuple[str | None, list[tuple[str, list[str]]]]] = {
     "GET /schema": (None, []),
     "GET /docs": (None, []),
     "GET /redoc": (None, []),
+    "GET /healthz": (None, []),
+    "GET /readyz": (None, []),
     "POST /api/auth/register": ("account.created", [("account.created", []), ("patient.created", ["new"])]),
     **{
         f"GET /api/auth/oauth/{provider}{end}": (f"account.{verb}", [])

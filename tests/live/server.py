@@ -60,6 +60,16 @@ class LiveServer:
                 if process.is_running():
                     process.kill()
 
+    def terminate(self) -> None:
+        """Ask it to stop, as a supervisor does."""
+        assert self._master is not None
+        self._master.send_signal(signal.SIGTERM)
+
+    def wait(self) -> int:
+        """Its exit status, once it has ended."""
+        assert self._master is not None
+        return self._master.wait(STOP_SECONDS)
+
     def client(self, token: str | None = None) -> Client:
         return Client(self.port, token)
 

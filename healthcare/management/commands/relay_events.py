@@ -1,8 +1,11 @@
 """Deliver the events that wait: what could not be told at once, because a database or a process was down.
 
-While it watches it also seals the audit trail, about once a minute.
+While it watches it also seals the audit trail, about once a minute. Asked to stop (SIGTERM, Ctrl-C) it finishes the
+event in hand.
 """
 
+import signal
+import threading
 import time
 from argparse import ArgumentParser
 from typing import Any
@@ -31,12 +34,16 @@ class Command(BaseCommand):
     def handle(self, *args: Any, watch: bool, interval: float, **options: Any) -> None:
         if interval <= 0:
             raise CommandError("The interval is a number of seconds above 0.")
+        self._is_asked_to_stop = threading.Event()
+        if watch:
+            for number in (signal.SIGTERM, signal.SIGINT):
+                signal.signal(number, lambda *_: self._is_asked_to_stop.set())
         pause = interval
         seal_at = time.monotonic()
-        while True:
+        while not self._is_asked_to_stop.is_set():
             try:
                 self._relay(verbose=options["verbosity"] > 0)
-                if watch and time.monotonic() >= seal_at:
+                if watch and not self._is_asked_to_stop.is_set() and time.monotonic() >= seal_at:
                     self._seal()
                     seal_at = time.monotonic() + SEAL_SECONDS
                 pause = interval
@@ -50,7 +57,7 @@ class Command(BaseCommand):
                 connections.close_all()
             if not watch:
                 return
-            time.sleep(pause)
+            self._is_asked_to_stop.wait(pause)
 
     def _seal(self) -> None:
         try:
@@ -68,5 +75,7 @@ class Command(BaseCommand):
         delivered = failed = 0
         for _event, done in events.relay():
             delivered, failed = delivered + done, failed + (not done)
+            if self._is_asked_to_stop.is_set():
+                break
         if verbose and (delivered or failed):
             self.stdout.write(f"{delivered} delivered, {failed} failed and waiting for their next try or a person.")
