@@ -5,22 +5,31 @@ from django.db.models import QuerySet
 from accounts.models import Role, User
 from accounts.queries import is_permitted_staff
 from doctors.models import Doctor, specialty_key
-from healthcare.exceptions import NotAllowed, NotVisible
+from healthcare.exceptions import NotAllowed, required
+from healthcare.mongodb.documents import Documents
+from healthcare.mongodb.raw import Document
+
+
+def documents_visible_to(user: User) -> Documents[Doctor]:
+    """Who treats is no secret among those who use the API; staff see them as their groups say."""
+    everyone = Documents(Doctor)
+    if user.role in (Role.ADMIN, Role.DOCTOR, Role.PATIENT) or is_permitted_staff(user, "doctors.view_doctor"):
+        return everyone
+    return everyone.none()
 
 
 def visible_to(user: User) -> QuerySet[Doctor]:
-    """Who treats is no secret among those who use the API; staff see them as their groups say."""
-    if user.role in (Role.ADMIN, Role.DOCTOR, Role.PATIENT) or is_permitted_staff(user, "doctors.view_doctor"):
-        return Doctor.objects.all()
-    return Doctor.objects.none()
+    return documents_visible_to(user).as_queryset()
 
 
 def get_visible(user: User, doctor_id: str) -> Doctor:
     """Raises: NotVisible."""
-    found = visible_to(user).filter(pk=doctor_id).first()
-    if found is None:
-        raise NotVisible
-    return found
+    return required(visible_to(user).filter(pk=doctor_id).first())
+
+
+def document_visible(user: User, doctor_id: str) -> Document:
+    """The same as a document, to be answered. Raises: NotVisible."""
+    return required(documents_visible_to(user).filter(pk=doctor_id).first())
 
 
 def get_changeable(user: User, doctor_id: str) -> Doctor:
@@ -33,9 +42,9 @@ def get_changeable(user: User, doctor_id: str) -> Doctor:
 
 def matching(
     user: User, *, specialty: str | None = None, available: bool | None = None, search: str | None = None
-) -> QuerySet[Doctor]:
+) -> Documents[Doctor]:
     """Visible doctors that the filters leave, by name. `available`: whether they accept patients."""
-    found = visible_to(user)
+    found = documents_visible_to(user)
     if specialty is not None:
         found = found.filter(specialty_key=specialty_key(specialty))
     if available is not None:

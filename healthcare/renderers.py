@@ -9,6 +9,9 @@ from rest_framework.negotiation import DefaultContentNegotiation
 from rest_framework.renderers import BrowsableAPIRenderer
 from rest_framework.request import Request
 
+# Documents have naive instants, which are in UTC (healthcare.mongodb.documents).
+_OPTIONS = orjson.OPT_UTC_Z | orjson.OPT_NAIVE_UTC
+
 
 class JSONRenderer(renderers.BaseRenderer):
     """JSON by orjson: dates in ISO 8601, UTF-8, no spaces unless `Accept: application/json; indent=2` asks."""
@@ -21,7 +24,7 @@ class JSONRenderer(renderers.BaseRenderer):
         if data is None:
             return b""
         indented = "indent=" in (accepted_media_type or "") or isinstance((renderer_context or {}).get("indent"), int)
-        return orjson.dumps(data, default=str, option=orjson.OPT_INDENT_2 if indented else 0)
+        return orjson.dumps(data, default=str, option=_OPTIONS | (orjson.OPT_INDENT_2 if indented else 0))
 
 
 class BrowsableRenderer(BrowsableAPIRenderer):

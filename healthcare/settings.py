@@ -237,11 +237,13 @@ MIDDLEWARE = [
     "django.middleware.security.SecurityMiddleware",
     "whitenoise.middleware.WhiteNoiseMiddleware",
     *(["corsheaders.middleware.CorsMiddleware"] if CORS_ALLOWED_ORIGINS else []),
-    "csp.middleware.CSPMiddleware",
+    "healthcare.middleware.ContentSecurityPolicyMiddleware",
     "healthcare.middleware.BodySizeMiddleware",
     "healthcare.middleware.AuditMiddleware",
     "healthcare.middleware.OutageMiddleware",
     "healthcare.middleware.TrailingSlashMiddleware",
+    # From here to the other end: for browsers, and for whoever logs in.
+    "healthcare.middleware.TokenLane",
     "django.contrib.sessions.middleware.SessionMiddleware",
     "django.middleware.common.CommonMiddleware",
     "django.middleware.csrf.CsrfViewMiddleware",
@@ -249,6 +251,7 @@ MIDDLEWARE = [
     "accounts.sessions.IdleSessionMiddleware",
     "allauth.account.middleware.AccountMiddleware",
     "django.contrib.messages.middleware.MessageMiddleware",
+    "healthcare.middleware.TokenLaneEnd",
     "django.middleware.clickjacking.XFrameOptionsMiddleware",
 ]
 ROOT_URLCONF = "healthcare.urls"

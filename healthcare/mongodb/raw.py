@@ -20,7 +20,7 @@ from decimal import Decimal
 from typing import Any, cast
 
 import pymongo
-from bson.codec_options import CodecOptions, TypeCodec, TypeEncoder, TypeRegistry
+from bson.codec_options import CodecOptions, TypeDecoder, TypeEncoder, TypeRegistry
 from bson.decimal128 import Decimal128
 from django.db import DatabaseError, IntegrityError, connections, models
 from django.db.transaction import TransactionManagementError
@@ -53,21 +53,28 @@ _EXPONENT_BIAS = 6176
 _EXACT_IN_DEFAULT_CONTEXT = 10**28
 
 
-class _DecimalCodec(TypeCodec):
+def to_decimal(value: Decimal128) -> Decimal:
+    """The same as `value.to_decimal()`, which builds a tuple of digits: 3.3 µs against 0.5."""
+    bits = int.from_bytes(value.bid, "little")
+    coefficient = bits & _COEFFICIENT
+    # Negative ones, what is no number and more than 28 digits (scaleb's limit) are left to the driver.
+    if bits >> 125 < 3 and coefficient < _EXACT_IN_DEFAULT_CONTEXT:
+        return Decimal(coefficient).scaleb((bits >> 113) - _EXPONENT_BIAS)
+    return value.to_decimal()
+
+
+class _DecimalEncoder(TypeEncoder):
     python_type = Decimal
-    bson_type = Decimal128
 
     def transform_python(self, value: Decimal) -> Decimal128:
         return Decimal128(value)
 
+
+class _DecimalDecoder(TypeDecoder):
+    bson_type = Decimal128
+
     def transform_bson(self, value: Decimal128) -> Decimal:
-        """The same as `value.to_decimal()`, which builds a tuple of digits: 3.3 µs against 0.5."""
-        bits = int.from_bytes(value.bid, "little")
-        coefficient = bits & _COEFFICIENT
-        # Negative ones, what is no number and more than 28 digits (scaleb's limit) are left to the driver.
-        if bits >> 125 < 3 and coefficient < _EXACT_IN_DEFAULT_CONTEXT:
-            return Decimal(coefficient).scaleb((bits >> 113) - _EXPONENT_BIAS)
-        return value.to_decimal()
+        return to_decimal(value)
 
 
 class _DateEncoder(TypeEncoder):
@@ -79,13 +86,20 @@ class _DateEncoder(TypeEncoder):
 
 # Only on the handles of this module: on the client it would break the ORM, which expects naive datetimes.
 CODEC: CodecOptions[Document] = CodecOptions(
-    tz_aware=True, tzinfo=datetime.UTC, type_registry=TypeRegistry([_DecimalCodec(), _DateEncoder()])
+    tz_aware=True,
+    tzinfo=datetime.UTC,
+    type_registry=TypeRegistry([_DecimalEncoder(), _DecimalDecoder(), _DateEncoder()]),
 )
 
 
-def collection(source: Source) -> "Collection":
+# What goes in is the same, what comes out is as the driver has it: naive dates in UTC, and Decimal128. Of a page of 50
+# charts it makes aware dates in 1.2 ms, and takes 0.8 to look at each value for what it has to convert.
+PLAIN_CODEC: CodecOptions[Document] = CodecOptions(type_registry=TypeRegistry([_DecimalEncoder(), _DateEncoder()]))
+
+
+def collection(source: Source, codec: CodecOptions[Document] = CODEC) -> "Collection":
     """The collection of a model, or of that name in the clinical database."""
-    return Collection(collection_name(source))
+    return Collection(collection_name(source), codec)
 
 
 def collection_name(source: Source) -> str:
@@ -152,8 +166,9 @@ class Collection:
     driver's error as its cause.
     """
 
-    def __init__(self, name: str) -> None:
+    def __init__(self, name: str, codec: CodecOptions[Document] = CODEC) -> None:
         self.name = name
+        self.codec = codec
 
     def aggregate(
         self, pipeline: Pipeline, *, hint: str | None = None, max_time_ms: int = MAX_TIME_MS
@@ -304,7 +319,7 @@ class Collection:
     def _opened(self) -> Iterator[tuple[DriverCollection[Document], ClientSession | None]]:
         """Yield the driver's collection and the session for one operation, and translate its errors."""
         connection = cast(DatabaseWrapper, connections[CLINICAL])
-        documents = connection.get_collection(self.name, codec_options=CODEC)
+        documents = connection.get_collection(self.name, codec_options=self.codec)
         try:
             yield documents, connection.session or getattr(_moment, "session", None)
         except ExecutionTimeout as error:
