@@ -64,10 +64,10 @@ def _account_of(family: int) -> tuple[Any, ...] | None:
 
 
 def _read_account_of(family: int) -> tuple[Any, ...] | None:
-    """The row as it is now; a connection that was kept and has died meanwhile is made anew. Raises: OperationalError."""
+    """The row as it is now; a connection that has died since it was kept is made anew. Raises: OperationalError."""
     was_open, began = connection.connection is not None, time.monotonic()
     # Django would ask a connection whether it is still good before this first statement of the request, which tells.
-    connection.health_check_done = True
+    connection.health_check_done = True  # type: ignore[attr-defined]
     try:
         return statements.execute(_ACCOUNT_OF_FAMILY, [family]).fetchone()
     except (OperationalError, InterfaceError):

@@ -1,11 +1,15 @@
 """Reading doctors."""
 
+from types import SimpleNamespace
+
 from django.db.models import QuerySet
 
 from accounts.models import Role, User
 from accounts.queries import is_permitted_staff
+from doctors.hours import Schedule
 from doctors.models import Doctor, specialty_key
 from healthcare.exceptions import NotAllowed, required
+from healthcare.mongodb import raw
 from healthcare.mongodb.documents import Documents
 from healthcare.mongodb.raw import Document
 
@@ -57,11 +61,28 @@ def matching(
 def own_doctor_id(user: User) -> str | None:
     """The id of the doctor record tied to the account; read once for each request's user."""
     if "own_doctor_id" not in user.__dict__:
-        found = Doctor.objects.filter(user_id=user.pk).values_list("doctor_id", flat=True).first()
-        user.__dict__["own_doctor_id"] = found
+        found = raw.collection(Doctor).find_one({"user_id": user.pk}, projection=["_id"])
+        user.__dict__["own_doctor_id"] = found and found["_id"]
     return user.__dict__["own_doctor_id"]
 
 
+def schedule_of(doctor_id: str) -> Schedule | None:
+    """When the doctor works whom a write names, whoever asks: who treats is no secret, see `visible_to`."""
+    found = raw.collection(Doctor).find_one({"_id": doctor_id}, projection=Schedule._fields)
+    if found is None:
+        return None
+    return Schedule(
+        time_zone=found["time_zone"],
+        availability=[SimpleNamespace(**row) for row in found["availability"]],
+        exceptions=[SimpleNamespace(**{**row, "date": row["date"].date()}) for row in found["exceptions"]],
+    )
+
+
 def find(doctor_id: str) -> Doctor | None:
-    """The doctor whom a write names, whoever asks: who treats is no secret, see `visible_to`."""
+    """The doctor whom a write names, as `schedule_of`."""
     return Doctor.objects.filter(pk=doctor_id).first()
+
+
+def exists(doctor_id: str) -> bool:
+    """Whether there is such a doctor, for writes that name one."""
+    return raw.collection(Doctor).find_one({"_id": doctor_id}, projection=["_id"]) is not None

@@ -1,13 +1,14 @@
 """Answers from records: what the fields of an output serializer say, compiled once into two functions.
 
-DRF asks each field of each row how it is written, for which a page of 50 charts took most of its time. Here a serializer
-becomes the expression of a dictionary, one for documents and one for models, in which only those fields are asked that
-JSON has no word for. What is written is what DRF would write (tests/test_answers.py compares the two for every room).
+DRF asks each field of each row how it is written, for which a page of 50 charts took most of its time. Here a
+serializer becomes the expression of a dictionary, one for documents and one for models, in which only those fields are
+asked that JSON has no word for. What is written is what DRF would write (tests/test_answers.py compares the two for
+every room).
 """
 
 from collections.abc import Callable
 from datetime import date, datetime
-from typing import Any
+from typing import Any, cast
 
 from django.core.exceptions import ImproperlyConfigured
 from rest_framework import serializers
@@ -49,7 +50,7 @@ class Writer:
                 taken = f"None if (value := {taken}) is None else write_{number}(value)"
             entries.append(f"{field.field_name!r}: {taken}")
         # Made of the names that our own serializers declare; what a client sends has no part in it.
-        return eval(f"lambda record: {{{', '.join(entries)}}}", known)  # type: ignore[no-any-return]  # noqa: S307
+        return eval(f"lambda record: {{{', '.join(entries)}}}", known)  # noqa: S307
 
 
 def _source_of(field: serializers.Field) -> str:
@@ -62,7 +63,7 @@ def _source_of(field: serializers.Field) -> str:
 def _writing(field: serializers.Field, *, is_document: bool) -> Write | None:
     """What makes of a stored value what is answered; None for one that is written as it is."""
     if isinstance(field, serializers.ListSerializer):
-        write_one = _writing(field.child, is_document=is_document)
+        write_one = _writing(cast(serializers.Field, field.child), is_document=is_document)
         return lambda values: [write_one(value) for value in values]  # type: ignore[misc]
     if isinstance(field, serializers.Serializer):
         writer = Writer(field)

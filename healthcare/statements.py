@@ -1,4 +1,4 @@
-"""Statements that every request sends to PostgreSQL: prepared once in each connection, past the layers of Django's cursor.
+"""Statements that every request sends to PostgreSQL: prepared once in each connection, past Django's cursor.
 
 They take part in the open transaction and raise Django's database errors, as all others do.
 """

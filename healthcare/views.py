@@ -1,7 +1,7 @@
 """What every room's views are made of, and the few pages that belong to no room."""
 
 from collections.abc import Callable, Iterable, Mapping
-from typing import Any, ClassVar
+from typing import Any, ClassVar, cast
 
 from django.core.exceptions import ImproperlyConfigured
 from django.http import HttpRequest, HttpResponse
@@ -102,7 +102,7 @@ class RoomViewSet(viewsets.GenericViewSet):
         answer = self.answer_of(self.action)
         if answer is None or self.paginator is None:
             raise ImproperlyConfigured(f"{type(self).__name__} lists, but declares no answer or no pagination.")
-        rows = self.paginator.paginate_queryset(found, self.request, view=self)
+        rows = cast(KeysetPagination, self.paginator).paginate_queryset(found, self.request, view=self)
         return self.paginator.get_paginated_response(answer.many_of(list(as_rows(rows or []))))
 
 

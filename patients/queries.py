@@ -8,6 +8,7 @@ from accounts.models import Role, User
 from accounts.queries import is_permitted_staff
 from healthcare import trail
 from healthcare.exceptions import required
+from healthcare.mongodb import raw
 from healthcare.mongodb.documents import Documents
 from healthcare.mongodb.encrypted import spellings
 from healthcare.mongodb.raw import Document
@@ -72,8 +73,8 @@ def name_key(name: str) -> str:
 def own_patient_id(user: User) -> str | None:
     """The id of the patient record tied to the account; read once for each request's user."""
     if "own_patient_id" not in user.__dict__:
-        found = Patient.objects.filter(user_id=user.pk).values_list("patient_id", flat=True).first()
-        user.__dict__["own_patient_id"] = found
+        found = raw.collection(Patient).find_one({"user_id": user.pk}, projection=["_id"])
+        user.__dict__["own_patient_id"] = found and found["_id"]
     return user.__dict__["own_patient_id"]
 
 

@@ -120,7 +120,7 @@ class ChartPrescriptionOut(OutSerializer):
 class Age(serializers.IntegerField):
     """Whole years from a birth date to today."""
 
-    def to_representation(self, value: date) -> int:
+    def to_representation(self, value: date) -> int:  # type: ignore[override]
         return age_on(value, timezone.now().date())
 
 

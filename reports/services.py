@@ -103,7 +103,7 @@ def correct_counters() -> int:
     wrong = wrong_counters()
     writes = projections.writes_of(wrong, CORRECTIONS)
     if writes:
-        raw.collection(Counter).bulk_write(writes, is_ordered=False)
+        raw.collection(Counter).update_each(writes)
     return count_of(wrong)
 
 

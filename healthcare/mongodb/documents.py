@@ -12,7 +12,7 @@ has them: naive instants in UTC, a calendar day as its midnight.
 
 from collections.abc import Callable, Mapping
 from functools import cache
-from typing import Any, Generic, Self, TypeVar
+from typing import Any, Generic, Self, TypeVar, cast
 
 from bson import Decimal128
 from django.core.exceptions import FieldError
@@ -120,6 +120,20 @@ class Documents(Generic[M]):
         return other
 
 
+def insert(record: models.Model) -> None:
+    """Store a new record whose fields are clean, primary key included. Raises: IntegrityError."""
+    raw.collection(type(record)).insert_one(
+        {str(field.column): _stored(field, getattr(record, field.name)) for field in record._meta.concrete_fields}
+    )
+
+
+def _stored(field: models.Field, value: Any) -> Any:
+    """What the engine would store; days and amounts are the raw door's business."""
+    if value is None or isinstance(field, models.DateField | models.DecimalField):
+        return value
+    return field.get_db_prep_save(value, connections[CLINICAL])
+
+
 def _condition(model: type[models.Model], lookup: str, value: Any) -> Condition:
     column, kind, prepare = _resolved(model, lookup)
     return _CONDITIONS[kind](column, prepare(value))
@@ -151,7 +165,7 @@ def _as_it_is(value: Any) -> Any:
 
 @cache
 def _column(model: type[models.Model], name: str) -> str:
-    return str(model._meta.get_field(name).column)
+    return str(cast(models.Field, model._meta.get_field(name)).column)
 
 
 @cache
@@ -169,6 +183,6 @@ def _read(model: type[models.Model], documents: list[raw.Document]) -> list[raw.
                 document[name] = raw.to_decimal(value)
         document[key] = document.pop("_id")
         for name in secrets:
-            if encryption.is_encrypted(value := document.get(name)):
-                document[name] = encryption.decrypt(value)
+            if encryption.is_encrypted(document.get(name)):
+                document[name] = encryption.decrypt(document[name])
     return documents
