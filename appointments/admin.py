@@ -409,7 +409,7 @@ def _free_slots(request: HttpRequest) -> list[tuple[Any, ...]]:
     """Of the doctors who take patients, for those who book; a doctor's own."""
     if not _may_book(request):
         return []
-    doctors = doctor_queries.matching(request.user, available=True)  # type: ignore[arg-type]
+    doctors = doctor_queries.matching(request.user, available=True).as_queryset()  # type: ignore[arg-type]
     own = doctor_queries.own_doctor_id(request.user)  # type: ignore[arg-type]
     path = reverse("admin:appointments_appointment_add")
     if getattr(request.user, "role", "") == "doctor":

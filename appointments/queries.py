@@ -14,8 +14,10 @@ from doctors import hours
 from doctors import queries as doctor_queries
 from doctors.models import Doctor
 from healthcare import clock, trail
-from healthcare.exceptions import InvalidValue, NotVisible
+from healthcare.exceptions import InvalidValue, required
 from healthcare.mongodb import raw
+from healthcare.mongodb.documents import Documents
+from healthcare.mongodb.raw import Document
 from healthcare.references import COUNT_LIMIT
 from patients import queries as patient_queries
 from patients.models import CHART_LENGTH, ChartAppointment
@@ -24,30 +26,44 @@ from patients.models import CHART_LENGTH, ChartAppointment
 MAX_SLOT_DAYS = 31
 
 
-def visible_to(user: User) -> QuerySet[Appointment]:
+def documents_visible_to(user: User) -> Documents[Appointment]:
     """All for admins and staff whose groups say so; for patients and doctors their own."""
     trail.consulted("appointment")
+    everyone = Documents(Appointment)
     if user.role == Role.ADMIN or is_permitted_staff(user, "appointments.view_appointment"):
-        return Appointment.objects.all()
+        return everyone
     own: dict[str, Any] = {}
     if user.role == Role.PATIENT:
         own = {"patient_id": patient_queries.own_patient_id(user)}
     elif user.role == Role.DOCTOR:
         own = {"doctor_id": doctor_queries.own_doctor_id(user)}
     if not own or None in own.values():
-        return Appointment.objects.none()
-    return Appointment.objects.filter(**own)
+        return everyone.none()
+    return everyone.filter(**own)
+
+
+def visible_to(user: User) -> QuerySet[Appointment]:
+    return documents_visible_to(user).as_queryset()
 
 
 def get_visible(user: User, appointment_id: str) -> Appointment:
     """Raises: NotVisible."""
     found = visible_to(user).filter(pk=appointment_id).first()
-    if found is None:
-        # Whose it is goes on record, so that the patient sees who tried.
-        trail.concerns(*Appointment.objects.filter(pk=appointment_id).values_list("patient_id", flat=True))
-        raise NotVisible
-    trail.concerns(found.patient_id)
-    return found
+    trail.concerns(found.patient_id if found else _patient_of(appointment_id))
+    return required(found)
+
+
+def document_visible(user: User, appointment_id: str) -> Document:
+    """The same as a document, to be answered. Raises: NotVisible."""
+    found = documents_visible_to(user).filter(pk=appointment_id).first()
+    trail.concerns(found["patient_id"] if found else _patient_of(appointment_id))
+    return required(found)
+
+
+def _patient_of(appointment_id: str) -> str | None:
+    """Whose an invisible appointment is: it goes on record, so that the patient sees who tried."""
+    found = raw.collection(Appointment).find_one({"_id": appointment_id}, projection=["patient_id"])
+    return found["patient_id"] if found else None
 
 
 def matching(
@@ -58,13 +74,13 @@ def matching(
     status: str | None = None,
     since: date | None = None,
     until: date | None = None,
-) -> QuerySet[Appointment]:
+) -> Documents[Appointment]:
     """Visible appointments that the filters leave, the latest first."""
     wanted = {
         "patient_id": patient_id, "doctor_id": doctor_id, "status": status, "date__gte": since, "date__lte": until,
     }  # fmt: skip
-    found = visible_to(user).filter(**{name: value for name, value in wanted.items() if value is not None})
-    return found.order_by("-date", "-time", "-appointment_id")
+    given = {name: value for name, value in wanted.items() if value is not None}
+    return documents_visible_to(user).filter(**given).order_by("-date", "-time", "-appointment_id")
 
 
 def require_of_patient(appointment_id: str | None, patient_id: str) -> None:

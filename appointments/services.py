@@ -14,6 +14,7 @@ from doctors import queries as doctor_queries
 from healthcare import events, references, trail
 from healthcare.exceptions import Conflict, InvalidValue, NotAllowed
 from healthcare.keys import new_key
+from healthcare.mongodb import documents
 from healthcare.mongodb.duplicates import duplicated_field
 from healthcare.mongodb.transactions import clinical_transaction
 from patients import chart
@@ -142,7 +143,7 @@ def _insert(*, actor: User, visit: Appointment) -> Appointment:
     if not chart.add("appointments", visit.patient_id, queries.chart_entry(as_document(visit))):
         raise InvalidValue("There is no such patient.", code="unknown", field="patient_id")
     try:
-        visit.save(force_insert=True)
+        documents.insert(visit)
     except IntegrityError as error:
         raise (DuplicateAppointment() if duplicated_field(error) == "_id" else error) from error
     claims.move(appointment_id=visit.appointment_id, held=[], wanted=claims.ids_of(visit))
@@ -152,7 +153,7 @@ def _insert(*, actor: User, visit: Appointment) -> Appointment:
 
 def _settle_time(actor: User, visit: Appointment) -> None:
     """Fill in duration and instant, and refuse a day or time that cannot be. Raises: InvalidValue."""
-    doctor = doctor_queries.find(visit.doctor_id)
+    doctor = doctor_queries.schedule_of(visit.doctor_id)
     if doctor is None:
         raise InvalidValue("There is no such doctor.", code="unknown", field="doctor_id")
     if actor.role == Role.PATIENT and visit.date < hours.today_of(doctor):

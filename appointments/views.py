@@ -36,7 +36,7 @@ class AppointmentViewSet(RoomViewSet):
         return Response(AppointmentOut.of(visit), status=201)
 
     def retrieve(self, request: AccountRequest, appointment_id: str) -> Response:
-        return Response(AppointmentOut.of(queries.get_visible(request.user, appointment_id)))
+        return Response(AppointmentOut.of(queries.document_visible(request.user, appointment_id)))
 
     def partial_update(self, request: AccountRequest, appointment_id: str) -> Response:
         queries.get_visible(request.user, appointment_id)

@@ -111,7 +111,7 @@ def measure() -> dict[str, Any]:
     }
     figures = {}
     for name, found in cases.items():
-        pages = {name: found}
+        pages: dict[str, Any] = {name: found}
         rows = list(found[:51])
         if len(rows) > 50:
             # Far into the list, as a cursor has it: behind a row of March.
@@ -119,7 +119,7 @@ def measure() -> dict[str, Any]:
             if middle is not None:
                 order = Order(found)
                 edge = {each: getattr(middle, each) for each in order.names}
-                pages[f"{name}, a page far back"] = found.filter(order.beyond(edge, backwards=False))
+                pages[f"{name}, a page far back"] = order.beyond(found, edge, backwards=False)
         for label, page in pages.items():
             times = []
             for _ in range(ROUNDS):

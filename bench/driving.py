@@ -48,26 +48,37 @@ def manage(environment: Mapping[str, str], *arguments: str) -> None:
 
 @contextmanager
 def serving(application: str, environment: Mapping[str, str], *, workers: int = 2, threads: int = 4) -> Iterator[int]:
-    """The production server with another application, such as "healthcare.wsgi"; its port."""
-    with socket.socket() as probe:
-        probe.bind((HOST, 0))
-        port = probe.getsockname()[1]
+    """gunicorn with an application other than the system, such as "bench.floor"; its port."""
+    command = [
+        sys.executable, "-m", "gunicorn", application, "--workers", str(workers), "--worker-class", "gthread",
+        "--threads", str(threads), "--no-control-socket", "--log-level", "warning", "--access-logfile", os.devnull,
+    ]  # fmt: skip
+    port = free_port()
+    with running([*command, "--bind", f"{HOST}:{port}"], port, environment):
+        yield port
+
+
+@contextmanager
+def running(command: list[str], port: int, environment: Mapping[str, str]) -> Iterator[subprocess.Popen[bytes]]:
+    """A server that listens on the port, ended with the block."""
     server = subprocess.Popen(  # noqa: S603 - our own command
-        [
-            sys.executable, "-m", "gunicorn", application, "--bind", f"{HOST}:{port}", "--workers", str(workers),
-            "--worker-class", "gthread", "--threads", str(threads), "--no-control-socket", "--log-level", "warning",
-            "--access-logfile", os.devnull,
-        ],
+        command,
         cwd=ROOT,
         env={**os.environ, **environment, "DEBUG": "0", "HTTPS_ONLY": "0"},
         start_new_session=True,
-    )  # fmt: skip
+    )
     try:
         _wait_for(port, server)
-        yield port
+        yield server
     finally:
         server.send_signal(signal.SIGTERM)
         server.wait(30)
+
+
+def free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind((HOST, 0))
+        return int(probe.getsockname()[1])
 
 
 def _wait_for(port: int, server: subprocess.Popen[bytes]) -> None:

@@ -1,8 +1,8 @@
 """Wall clocks and instants: when a doctor works, and what "Friday, half past nine at Dr N's" means in UTC."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from datetime import UTC, date, datetime, time, timedelta
-from typing import NamedTuple
+from typing import Any, NamedTuple
 from zoneinfo import ZoneInfo
 
 from doctors.models import DEFAULT_SLOT_MINUTES, Doctor
@@ -20,6 +20,14 @@ class Window(NamedTuple):
     start: int
     end: int
     slot_minutes: int
+
+
+class Schedule(NamedTuple):
+    """What of a doctor says when they work, for writes that need no more; rows as WeeklyHours, ScheduleException."""
+
+    time_zone: str
+    availability: Sequence[Any]
+    exceptions: Sequence[Any]
 
 
 class Slot(NamedTuple):
@@ -45,12 +53,12 @@ def instant(day: date, wall_time: str, time_zone: str) -> datetime:
     return moment
 
 
-def today_of(doctor: Doctor) -> date:
+def today_of(doctor: Doctor | Schedule) -> date:
     """The date on the wall where the doctor works."""
     return datetime.now(ZoneInfo(doctor.time_zone)).date()
 
 
-def slot_minutes(doctor: Doctor, day: date, wall_time: str) -> int:
+def slot_minutes(doctor: Doctor | Schedule, day: date, wall_time: str) -> int:
     """The usual length of a visit then: of the hours that hold the time, else of that weekday's first hours."""
     windows = windows_on(doctor, day)
     if wall_time:
@@ -61,7 +69,7 @@ def slot_minutes(doctor: Doctor, day: date, wall_time: str) -> int:
     return windows[0].slot_minutes if windows else _weekday_slot_minutes(doctor, day)
 
 
-def windows_on(doctor: Doctor, day: date) -> list[Window]:
+def windows_on(doctor: Doctor | Schedule, day: date) -> list[Window]:
     """The hours of one day: the weekly ones and extra clinics, less what is closed; in order, without overlaps."""
     windows = [
         Window(_minutes(row.start), _minutes(row.end), row.slot_minutes)
@@ -85,7 +93,7 @@ def windows_on(doctor: Doctor, day: date) -> list[Window]:
     return sorted(windows)
 
 
-def is_within_hours(doctor: Doctor, day: date, wall_time: str, duration_minutes: int) -> bool:
+def is_within_hours(doctor: Doctor | Schedule, day: date, wall_time: str, duration_minutes: int) -> bool:
     """Whether a visit lies inside the hours of its day; hours that touch count as one stretch.
 
     A doctor without weekly hours takes visits at any time.
@@ -101,7 +109,7 @@ def is_within_hours(doctor: Doctor, day: date, wall_time: str, duration_minutes:
     return False
 
 
-def slots_between(doctor: Doctor, since: date, until: date) -> Iterator[Slot]:
+def slots_between(doctor: Doctor | Schedule, since: date, until: date) -> Iterator[Slot]:
     """Every slot of the doctor's hours from `since` to `until`, both included, whether it is free or not.
 
     Where the clocks change, a slot that starts at a skipped time or before the one before it has ended is left out.
@@ -128,7 +136,7 @@ def _minutes(wall_time: str | None) -> int:
     return int(hours) * 60 + int(minutes)
 
 
-def _weekday_slot_minutes(doctor: Doctor, day: date) -> int:
+def _weekday_slot_minutes(doctor: Doctor | Schedule, day: date) -> int:
     for row in doctor.availability:
         if row.weekday == day.weekday():
             return row.slot_minutes

@@ -19,7 +19,7 @@ from typing import Any
 from bson import ObjectId
 from django.db import connections, transaction
 
-from healthcare import clock, events, outages, trail
+from healthcare import clock, events, outages, statements, trail
 from healthcare.exceptions import is_outage
 from healthcare.routers import DEFAULT
 from healthcare.trail import SUCCESS, Facts, Trail
@@ -118,8 +118,7 @@ def _insert(facts: Facts, *, at: datetime, source: str | None) -> None:
     if connection.vendor != "postgresql":
         _insert_into_sqlite(facts, at=at, source=source)
         return
-    with connection.cursor() as cursor:
-        cursor.execute(_INSERT_BOTH if facts["patient_ids"] else _INSERT_ENTRY, [at, *_columns(facts), source])
+    statements.execute(_INSERT_BOTH if facts["patient_ids"] else _INSERT_ENTRY, [at, *_columns(facts), source])
 
 
 def _insert_into_sqlite(facts: Facts, *, at: datetime, source: str | None) -> None:

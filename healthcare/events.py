@@ -226,9 +226,12 @@ def deliver(event: Mapping[str, Any]) -> bool:
             _note_failure(event, name, error)
             return False
         heard.append(name)
-    # One write for all of them. Dying before it means that they are told again, which they are made for.
+    # One write for all of them. Dying before it, or losing it with a primary, means that they are told again, which
+    # they are made for, so nobody waits until a majority has it on disk.
     raw.collection(Event).update_one(
-        {"_id": event["_id"]}, {"$unset": {"due_at": "", "pending": "", "reason": "", "set_aside_at": ""}}
+        {"_id": event["_id"]},
+        {"$unset": {"due_at": "", "pending": "", "reason": "", "set_aside_at": ""}},
+        is_dispensable=True,
     )
     return True
 

@@ -8,7 +8,7 @@ import logging
 import traceback
 from collections.abc import Iterator
 from http import HTTPStatus
-from typing import Any
+from typing import Any, TypeVar
 
 from django.core import signals
 from django.core.exceptions import PermissionDenied, RequestDataTooBig, SuspiciousOperation
@@ -31,6 +31,7 @@ REFUSALS = frozenset(
 )
 RETRY_AFTER_SECONDS = 5
 
+T = TypeVar("T")
 logger = logging.getLogger("healthcare.errors")
 
 
@@ -74,6 +75,13 @@ class NotVisible(Refusal):
 
     def __init__(self, detail: str = "There is no such resource.") -> None:
         super().__init__(detail)
+
+
+def required(found: T | None) -> T:
+    """What was found. Raises: NotVisible when nothing was."""
+    if found is None:
+        raise NotVisible
+    return found
 
 
 class Conflict(Refusal):

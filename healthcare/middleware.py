@@ -3,8 +3,12 @@
 import logging
 import traceback
 from collections.abc import Callable
-from typing import Any
+from functools import cache
+from typing import Any, cast
 
+from csp.constants import HEADER
+from csp.middleware import CSPMiddleware
+from csp.utils import build_policy
 from django.conf import settings
 from django.core import signals
 from django.http import HttpRequest, HttpResponse
@@ -42,6 +46,66 @@ class HostMiddleware(CommonMiddleware):
 
     def process_request(self, request: HttpRequest) -> Any:
         return None if request.path_info in PROBES else super().process_request(request)
+class TokenLane:
+    """Lead programs past what is for browsers: sessions, messages, cookies and their forgeries, down to `TokenLaneEnd`.
+
+    A request for data that names a credential is judged by that alone (`accounts.authentication`), so nothing behind
+    here reads its session. Logging in and what belongs to it stays on the long way, as it makes sessions.
+    """
+
+    #: Where the short way goes on. Django builds the middleware from the inside, so it is known first.
+    end: Callable[[HttpRequest], HttpResponseBase] | None = None
+
+    def __init__(self, get_response: Callable[[HttpRequest], HttpResponseBase]) -> None:
+        self.long_way, self.short_way = get_response, TokenLane.end
+
+    def __call__(self, request: HttpRequest) -> HttpResponseBase:
+        path = request.path_info
+        is_program = "HTTP_AUTHORIZATION" in request.META and path.startswith("/api/")
+        if self.short_way is None or not is_program or path.startswith("/api/auth/"):
+            return self.long_way(request)
+        # As Django's CommonMiddleware does: a name that is not ours is refused, and a length spares the chunks.
+        request.get_host()
+        response = self.short_way(request)
+        if not response.streaming:
+            response.headers.setdefault("Content-Length", str(len(cast(HttpResponse, response).content)))
+        return response
+
+
+class TokenLaneEnd:
+    """Where the two ways meet again."""
+
+    def __init__(self, get_response: Callable[[HttpRequest], HttpResponseBase]) -> None:
+        self.get_response = TokenLane.end = get_response
+
+    def __call__(self, request: HttpRequest) -> HttpResponseBase:
+        return self.get_response(request)
+
+
+class ContentSecurityPolicyMiddleware(CSPMiddleware):
+    """django-csp's, with the policy of nearly all answers put together once: what stands in the settings."""
+
+    def process_response(self, request: HttpRequest, response: HttpResponseBase) -> HttpResponseBase:
+        if not self._is_plain(request, response):
+            return super().process_response(request, response)
+        policy = _policy_of_settings()
+        if policy:
+            response.headers.setdefault(HEADER, policy)
+        return response
+
+    @staticmethod
+    def _is_plain(request: HttpRequest, response: HttpResponseBase) -> bool:
+        """Whether no view has said anything about it, and no page used a nonce."""
+        return (
+            not settings.DEBUG
+            and getattr(request, "_csp_nonce", None) is None
+            and not any(name.startswith("_csp") for name in vars(response))
+        )
+
+
+@cache
+def _policy_of_settings() -> str:
+    return build_policy()
 
 
 class BodySizeMiddleware:

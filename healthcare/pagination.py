@@ -2,17 +2,23 @@
 
 import base64
 import json
+from collections.abc import Mapping
+from functools import lru_cache
 from typing import Any
 
 from cryptography.fernet import Fernet, InvalidToken
-from django.db import connections
-from django.db.models import Field, Model, Q, QuerySet
+from django.conf import settings
+from django.db.models import Field, Q, QuerySet
 from django.utils.crypto import salted_hmac
 from rest_framework.exceptions import ValidationError
 from rest_framework.pagination import BasePagination
 from rest_framework.request import Request
 from rest_framework.response import Response
 from rest_framework.utils.urls import replace_query_param
+
+from healthcare.mongodb.documents import Documents
+
+Rows = QuerySet[Any] | Documents[Any]
 
 DEFAULT_PAGE_SIZE = 50
 MAX_PAGE_SIZE = 200
@@ -25,21 +31,22 @@ class BadCursor(Exception):
 class Order:
     """The fields that a list is ordered by, the last one its primary key, and the places in it that cursors name."""
 
-    def __init__(self, queryset: QuerySet[Any]) -> None:
-        names = [str(name) for name in queryset.query.order_by]
+    def __init__(self, rows: Rows) -> None:
+        names = [str(name) for name in (rows.order if isinstance(rows, Documents) else rows.query.order_by)]
         self.is_descending = names[0].startswith("-")
         self.names = [name.lstrip("-") for name in names]
-        self.is_sql = connections[queryset.db].vendor != "mongodb"
-        self.fields: list[Field] = [queryset.model._meta.get_field(name) for name in self.names]
+        self.fields: list[Field] = [rows.model._meta.get_field(name) for name in self.names]
         # Sealed for this list and this order: what comes back is what went out, or no cursor at all. And encrypted,
         # since it holds names of people and stands in URLs, which proxies write into their logs.
-        purpose = f"cursor {queryset.model._meta.label} {names}"
-        key = salted_hmac(purpose, "key", algorithm="sha256").digest()
-        self._seal = Fernet(base64.urlsafe_b64encode(key))
+        self._seal = _seal(f"cursor {rows.model._meta.label} {names}", settings.SECRET_KEY)
 
-    def cursor(self, row: Model, *, backwards: bool = False) -> str:
-        """The cursor of the page that begins behind the row, or ends before it."""
-        values = [str(getattr(row, name)) for name in self.names]
+    def cursor(self, row: Any, *, backwards: bool = False) -> str:
+        """The cursor of the page that begins behind the row, a model or a document, or ends before it."""
+        if isinstance(row, Mapping):
+            # Documents have instants, and midnights for days.
+            values = [str(field.to_python(row[field.name])) for field in self.fields]
+        else:
+            values = [str(getattr(row, name)) for name in self.names]
         text = json.dumps([backwards, *values], ensure_ascii=False).encode()
         return self._seal.encrypt(text).decode().rstrip("=")
 
@@ -53,42 +60,47 @@ class Order:
         typed = [field.to_python(value) for field, value in zip(self.fields, values, strict=True)]
         return backwards, dict(zip(self.names, typed, strict=True))
 
-    def beyond(self, edge: dict[str, Any], *, backwards: bool) -> Q:
-        """Rows behind the edge, or before it: (a, b) < (x, y) as a < x or (a = x and b < y).
-
-        Each of the alternatives is one range of the index, and MongoDB merges them in order. A bound on `a` before
-        them, which says nothing new, makes it read and skip every row that is equal in `a` instead.
-        """
+    def beyond(self, rows: Rows, edge: dict[str, Any], *, backwards: bool) -> Rows:
+        """Rows behind the edge, or before it: (a, b) < (x, y) as a < x or (a = x and b < y)."""
         way = "lt" if self.is_descending != backwards else "gt"
-        # PostgreSQL is the other way round: of the alternatives it makes a filter, of the bound a range.
-        rows = Q(**{f"{self.names[0]}__{way}e": edge[self.names[0]]}) if self.is_sql else Q()
+        if isinstance(rows, Documents):
+            return rows.beyond(edge, way=way)
+        # Of the alternatives PostgreSQL makes a filter, of a bound before them, which says nothing new, a range.
+        bound = Q(**{f"{self.names[0]}__{way}e": edge[self.names[0]]})
         alternatives = Q()
         for position, name in enumerate(self.names):
             equal = {earlier: edge[earlier] for earlier in self.names[:position]}
             alternatives |= Q(**equal, **{f"{name}__{way}": edge[name]})
-        return rows & alternatives
+        return rows.filter(bound & alternatives)
+
+
+@lru_cache(maxsize=64)
+def _seal(purpose: str, secret: str) -> Fernet:
+    key = salted_hmac(purpose, "key", secret=secret, algorithm="sha256").digest()
+    return Fernet(base64.urlsafe_b64encode(key))
 
 
 class KeysetPagination(BasePagination):
-    """`?cursor=` and `?page_size=` over a queryset whose `order_by` ends in its primary key, all one way.
+    """`?cursor=` and `?page_size=` over documents or a queryset whose `order_by` ends in the primary key, all one way.
 
     A cursor holds the ordering values of the row at the edge of the page, so a page is one range scan of the index
     that serves the order: limit + 1 rows are read, wherever the page lies.
     """
 
-    # A list is a queryset here, never a sequence.
+    # A list is a query that was not run yet, never a sequence.
     def paginate_queryset(  # type: ignore[override]
-        self, queryset: QuerySet[Any], request: Request, view: Any = None
+        self, queryset: Rows, request: Request, view: Any = None
     ) -> list[Any]:
         self.request = request
         self.page_size = self._page_size(request)
         self.order = Order(queryset)
         backwards, edge = self._place(request)
         if edge is not None:
-            queryset = queryset.filter(self.order.beyond(edge, backwards=backwards))
+            queryset = self.order.beyond(queryset, edge, backwards=backwards)
         if backwards:
             queryset = queryset.reverse()
-        rows = list(queryset[: self.page_size + 1])
+        most = self.page_size + 1
+        rows = queryset.first_of(most).read() if isinstance(queryset, Documents) else list(queryset[:most])
         more = len(rows) > self.page_size
         rows = rows[: self.page_size]
         if backwards:

@@ -13,6 +13,9 @@ from rest_framework.utils.mediatypes import _MediaType
 
 _WEIGHT = re.compile(r"0(\.[0-9]{0,3})?|1(\.0{0,3})?")
 
+# Documents have naive instants, which are in UTC (healthcare.mongodb.documents).
+_OPTIONS = orjson.OPT_UTC_Z | orjson.OPT_NAIVE_UTC
+
 
 class JSONRenderer(renderers.BaseRenderer):
     """JSON by orjson: dates in ISO 8601, UTF-8, no spaces unless `Accept: application/json; indent=2` asks."""
@@ -25,7 +28,7 @@ class JSONRenderer(renderers.BaseRenderer):
         if data is None:
             return b""
         indented = "indent=" in (accepted_media_type or "") or isinstance((renderer_context or {}).get("indent"), int)
-        return orjson.dumps(data, default=str, option=orjson.OPT_INDENT_2 if indented else 0)
+        return orjson.dumps(data, default=str, option=_OPTIONS | (orjson.OPT_INDENT_2 if indented else 0))
 
 
 class BrowsableRenderer(BrowsableAPIRenderer):

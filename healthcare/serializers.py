@@ -6,18 +6,21 @@ end in `In` (a new object), `Changes` (a PATCH) or `Query` (the query string), o
 
 import re
 import unicodedata
-from collections.abc import Callable, Mapping, Set
+from collections.abc import Callable, Iterable, Mapping, Set
 from datetime import date, time
 from decimal import Decimal, InvalidOperation
+from functools import cache
 from itertools import islice
 from typing import Any, ClassVar
 
 from django.http import QueryDict
+from django.utils.functional import cached_property
 from rest_framework import serializers
 from rest_framework.exceptions import ErrorDetail, ValidationError
 from rest_framework.request import Request
 
 from healthcare import trail
+from healthcare.answers import Writer
 
 #: Query parameters that every list understands besides its own filters.
 PAGE_PARAMETERS = frozenset({"cursor", "page_size"})
@@ -233,6 +236,14 @@ class StrictSerializer(serializers.Serializer):
     #: Role → the fields that it may write, for roles that may not write all of them.
     writable: ClassVar[Mapping[str, Set[str]]] = {}
 
+    @cached_property
+    def fields(self) -> Any:
+        """Those of one serializer of this class for all others: DRF copies each declared field for each request.
+
+        They keep nothing of what they check, and none of ours asks whom it belongs to for more than its class.
+        """
+        return super().fields if self.parent is not None else _fields_of(type(self))
+
     def to_internal_value(self, data: Any) -> Any:
         if not isinstance(data, dict):
             raise ValidationError({"non_field_errors": [self.error_messages["invalid"]]}, code="invalid")
@@ -260,6 +271,11 @@ class StrictSerializer(serializers.Serializer):
         form = cls(data=request.data, context={"request": request}, **kwargs)
         form.is_valid(raise_exception=True)
         return dict(form.validated_data)
+
+
+@cache
+def _fields_of(kind: type[StrictSerializer]) -> Any:
+    return serializers.Serializer.fields.func(kind())  # type: ignore[attr-defined]
 
 
 class ChangesSerializer(StrictSerializer):
@@ -327,15 +343,32 @@ class OutSerializer(serializers.Serializer):
 
     #: "patient" → "patient.viewed" and "patient.listed", with the rows' `patient_id`. Empty: about no person.
     noun: ClassVar[str] = ""
+    _writer: ClassVar[Writer]
 
     @classmethod
-    def of(cls, item: Any) -> dict[str, Any]:
+    def of(cls, record: Any) -> dict[str, Any]:
+        """The answer that shows a record: a document, or a model."""
         if cls.noun:
-            trail.shown(f"{cls.noun}.viewed", [getattr(item, "patient_id", None)], subject=item.pk)
-        return cls(item).data
+            trail.shown(f"{cls.noun}.viewed", [_said(record, "patient_id")], subject=cls._key_of(record))
+        return cls.writer()(record)
 
     @classmethod
-    def many_of(cls, items: Any) -> list[dict[str, Any]]:
+    def many_of(cls, records: Iterable[Any]) -> list[dict[str, Any]]:
+        records = list(records)
         if cls.noun:
-            trail.shown(f"{cls.noun}.listed", [getattr(item, "patient_id", None) for item in items])
-        return cls(items, many=True).data  # type: ignore[return-value]
+            trail.shown(f"{cls.noun}.listed", [_said(record, "patient_id") for record in records])
+        return list(map(cls.writer(), records))
+
+    @classmethod
+    def writer(cls) -> Writer:
+        if "_writer" not in cls.__dict__:
+            cls._writer = Writer(cls())
+        return cls._writer
+
+    @classmethod
+    def _key_of(cls, record: Any) -> Any:
+        return record.get(f"{cls.noun}_id", record.get("id")) if isinstance(record, dict) else record.pk
+
+
+def _said(record: Any, name: str) -> Any:
+    return record.get(name) if isinstance(record, dict) else getattr(record, name, None)

@@ -284,11 +284,13 @@ MIDDLEWARE = [
     "django.middleware.security.SecurityMiddleware",
     "whitenoise.middleware.WhiteNoiseMiddleware",
     *(["corsheaders.middleware.CorsMiddleware"] if CORS_ALLOWED_ORIGINS else []),
-    "csp.middleware.CSPMiddleware",
+    "healthcare.middleware.ContentSecurityPolicyMiddleware",
     "healthcare.middleware.BodySizeMiddleware",
     "healthcare.middleware.AuditMiddleware",
     "healthcare.middleware.OutageMiddleware",
     "healthcare.middleware.TrailingSlashMiddleware",
+    # From here to the other end: for browsers, and for whoever logs in.
+    "healthcare.middleware.TokenLane",
     "django.contrib.sessions.middleware.SessionMiddleware",
     "healthcare.middleware.HostMiddleware",
     "django.middleware.csrf.CsrfViewMiddleware",
@@ -296,6 +298,7 @@ MIDDLEWARE = [
     "accounts.sessions.IdleSessionMiddleware",
     "allauth.account.middleware.AccountMiddleware",
     "django.contrib.messages.middleware.MessageMiddleware",
+    "healthcare.middleware.TokenLaneEnd",
     "django.middleware.clickjacking.XFrameOptionsMiddleware",
 ]
 ROOT_URLCONF = "healthcare.urls"

@@ -1,10 +1,9 @@
 """What every room's views are made of, and the few pages that belong to no room."""
 
 from collections.abc import Callable, Iterable, Mapping
-from typing import Any, ClassVar
+from typing import Any, ClassVar, cast
 
 from django.core.exceptions import ImproperlyConfigured
-from django.db.models import QuerySet
 from django.http import HttpRequest, HttpResponse
 from django.views.decorators.csrf import csrf_exempt
 from rest_framework import serializers, viewsets
@@ -16,8 +15,9 @@ from rest_framework.reverse import reverse
 from healthcare import trail
 from healthcare.exceptions import problem_page
 from healthcare.openapi import RoomSchema
-from healthcare.pagination import KeysetPagination
+from healthcare.pagination import KeysetPagination, Rows
 from healthcare.permissions import ANYONE, RoleTable
+from healthcare.renderers import JSONRenderer
 from healthcare.serializers import NoQuery, OutSerializer, QuerySerializer
 
 #: Action → what it did, where a view does not say otherwise.
@@ -28,6 +28,10 @@ VERBS: Mapping[str, str] = {
     "partial_update": "amended",
     "destroy": "deleted",
 }
+
+
+_JSON = JSONRenderer()
+_JSON_OR_ANYTHING = frozenset({"*/*", JSONRenderer.media_type})
 
 
 class RoomViewSet(viewsets.GenericViewSet):
@@ -72,6 +76,13 @@ class RoomViewSet(viewsets.GenericViewSet):
             paged = KeysetPagination is self.pagination_class and self.action == "list"
             NoQuery.parse_query(request, **({} if paged else {"also": frozenset()}))
 
+    def perform_content_negotiation(self, request: Request, force: bool = False) -> tuple[Any, str]:
+        accept = request.META.get("HTTP_ACCEPT", "*/*")
+        if accept in _JSON_OR_ANYTHING and self.renderer_classes[0] is JSONRenderer and "format" not in request.GET:
+            # As the long way would say, for nearly all requests of programs.
+            return _JSON, JSONRenderer.media_type
+        return super().perform_content_negotiation(request, force)
+
     def perform_authentication(self, request: Request) -> None:
         try:
             super().perform_authentication(request)
@@ -86,12 +97,12 @@ class RoomViewSet(viewsets.GenericViewSet):
     def answer_of(self, action: str) -> type[OutSerializer] | None:
         return self.answers.get(action, self.answer)
 
-    def page(self, found: QuerySet[Any], *, as_rows: Callable[[list[Any]], Iterable[Any]] = iter) -> Response:
-        """One page of an ordered queryset, in the shape that all lists have; `as_rows` makes of it what is shown."""
+    def page(self, found: Rows, *, as_rows: Callable[[list[Any]], Iterable[Any]] = iter) -> Response:
+        """One page of an ordered query, in the shape that all lists have; `as_rows` makes of it what is shown."""
         answer = self.answer_of(self.action)
         if answer is None or self.paginator is None:
             raise ImproperlyConfigured(f"{type(self).__name__} lists, but declares no answer or no pagination.")
-        rows = self.paginator.paginate_queryset(found, self.request, view=self)
+        rows = cast(KeysetPagination, self.paginator).paginate_queryset(found, self.request, view=self)
         return self.paginator.get_paginated_response(answer.many_of(list(as_rows(rows or []))))
 
 

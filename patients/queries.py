@@ -7,35 +7,46 @@ from django.db.models import QuerySet
 from accounts.models import Role, User
 from accounts.queries import is_permitted_staff
 from healthcare import trail
-from healthcare.exceptions import NotVisible
+from healthcare.exceptions import required
+from healthcare.mongodb import raw
+from healthcare.mongodb.documents import Documents
 from healthcare.mongodb.encrypted import spellings
+from healthcare.mongodb.raw import Document
 from patients.models import Patient
 
 
-def visible_to(user: User) -> QuerySet[Patient]:
+def documents_visible_to(user: User) -> Documents[Patient]:
     """All for doctors, admins and staff whose groups say so; for patients their own record."""
     trail.consulted("patient")
+    everyone = Documents(Patient)
     if user.role in (Role.ADMIN, Role.DOCTOR) or is_permitted_staff(user, "patients.view_patient"):
-        return Patient.objects.all()
+        return everyone
     if user.role == Role.PATIENT:
-        return Patient.objects.filter(user_id=user.pk)
-    return Patient.objects.none()
+        return everyone.filter(user_id=user.pk)
+    return everyone.none()
+
+
+def visible_to(user: User) -> QuerySet[Patient]:
+    return documents_visible_to(user).as_queryset()
 
 
 def get_visible(user: User, patient_id: str) -> Patient:
     """Raises: NotVisible."""
     trail.concerns(patient_id)
-    found = visible_to(user).filter(pk=patient_id).first()
-    if found is None:
-        raise NotVisible
-    return found
+    return required(visible_to(user).filter(pk=patient_id).first())
+
+
+def document_visible(user: User, patient_id: str) -> Document:
+    """The same as a document, to be answered. Raises: NotVisible."""
+    trail.concerns(patient_id)
+    return required(documents_visible_to(user).filter(pk=patient_id).first())
 
 
 def matching(
     user: User, *, search: str | None = None, disease: str | None = None, national_id: str | None = None
-) -> QuerySet[Patient]:
+) -> Documents[Patient]:
     """Visible patients that the filters leave, by name. `search`: all of its words in the name."""
-    found = visible_to(user)
+    found = documents_visible_to(user)
     if search is not None:
         found = found.filter(name__search=search)
     if disease is not None:
@@ -62,8 +73,8 @@ def name_key(name: str) -> str:
 def own_patient_id(user: User) -> str | None:
     """The id of the patient record tied to the account; read once for each request's user."""
     if "own_patient_id" not in user.__dict__:
-        found = Patient.objects.filter(user_id=user.pk).values_list("patient_id", flat=True).first()
-        user.__dict__["own_patient_id"] = found
+        found = raw.collection(Patient).find_one({"user_id": user.pk}, projection=["_id"])
+        user.__dict__["own_patient_id"] = found and found["_id"]
     return user.__dict__["own_patient_id"]
 
 

@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Mapping, Set
+from datetime import date
 from typing import Any, ClassVar
 
 from django.utils import timezone
@@ -123,12 +124,24 @@ class ChartPrescriptionOut(OutSerializer):
     disease = serializers.CharField(allow_null=True)
 
 
+class Age(serializers.IntegerField):
+    """Whole years from a birth date to today."""
+
+    def to_representation(self, value: date) -> int:  # type: ignore[override]
+        return age_on(value, timezone.now().date())
+
+
 class PatientOut(OutSerializer):
     noun = "patient"
     patient_id = serializers.CharField()
     name = serializers.CharField()
     birth_date = serializers.DateField(allow_null=True)
-    age = serializers.SerializerMethodField(help_text="Whole years today; null without a birth date.")
+    age = Age(
+        source="birth_date",
+        read_only=True,
+        allow_null=True,
+        help_text="Whole years today; null without a birth date.",
+    )
     sex = serializers.ChoiceField(choices=Sex.choices, allow_null=True)
     diseases = serializers.ListField(child=serializers.CharField())
     phone = serializers.CharField(allow_null=True)
@@ -140,6 +153,3 @@ class PatientOut(OutSerializer):
     appointments = ChartAppointmentOut(many=True, help_text="The newest 50 visits.")
     prescriptions = ChartPrescriptionOut(many=True, help_text="The newest 50 prescriptions.")
     created_at = serializers.DateTimeField()
-
-    def get_age(self, patient: Patient) -> int | None:
-        return None if patient.birth_date is None else age_on(patient.birth_date, timezone.localdate())

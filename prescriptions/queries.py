@@ -10,38 +10,58 @@ from accounts.models import Role, User
 from accounts.queries import is_permitted_staff
 from doctors import queries as doctor_queries
 from healthcare import trail
-from healthcare.exceptions import NotAllowed, NotVisible
+from healthcare.exceptions import NotAllowed, NotVisible, required
 from healthcare.mongodb import raw
+from healthcare.mongodb.documents import Documents
+from healthcare.mongodb.raw import Document
 from healthcare.references import COUNT_LIMIT
 from patients import queries as patient_queries
 from patients.models import CHART_LENGTH, ChartPrescription
 from prescriptions.models import Prescription
 
 
-def visible_to(user: User) -> QuerySet[Prescription]:
+def documents_visible_to(user: User) -> Documents[Prescription]:
     """All for doctors, admins and staff whose groups say so; for patients their own."""
     trail.consulted("prescription")
+    everyone = Documents(Prescription)
     if user.role in (Role.ADMIN, Role.DOCTOR) or is_permitted_staff(user, "prescriptions.view_prescription"):
-        return Prescription.objects.all()
-    if user.role == Role.PATIENT:
-        own = patient_queries.own_patient_id(user)
-        return Prescription.objects.filter(patient_id=own) if own else Prescription.objects.none()
-    return Prescription.objects.none()
+        return everyone
+    if user.role == Role.PATIENT and (own := patient_queries.own_patient_id(user)):
+        return everyone.filter(patient_id=own)
+    return everyone.none()
+
+
+def visible_to(user: User) -> QuerySet[Prescription]:
+    return documents_visible_to(user).as_queryset()
 
 
 def get_visible(user: User, prescription_id: str) -> Prescription:
     """Raises: NotVisible."""
-    found = None
-    if ObjectId.is_valid(prescription_id):
-        key = ObjectId(prescription_id)
-        found = visible_to(user).filter(pk=key).first()
-        if found is None:
-            # Whose it is goes on record, so that the patient sees who tried.
-            trail.concerns(*Prescription.objects.filter(pk=key).values_list("patient_id", flat=True))
-    if found is None:
+    key = _key(prescription_id)
+    found = visible_to(user).filter(pk=key).first()
+    trail.concerns(found.patient_id if found else _patient_of(key))
+    return required(found)
+
+
+def document_visible(user: User, prescription_id: str) -> Document:
+    """The same as a document, to be answered. Raises: NotVisible."""
+    key = _key(prescription_id)
+    found = documents_visible_to(user).filter(pk=key).first()
+    trail.concerns(found["patient_id"] if found else _patient_of(key))
+    return required(found)
+
+
+def _key(prescription_id: str) -> ObjectId:
+    """Raises: NotVisible for what can be no id."""
+    if not ObjectId.is_valid(prescription_id):
         raise NotVisible
-    trail.concerns(found.patient_id)
-    return found
+    return ObjectId(prescription_id)
+
+
+def _patient_of(key: ObjectId) -> str | None:
+    """Whose an invisible prescription is: it goes on record, so that the patient sees who tried."""
+    found = raw.collection(Prescription).find_one({"_id": key}, projection=["patient_id"])
+    return found["patient_id"] if found else None
 
 
 def get_changeable(user: User, prescription_id: str) -> Prescription:
@@ -54,11 +74,11 @@ def get_changeable(user: User, prescription_id: str) -> Prescription:
 
 def matching(
     user: User, *, patient_id: str | None = None, doctor_id: str | None = None, disease: str | None = None
-) -> QuerySet[Prescription]:
+) -> Documents[Prescription]:
     """Visible prescriptions that the filters leave, the latest start first."""
     wanted = {"patient_id": patient_id, "doctor_id": doctor_id, "disease": disease}
-    found = visible_to(user).filter(**{name: value for name, value in wanted.items() if value is not None})
-    return found.order_by("-start_date", "-id")
+    given = {name: value for name, value in wanted.items() if value is not None}
+    return documents_visible_to(user).filter(**given).order_by("-start_date", "-id")
 
 
 def count_of_patient(patient_id: str) -> int:

@@ -12,6 +12,7 @@ from appointments import queries as appointment_queries
 from doctors import queries as doctor_queries
 from healthcare import events, trail
 from healthcare.exceptions import InvalidValue, NotAllowed
+from healthcare.mongodb import documents
 from healthcare.mongodb.transactions import clinical_transaction
 from patients import chart
 from prescriptions import queries
@@ -44,7 +45,7 @@ def issue_prescription(
         if own is None or doctor_id not in (None, own):
             raise NotAllowed("A doctor prescribes as themself only.")
         doctor_id = own
-    elif doctor_id is None or doctor_queries.find(doctor_id) is None:
+    elif doctor_id is None or not doctor_queries.exists(doctor_id):
         raise InvalidValue("There is no such doctor.", code="unknown", field="doctor_id")
     prescription = Prescription(
         pk=ObjectId(),
@@ -65,7 +66,7 @@ def issue_prescription(
     if not chart.add("prescriptions", patient_id, queries.chart_entry(as_document(prescription))):
         raise InvalidValue("There is no such patient.", code="unknown", field="patient_id")
     appointment_queries.require_of_patient(appointment_id, patient_id)
-    prescription.save(force_insert=True)
+    documents.insert(prescription)
     _tell(actor, "prescription.issued", prescription, before=None, after=as_document(prescription))
     return prescription
 

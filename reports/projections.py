@@ -22,6 +22,9 @@ from reports.rollups import Basis, CostFigures, DiseaseFigures, Fact, MonthKey, 
 
 BUCKETS = 64
 
+#: A filter, and what is done to the document or makes it.
+Update = tuple[Mapping[str, Any], Mapping[str, Any]]
+
 KINDS = frozenset(
     f"appointment.{verb}" for verb in ("booked", "moved", "amended", "completed", "cancelled", "deleted")
 ) | {"prescription.issued", "prescription.amended", "prescription.deleted", "doctor.deleted"}
@@ -160,19 +163,19 @@ def guard(doctor_id: str, number: int) -> str:
 def add(sums: Sums, *, guarded: Iterable[str] = ()) -> None:
     """Add to the counters, in one command."""
     writes = writes_of(sums, bucket())
-    writes += [UpdateOne({"_id": guard(each, bucket())}, {"$inc": {"writes": 1}}, upsert=True) for each in guarded]
+    writes += [({"_id": guard(each, bucket())}, {"$inc": {"writes": 1}}) for each in guarded]
     if writes:
-        raw.collection(Counter).bulk_write(writes, is_ordered=False)
+        raw.collection(Counter).update_each(writes)
 
 
-def writes_of(sums: Sums, number: int) -> list[UpdateOne]:
+def writes_of(sums: Sums, number: int) -> list[Update]:
     """The updates that add to the counters in a bucket; nothing for what does not change."""
-    writes: list[UpdateOne] = []
+    writes: list[Update] = []
     years: dict[int, dict[str, int]] = {}
     for month, change in sums.months.items():
         if change:
             years.setdefault(month.year, {})[_month_field(month)] = change
-    writes += [UpdateOne({"_id": month_counter(year, number)}, {"$inc": by}, upsert=True) for year, by in years.items()]
+    writes += [({"_id": month_counter(year, number)}, {"$inc": by}) for year, by in years.items()]
     for basis in rollups.BASES:
         figures = {disease: each for (its_basis, disease), each in sums.diseases.items() if its_basis == basis}
         writes += _by_disease(disease_counter(basis, number), figures)
@@ -180,11 +183,11 @@ def writes_of(sums: Sums, number: int) -> list[UpdateOne]:
     for doctor_id, of_doctor in sums.doctors.items():
         if any(of_doctor):
             said = {"$set": {"doctor_id": doctor_id}, "$inc": of_doctor._asdict()}
-            writes.append(UpdateOne({"_id": doctor_counter(doctor_id)}, said, upsert=True))
+            writes.append(({"_id": doctor_counter(doctor_id)}, said))
     return writes
 
 
-def _by_disease(key: str, figures: Mapping[str, DiseaseFigures | CostFigures]) -> list[UpdateOne]:
+def _by_disease(key: str, figures: Mapping[str, DiseaseFigures | CostFigures]) -> list[Update]:
     """The update of a document that has a figure for each disease, under a name that MongoDB takes."""
     said: dict[str, str] = {}
     added: dict[str, int] = {}
@@ -193,7 +196,7 @@ def _by_disease(key: str, figures: Mapping[str, DiseaseFigures | CostFigures]) -
             field = f"diseases.{rollups.disease_key(disease)}"
             said[f"{field}.name"] = disease
             added |= {f"{field}.{name}": value for name, value in each._asdict().items()}
-    return [UpdateOne({"_id": key}, {"$set": said, "$inc": added}, upsert=True)] if added else []
+    return [({"_id": key}, {"$set": said, "$inc": added})] if added else []
 
 
 def _month_field(month: MonthKey) -> str:

@@ -126,11 +126,11 @@ class _Overtaken(Exception):
 
 
 @clinical_transaction
-def _correct(writes: Sequence[UpdateOne], *, turn: int) -> int:
+def _correct(writes: Sequence[projections.Update], *, turn: int) -> int:
     taken = raw.collection(Counter).find_one_and_update({"_id": TURNS}, {"$inc": {"turn": 1}}, upsert=True)
     if taken is None or taken["turn"] != turn + 1:
         raise _Overtaken
-    raw.collection(Counter).bulk_write(writes, is_ordered=False)
+    raw.collection(Counter).update_each(writes)
     return turn + 1
 
 

@@ -20,11 +20,12 @@ from decimal import Decimal
 from typing import Any, cast
 
 import pymongo
-from bson.codec_options import CodecOptions, TypeCodec, TypeEncoder, TypeRegistry
+from bson import ObjectId
+from bson.codec_options import CodecOptions, TypeDecoder, TypeEncoder, TypeRegistry
 from bson.decimal128 import Decimal128
 from django.db import DatabaseError, IntegrityError, connections, models
 from django.db.transaction import TransactionManagementError
-from pymongo import MongoClient
+from pymongo import MongoClient, UpdateOne, WriteConcern
 from pymongo.client_session import ClientSession
 from pymongo.collection import Collection as DriverCollection
 from pymongo.errors import BulkWriteError, DuplicateKeyError, ExecutionTimeout, NetworkTimeout, PyMongoError
@@ -37,6 +38,8 @@ MAX_TIME_MS = 10_000
 #: Documents that a stream fetches at a time.
 STREAM_BATCH = 1_000
 DUPLICATE_KEY = 11000
+#: Documents that one command inserts; the driver makes several of more, which would be too large.
+MOST_IN_COMMAND = 100
 
 Document = dict[str, Any]
 Pipeline = Sequence[Mapping[str, Any]]
@@ -53,21 +56,28 @@ _EXPONENT_BIAS = 6176
 _EXACT_IN_DEFAULT_CONTEXT = 10**28
 
 
-class _DecimalCodec(TypeCodec):
+def to_decimal(value: Decimal128) -> Decimal:
+    """The same as `value.to_decimal()`, which builds a tuple of digits: 3.3 µs against 0.5."""
+    bits = int.from_bytes(value.bid, "little")
+    coefficient = bits & _COEFFICIENT
+    # Negative ones, what is no number and more than 28 digits (scaleb's limit) are left to the driver.
+    if bits >> 125 < 3 and coefficient < _EXACT_IN_DEFAULT_CONTEXT:
+        return Decimal(coefficient).scaleb((bits >> 113) - _EXPONENT_BIAS)
+    return value.to_decimal()
+
+
+class _DecimalEncoder(TypeEncoder):
     python_type = Decimal
-    bson_type = Decimal128
 
     def transform_python(self, value: Decimal) -> Decimal128:
         return Decimal128(value)
 
+
+class _DecimalDecoder(TypeDecoder):
+    bson_type = Decimal128
+
     def transform_bson(self, value: Decimal128) -> Decimal:
-        """The same as `value.to_decimal()`, which builds a tuple of digits: 3.3 µs against 0.5."""
-        bits = int.from_bytes(value.bid, "little")
-        coefficient = bits & _COEFFICIENT
-        # Negative ones, what is no number and more than 28 digits (scaleb's limit) are left to the driver.
-        if bits >> 125 < 3 and coefficient < _EXACT_IN_DEFAULT_CONTEXT:
-            return Decimal(coefficient).scaleb((bits >> 113) - _EXPONENT_BIAS)
-        return value.to_decimal()
+        return to_decimal(value)
 
 
 class _DateEncoder(TypeEncoder):
@@ -79,13 +89,20 @@ class _DateEncoder(TypeEncoder):
 
 # Only on the handles of this module: on the client it would break the ORM, which expects naive datetimes.
 CODEC: CodecOptions[Document] = CodecOptions(
-    tz_aware=True, tzinfo=datetime.UTC, type_registry=TypeRegistry([_DecimalCodec(), _DateEncoder()])
+    tz_aware=True,
+    tzinfo=datetime.UTC,
+    type_registry=TypeRegistry([_DecimalEncoder(), _DecimalDecoder(), _DateEncoder()]),
 )
 
 
-def collection(source: Source) -> "Collection":
+# What goes in is the same, what comes out is as the driver has it: naive dates in UTC, and Decimal128. Of a page of 50
+# charts it makes aware dates in 1.2 ms, and takes 0.8 to look at each value for what it has to convert.
+PLAIN_CODEC: CodecOptions[Document] = CodecOptions(type_registry=TypeRegistry([_DecimalEncoder(), _DateEncoder()]))
+
+
+def collection(source: Source, codec: CodecOptions[Document] = CODEC) -> "Collection":
     """The collection of a model, or of that name in the clinical database."""
-    return Collection(collection_name(source))
+    return Collection(collection_name(source), codec)
 
 
 def collection_name(source: Source) -> str:
@@ -152,8 +169,9 @@ class Collection:
     driver's error as its cause.
     """
 
-    def __init__(self, name: str) -> None:
+    def __init__(self, name: str, codec: CodecOptions[Document] = CODEC) -> None:
         self.name = name
+        self.codec = codec
 
     def aggregate(
         self, pipeline: Pipeline, *, hint: str | None = None, max_time_ms: int = MAX_TIME_MS
@@ -217,6 +235,13 @@ class Collection:
         sort: Sequence[tuple[str, int]] | None = None,
         max_time_ms: int = MAX_TIME_MS,
     ) -> Document | None:
+        if self._is_in_transaction():
+            said: Document = {"find": self.name, "filter": where, "limit": 1, "singleBatch": True}
+            said |= _projected(projection)
+            if sort:
+                said["sort"] = dict(sort)
+            found = self._command(said, max_time_ms)["cursor"]["firstBatch"]
+            return found[0] if found else None
         with self._opened() as (documents, session):
             return documents.find_one(where, projection, sort=sort, session=session, max_time_ms=max_time_ms)
 
@@ -228,11 +253,20 @@ class Collection:
 
     def insert_one(self, document: Document, *, max_time_ms: int = MAX_TIME_MS) -> Any:
         """Insert a document, giving it an `_id` when it has none; return the `_id`."""
+        if self._is_in_transaction():
+            document.setdefault("_id", ObjectId())
+            self._command({"insert": self.name, "documents": [document]}, max_time_ms)
+            return document["_id"]
         with self._bounded(max_time_ms) as (documents, session):
             return documents.insert_one(document, session=session).inserted_id
 
     def insert_many(self, new: Sequence[Document], *, max_time_ms: int = MAX_TIME_MS) -> list[Any]:
         """Insert documents in order, up to the first that is refused; return their `_id`s."""
+        if self._is_in_transaction() and len(new) <= MOST_IN_COMMAND:
+            for document in new:
+                document.setdefault("_id", ObjectId())
+            self._command({"insert": self.name, "documents": list(new)}, max_time_ms)
+            return [document["_id"] for document in new]
         with self._bounded(max_time_ms) as (documents, session):
             return documents.insert_many(new, session=session).inserted_ids
 
@@ -243,9 +277,20 @@ class Collection:
         *,
         upsert: bool = False,
         array_filters: Sequence[Mapping[str, Any]] | None = None,
+        is_dispensable: bool = False,
         max_time_ms: int = MAX_TIME_MS,
     ) -> UpdateResult:
+        """`is_dispensable`: outside a transaction it is acknowledged by the primary alone, and may be lost with it."""
+        if self._is_in_transaction():
+            said: Document = {"q": where, "u": update, "upsert": upsert}
+            if array_filters:
+                said["arrayFilters"] = list(array_filters)
+            reply = self._command({"update": self.name, "updates": [said]}, max_time_ms)
+            upserted = [each["_id"] for each in reply.get("upserted", ())]
+            return UpdateResult({**reply, "upserted": upserted[0] if upserted else None}, acknowledged=True)
         with self._bounded(max_time_ms) as (documents, session):
+            if is_dispensable:
+                documents = documents.with_options(write_concern=WriteConcern(w=1))
             return documents.update_one(where, update, upsert=upsert, array_filters=array_filters, session=session)
 
     def update_many(
@@ -258,6 +303,17 @@ class Collection:
     ) -> UpdateResult:
         with self._bounded(max_time_ms) as (documents, session):
             return documents.update_many(where, update, array_filters=array_filters, session=session)
+
+    def update_each(
+        self, updates: Sequence[tuple[Mapping[str, Any], Mapping[str, Any]]], *, max_time_ms: int = MAX_TIME_MS
+    ) -> None:
+        """Update or insert one document for each pair of a filter and an update, in one command and no order."""
+        if self._is_in_transaction() and len(updates) <= MOST_IN_COMMAND:
+            said = [{"q": where, "u": update, "upsert": True} for where, update in updates]
+            self._command({"update": self.name, "updates": said, "ordered": False}, max_time_ms)
+        else:
+            writes = [UpdateOne(where, update, upsert=True) for where, update in updates]
+            self.bulk_write(writes, is_ordered=False, max_time_ms=max_time_ms)
 
     def find_one_and_update(
         self,
@@ -272,6 +328,10 @@ class Collection:
         max_time_ms: int = MAX_TIME_MS,
     ) -> Document | None:
         """Update one document and return it as it is then, or as it was; None when none matches."""
+        if self._is_in_transaction() and not array_filters and not sort and projection is None:
+            said: Document = {"findAndModify": self.name, "query": where, "update": update, "upsert": upsert}
+            found: Document | None = self._command({**said, "new": return_after}, max_time_ms)["value"]
+            return found
         with self._bounded(max_time_ms) as (documents, session):
             return documents.find_one_and_update(
                 where,
@@ -300,13 +360,36 @@ class Collection:
         with self._bounded(max_time_ms) as (documents, session):
             return documents.bulk_write(writes, ordered=is_ordered, session=session)
 
+    @staticmethod
+    def _is_in_transaction() -> bool:
+        return cast(DatabaseWrapper, connections[CLINICAL]).session is not None
+
+    def _command(self, command: Document, max_time_ms: int) -> Document:
+        """Run an operation of the open transaction as the command that it is.
+
+        The driver's methods make it one that can be sent again, as which in a transaction nothing but the whole counts:
+        0.10 of 0.26 ms.
+        """
+        connection = cast(DatabaseWrapper, connections[CLINICAL])
+        command["maxTimeMS"] = max_time_ms
+        with self._translated():
+            reply = connection.database.command(command, codec_options=self.codec, session=connection.session)
+            if "writeErrors" in reply:
+                raise BulkWriteError(reply)
+            return reply
+
     @contextmanager
     def _opened(self) -> Iterator[tuple[DriverCollection[Document], ClientSession | None]]:
         """Yield the driver's collection and the session for one operation, and translate its errors."""
         connection = cast(DatabaseWrapper, connections[CLINICAL])
-        documents = connection.get_collection(self.name, codec_options=CODEC)
-        try:
+        documents = connection.get_collection(self.name, codec_options=self.codec)
+        with self._translated():
             yield documents, connection.session or getattr(_moment, "session", None)
+
+    @contextmanager
+    def _translated(self) -> Iterator[None]:
+        try:
+            yield
         except ExecutionTimeout as error:
             raise self._timed_out() from error
         except PyMongoError as error:
@@ -330,6 +413,12 @@ class Collection:
 
     def _timed_out(self) -> QueryTimedOut:
         return QueryTimedOut(f"{self.name}: not done in time")
+
+
+def _projected(projection: Mapping[str, Any] | Sequence[str] | None) -> Document:
+    if projection is None:
+        return {}
+    return {"projection": projection if isinstance(projection, Mapping) else dict.fromkeys(projection, 1)}
 
 
 def _is_duplicate(error: PyMongoError) -> bool:

@@ -98,7 +98,7 @@ def _invent(copies: Copies, appointments: int) -> None:
             _insert(copies[source], getattr(block, source))
         _count(sums, block)
     writes = projections.writes_of(sums, 0)
-    raw.collection(copies["report_counters"]).bulk_write(writes, is_ordered=False, max_time_ms=COPY_TIME_MS)
+    raw.collection(copies["report_counters"]).update_each(writes, max_time_ms=COPY_TIME_MS)
 
 
 def invented(appointments: int, as_of: date) -> Plan:
