@@ -32,6 +32,7 @@ OPERATIONS: dict[str, Callable[[Collection], Any]] = {
     "insert_many": lambda tallies: tallies.insert_many([{"_id": "new"}]),
     "update_one": lambda tallies: tallies.update_one({"_id": "A"}, {"$inc": {"total": 1}}),
     "update_many": lambda tallies: tallies.update_many({}, {"$inc": {"total": 1}}),
+    "update_each": lambda tallies: tallies.update_each([({"_id": "A"}, {"$inc": {"total": 1}})]),
     "find_one_and_update": lambda tallies: tallies.find_one_and_update({"_id": "A"}, {"$inc": {"total": 1}}),
     "delete_one": lambda tallies: tallies.delete_one({"_id": "A"}),
     "delete_many": lambda tallies: tallies.delete_many({}),
