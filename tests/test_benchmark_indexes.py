@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -14,7 +15,7 @@ import pytest
 from django.core.management import CommandError, call_command
 from django.db import connections
 
-from healthcare.management.indexes import copies, measuring
+from healthcare.management.indexes import copies, measuring, output
 from tests.live.conftest import environment_of_this_run
 from tests.people import People
 from tests.records import complete, make_appointment, make_prescription
@@ -24,8 +25,10 @@ pytestmark = pytest.mark.django_db(transaction=True)
 ROOT = Path(__file__).resolve().parents[1]
 QUERIES = (
     "patient by id", "patients by name search", "doctors by specialty", "appointments by doctor and dates",
-    "appointments by patient", "prescriptions by patient", "top-doctors", "top-doctors of a year", "disease-trends",
-    "monthly-appointments-trend", "average-prescription-cost",
+    "appointments by patient", "prescriptions by patient", "top-doctors", "top-doctors by appointments",
+    "top-doctors of a year",
+    "disease-trends", "disease-trends by appointments", "monthly-appointments-trend", "average-prescription-cost",
+    "average-prescription-cost, no visit",
 )  # fmt: skip
 
 
@@ -61,8 +64,8 @@ def test_figures_for_every_query_and_nothing_left(people: People, tmp_path: Path
     after = state()
     # That the patients' data was copied is on record, in PostgreSQL.
     assert after == before
-    for name in QUERIES[:-4]:
-        assert name.split()[0] in said
+    for name in QUERIES:
+        assert name in said
     assert (tmp_path / "chart.png").read_bytes().startswith(b"\x89PNG")
     figures = json.loads((tmp_path / "figures.json").read_text())
     assert [each["name"] for each in figures["results"]] == list(QUERIES)
@@ -84,6 +87,27 @@ def test_an_index_is_what_makes_the_difference(tmp_path: Path) -> None:
     assert figures["top-doctors"]["with_index"]["keys_examined"] == 5
     # Covered: not one document is read.
     assert figures["top-doctors of a year"]["with_index"]["documents_examined"] == 0
+
+
+@pytest.mark.parametrize(("columns", "heads"), [(80, 2), (160, 1)])
+def test_the_table_fits_the_terminal(columns: int, heads: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Nothing is cut off; what does not fit beside is shown below."""
+    monkeypatch.setenv("COLUMNS", str(columns))
+    monkeypatch.setenv("TERM", "xterm")
+    slow = measuring.Side(
+        median_ms=12_345.678, p95_ms=123_456.7, runs=5, documents_examined=9_999_999, keys_examined=9_999_999,
+        stage="TEXT_MATCH",
+    )  # fmt: skip
+    results = [measuring.Result(name, "index", slow, slow, 123_456_789, 123.4, "") for name in QUERIES]
+    terminal = StringIO()
+    monkeypatch.setattr(terminal, "isatty", lambda: True)
+    output.show(results, {"patients": 1_000_000}, terminal)
+    said = re.sub(r"\x1b\[[0-9;]*m", "", terminal.getvalue())
+    assert "…" not in said
+    assert max(map(len, said.splitlines())) <= columns
+    assert len(re.findall(r"^ query ", said, re.MULTILINE)) == heads
+    for figure in ("12,346", "123,457", "9,999,999", "TEXT_MATCH", "1.0x", "117.7 MB", "123 µs"):
+        assert said.count(figure) >= len(QUERIES), figure
 
 
 def test_without_data_there_is_nothing_to_ask(people: People) -> None:

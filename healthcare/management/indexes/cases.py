@@ -102,6 +102,14 @@ def cases(copies: Copies) -> Iterator[Case]:
         lambda limit: pipelines.top_doctors(limit=limit, by="patients"),
     )
     yield _same(
+        "top-doctors by appointments",
+        copies["report_counters"],
+        Counter,
+        "report_by_appointments",
+        [5],
+        lambda limit: pipelines.top_doctors(limit=limit, by="appointments"),
+    )
+    yield _same(
         "top-doctors of a year",
         copies["appointments"],
         Appointment,
@@ -113,11 +121,13 @@ def cases(copies: Copies) -> Iterator[Case]:
     )
     for name, stages in (
         ("disease-trends", pipelines.diseases(basis="prescriptions")),
+        ("disease-trends by appointments", pipelines.diseases(basis="appointments")),
         ("monthly-appointments-trend", pipelines.months(year=latest.year)),
+        ("average-prescription-cost", pipelines.costs()),
     ):
         yield _by_key(name, copies, "report_counters", [stages], lambda stages: stages[0]["$match"], rest=True)
     yield _same(
-        "average-prescription-cost",
+        "average-prescription-cost, no visit",
         copies["prescriptions"],
         Prescription,
         pipelines.COST_INDEX,

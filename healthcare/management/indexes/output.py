@@ -1,7 +1,7 @@
 """The benchmark's table, JSON and chart."""
 
 import json
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, TextIO
 
@@ -9,50 +9,77 @@ from rich import box
 from rich.console import Console
 from rich.table import Table
 
-from healthcare.management.indexes.measuring import Result, Side
+from healthcare.management.indexes.measuring import Result
 
 WIDTH = 140
+#: A heading, and a result's cell under it.
+Column = tuple[str, Callable[[Result], str]]
 
 
 def show(results: Sequence[Result], sizes: dict[str, int], stream: TextIO) -> None:
-    """The table; on a terminal as wide as that is."""
+    """One table; where the terminal is too narrow for it, one of times and one of what was read."""
     console = Console(file=stream, width=None if stream.isatty() else WIDTH, highlight=False)
-    table = Table(box=box.SIMPLE_HEAD, title=_subject(sizes), title_justify="left", caption_justify="left")
-    table.add_column("query")
-    for heading in (
-        "with",
-        "p95",
-        "docs",
-        "keys",
-        "plan",
-        "without",
-        "p95",
-        "docs",
-        "plan",
-        "faster",
-        "index",
-        "write",
-    ):
-        is_text = heading == "plan"
-        table.add_column(heading, justify="left" if is_text else "right", no_wrap=True)
-    for result in results:
-        with_index, without = _cells(result.with_index), result.without_index
-        keys = f"{result.with_index.keys_examined:,}"
-        bare = _cells(without)
-        faster = f"{result.times_faster:,.1f}x"
-        size = f"{result.index_bytes / 1_048_576:.1f} MB"
-        cost = "" if result.write_cost_us is None else f"{result.write_cost_us:.0f} µs"
-        table.add_row(result.name, *with_index[:3], keys, with_index[3], *bare, faster, size, cost)
-    console.print(table)
-    console.print("Times in ms, median and 95th percentile; docs and keys are those that one query examined; write is")
-    console.print("what the index adds to the insertion of one document, of many at once.")
+    console.print(_subject(sizes))
+    wide = _table(results, _COLUMNS)
+    if console.measure(wide, options=console.options.update_width(10 * WIDTH)).maximum > console.width:
+        tables = [
+            _table(results, _TIMES_AND_COSTS, title="Times, and what the index costs"),
+            _table(results, _READS, title="What was read: with the index, then without"),
+        ]
+    else:
+        tables = [wide]
+    for table in tables:
+        console.print(table)
+    console.print(
+        "Times in ms, median and 95th percentile; docs and keys are those that one query examined; write is what the "
+        "index adds to the insertion of one document, of many at once."
+    )
     for result in results:
         if result.note:
             console.print(f"{result.name}: {result.note}")
 
 
-def _cells(side: Side) -> list[str]:
-    return [f"{side.median_ms:,.2f}", f"{side.p95_ms:,.2f}", f"{side.documents_examined:,}", side.stage]
+def _table(results: Sequence[Result], columns: Sequence[Column], *, title: str | None = None) -> Table:
+    table = Table(box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0), pad_edge=False, title=title, title_justify="left")
+    # A long name goes on in the next line; a figure never does.
+    table.add_column("query", overflow="fold")
+    for heading, _ in columns:
+        table.add_column(heading, justify="left" if heading == "plan" else "right", no_wrap=True)
+    for result in results:
+        table.add_row(result.name, *(cell(result) for _, cell in columns))
+    return table
+
+
+def _ms(value: float) -> str:
+    return f"{value:,.2f}" if value < 1_000 else f"{value:,.0f}"
+
+
+def _cost(result: Result) -> str:
+    return "" if result.write_cost_us is None else f"{result.write_cost_us:.0f} µs"
+
+
+_TIMES: Sequence[Column] = (
+    ("with", lambda result: _ms(result.with_index.median_ms)),
+    ("p95", lambda result: _ms(result.with_index.p95_ms)),
+    ("without", lambda result: _ms(result.without_index.median_ms)),
+    ("p95", lambda result: _ms(result.without_index.p95_ms)),
+    ("faster", lambda result: f"{result.times_faster:,.1f}x"),
+)
+_READ_WITH: Sequence[Column] = (
+    ("docs", lambda result: f"{result.with_index.documents_examined:,}"),
+    ("keys", lambda result: f"{result.with_index.keys_examined:,}"),
+    ("plan", lambda result: result.with_index.stage),
+)
+_READ_WITHOUT: Sequence[Column] = (
+    ("docs", lambda result: f"{result.without_index.documents_examined:,}"),
+    ("plan", lambda result: result.without_index.stage),
+)
+_INDEX: Sequence[Column] = (
+    ("index", lambda result: f"{result.index_bytes / 1_048_576:.1f} MB"),
+    ("write", _cost),
+)
+_COLUMNS = (*_TIMES[:2], *_READ_WITH, *_TIMES[2:4], *_READ_WITHOUT, _TIMES[4], *_INDEX)
+_TIMES_AND_COSTS, _READS = (*_TIMES, *_INDEX), (*_READ_WITH, *_READ_WITHOUT)
 
 
 def _subject(sizes: dict[str, int]) -> str:
