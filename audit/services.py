@@ -8,6 +8,7 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import UTC, date, datetime
+from functools import partial
 from itertools import zip_longest
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -147,7 +148,8 @@ def archive(*, before: date, directory: Path) -> Iterator[Archived]:
             checkpoint = _append(
                 head, kind=Seal.Kind.ARCHIVE, upto=head["upto"], count=count, month=month, file_hash=file_hash
             )
-            audit.record("audit.archived", actor=None, subject=month)
+        # Before it is gone, and of each run that has a part in it.
+        audit.record("audit.archived", actor=None, subject=month)
         if _drop(month, upto=checkpoint["upto"]):
             yield Archived(month, checkpoint["count"], directory / file_name(month))
 
@@ -237,7 +239,8 @@ def _write_file(month: str, directory: Path, head: Document) -> tuple[int, str]:
     Raises: MonthNotArchived.
     """
     file, unfinished = directory / file_name(month), directory / f".{file_name(month)}.unfinished"
-    with unfinished.open("wb") as target:
+    # Whom the trail names is nobody else's business.
+    with open(unfinished, "wb", opener=partial(os.open, mode=0o600)) as target:
         # No name and no time inside: the same entries make the same file.
         with gzip.GzipFile(filename="", mode="wb", fileobj=target, mtime=0) as lines:
             for entry in queries.entries(month=month, upto=head["upto"]):

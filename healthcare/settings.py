@@ -137,6 +137,7 @@ SECURE_HSTS_PRELOAD = HTTPS_ONLY
 # Lax, not Strict: the way back from Google or GitHub has to find the session that holds the state.
 SESSION_COOKIE_SAMESITE = "Lax"
 CSRF_COOKIE_SAMESITE = "Strict"
+CSRF_FAILURE_VIEW = "healthcare.views.csrf_failure"
 SESSION_COOKIE_AGE = env.int("SESSION_SECONDS", default=12 * 3600)
 SESSION_EXPIRE_AT_BROWSER_CLOSE = True
 SESSION_IDLE_SECONDS = env.int("SESSION_IDLE_SECONDS", default=30 * 60)

@@ -57,6 +57,8 @@ class HospitalAdminSite(UnfoldAdminSite):
         self._pages: list[URLPattern] = []
         #: Name of a page that belongs to no model → what it did, by GET and by POST.
         self._deeds: dict[str, tuple[str, str]] = {
+            "login": ("admin.viewed", "account.logged_in"),
+            "logout": ("account.logged_out", "account.logged_out"),
             "password_change": ("admin.viewed", "account.password_changed"),
             # Django names it after a model that is not ours.
             "auth_user_password_change": ("account.viewed", "account.amended"),
@@ -124,7 +126,7 @@ class HospitalAdminSite(UnfoldAdminSite):
         judged = themed(super().admin_view(view, cacheable))
 
         def attempted(request: HttpRequest, *args: Any, **kwargs: Any) -> Any:
-            trail.attempts(self._deed(request), subject=kwargs.get("object_id") or kwargs.get("id"))
+            trail.attempts(self.deed(request), subject=kwargs.get("object_id") or kwargs.get("id"))
             if not self.has_permission(request):
                 trail.refused("permission_denied" if request.user.is_authenticated else "not_authenticated")
             elif instead := next(filter(None, (gate(request) for gate in self._gates)), None):
@@ -137,7 +139,7 @@ class HospitalAdminSite(UnfoldAdminSite):
 
         return update_wrapper(attempted, judged)
 
-    def _deed(self, request: HttpRequest) -> str:
+    def deed(self, request: HttpRequest) -> str:
         """What the page is called in the audit trail: "patients_patient_changelist" is "patient.listed"."""
         name = (request.resolver_match.url_name if request.resolver_match else None) or ""
         for model, model_admin in self._registry.items():

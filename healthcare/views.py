@@ -3,8 +3,10 @@
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any, ClassVar, cast
 
+from django.contrib import admin
 from django.core.exceptions import ImproperlyConfigured
 from django.http import HttpRequest, HttpResponse
+from django.views import csrf
 from django.views.decorators.csrf import csrf_exempt
 from rest_framework import serializers, viewsets
 from rest_framework.exceptions import AuthenticationFailed
@@ -123,6 +125,14 @@ class ApiRoot(viewsets.ViewSet):
         rooms = {name: reverse(f"{name}-list", request=request) for name in self.resources}
         reports = {f"reports/{name}": reverse(f"reports-{name}", request=request) for name in self.reports}
         return Response({**rooms, **reports})
+
+
+def csrf_failure(request: HttpRequest, reason: str = "") -> HttpResponse:
+    """Django's page about a form without its token, whatever the page; that it was refused is on record."""
+    kwargs = request.resolver_match.kwargs if request.resolver_match else {}
+    trail.attempts(admin.site.deed(request), subject=kwargs.get("object_id"))  # type: ignore[attr-defined]
+    trail.refused("csrf_failed")
+    return csrf.csrf_failure(request, reason=reason)
 
 
 @csrf_exempt

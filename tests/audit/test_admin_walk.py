@@ -344,6 +344,18 @@ def test_what_forms_refuse_is_on_record(people: People, settings: Any) -> None:
     assert {entry.actor_id for entry in made.entries} == {people.admin.pk}
 
 
+def test_a_form_without_its_token_is_on_record(people: People) -> None:
+    browser = Client(enforce_csrf_checks=True)
+    browser.force_login(people.admin)
+    with recording() as made:
+        assert browser.post(reverse("admin:patients_patient_delete", args=["P1"]), {"post": "yes"}).status_code == 403
+        assert browser.post(reverse("rest_framework:login"), {"username": "x"}).status_code == 403
+    assert [(e.action, e.reason, e.subject, e.actor_id) for e in made.entries] == [
+        ("patient.deleted", "csrf_failed", "P1", people.admin.pk),
+        ("account.logged_in", "csrf_failed", None, people.admin.pk),
+    ]
+
+
 def test_what_is_refused_of_several_at_once_is_on_record(people: People) -> None:
     browser = browser_of(people.doctor)
     for number, time in enumerate(("09:00", "10:00", "11:00"), start=1):

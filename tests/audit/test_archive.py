@@ -77,6 +77,7 @@ def test_months_move_into_files(tmp_path: Path) -> None:
     assert [line["patient_ids"] for line in lines] == [["P0"], ["P1"], ["P2"], ["P3"]]
     assert {line["at"] for line in lines} == {"2024-12-15T12:00:00.000000+00:00"}
     manifest = json.loads((tmp_path / "audit-2024-12.manifest.json").read_text())
+    assert (tmp_path / manifest["file"]).stat().st_mode & 0o777 == 0o600
     assert (manifest["entries"], manifest["sha256"]) == (4, services.hash_of_file(tmp_path / manifest["file"]))
     assert sorted(path.name for path in tmp_path.iterdir()) == [
         "audit-2024-11.jsonl.gz", "audit-2024-11.manifest.json",
