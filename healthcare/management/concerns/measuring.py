@@ -1,6 +1,7 @@
 """Each write concern with each read concern, on three members that write to their disks."""
 
 import itertools
+import statistics
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -12,9 +13,9 @@ from pymongo import MongoClient, WriteConcern
 from pymongo.read_concern import ReadConcern
 
 THREADS = 4
-#: Each pair is measured several times in turn, so that what else the machine does meanwhile meets all of them.
-ROUNDS = 3
-WARM_UP_SECONDS = 0.2
+#: Each pair is measured many times in turn, so that what else the machine does meanwhile meets all of them.
+ROUNDS = 10
+WARM_UP_SECONDS = 0.1
 READ_TIME_MS = 10_000
 WRITE_TIME_MS = 10_000
 DATABASE, COLLECTION = "concerns", "appointments"
@@ -73,17 +74,25 @@ READS = (
 
 @dataclass
 class Result:
-    """A pair; times in ms, of every call of every thread."""
+    """A pair; times in ms, of every call of every thread, and the operations a second of each round.
+
+    `unseen`: reads that did not find what the same client had just been told is written.
+    """
 
     write: Write
     read: Read
-    seconds: float = 0.0
+    rates: list[float] = field(default_factory=list)
     write_ms: list[float] = field(default_factory=list)
     read_ms: list[float] = field(default_factory=list)
+    unseen: int = 0
+
+    @property
+    def unseen_part(self) -> float:
+        return self.unseen / len(self.read_ms)
 
     @property
     def operations_per_second(self) -> float:
-        return (len(self.write_ms) + len(self.read_ms)) / self.seconds
+        return statistics.median(self.rates)
 
     def as_json(self) -> dict[str, Any]:
         return {
@@ -94,6 +103,7 @@ class Result:
             "write_p95_ms": round(percentile(self.write_ms, 0.95), 3),
             "read_p50_ms": round(percentile(self.read_ms, 0.50), 3),
             "read_p95_ms": round(percentile(self.read_ms, 0.95), 3),
+            "own_writes_unseen": round(self.unseen_part, 4),
             "operations": len(self.write_ms) + len(self.read_ms),
         }
 
@@ -108,7 +118,8 @@ def measure(client: MongoClient[dict[str, Any]], *, seconds: float, tell: Callab
     results = [Result(write, read) for write, read in itertools.product(WRITES, READS)]
     numbers = itertools.count()
     for turn in range(ROUNDS):
-        tell(f"Round {turn + 1} of {ROUNDS} …")
+        if turn % 3 == 0:
+            tell(f"Round {turn + 1} of {ROUNDS} …")
         for result in results:
             _measure(client, result, seconds / ROUNDS, numbers)
     client.drop_database(DATABASE)
@@ -121,6 +132,7 @@ def _measure(client: MongoClient[dict[str, Any]], result: Result, seconds: float
     reading = documents.with_options(read_concern=result.read.concern)
     counted_from = time.perf_counter() + WARM_UP_SECONDS
     until = counted_from + seconds
+    before = len(result.write_ms)
     errors: list[BaseException] = []
 
     def work() -> None:
@@ -131,9 +143,10 @@ def _measure(client: MongoClient[dict[str, Any]], result: Result, seconds: float
                 written = time.perf_counter()
                 found = reading.find_one({"_id": visit["_id"]}, max_time_ms=READ_TIME_MS)
                 read = time.perf_counter()
-                if began >= counted_from and found:
+                if began >= counted_from:
                     result.write_ms.append(1000 * (written - began))
                     result.read_ms.append(1000 * (read - written))
+                    result.unseen += found is None
         except BaseException as error:  # noqa: BLE001 - raised below
             errors.append(error)
 
@@ -144,7 +157,7 @@ def _measure(client: MongoClient[dict[str, Any]], result: Result, seconds: float
         thread.join()
     if errors:
         raise errors[0]
-    result.seconds += seconds
+    result.rates.append(2 * (len(result.write_ms) - before) / seconds)
 
 
 def _visit(number: int) -> dict[str, Any]:

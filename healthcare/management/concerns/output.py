@@ -22,12 +22,13 @@ def show(results: Sequence[Result], stream: TextIO) -> None:
     console = Console(file=stream, width=None if stream.isatty() else WIDTH, highlight=False)
     table = Table(
         box=box.SIMPLE_HEAD,
-        title=f"Write and read concerns on {NODES} members, {THREADS} clients that write a visit and read it",
+        padding=(0, 1, 0, 0),
+        title=f"{NODES} members, {THREADS} clients that write a visit and read it back",
         title_justify="left",
     )
     for heading in ("write", "read"):
         table.add_column(heading, no_wrap=True)
-    for heading in ("ops/s", "write p50", "p95", "read p50", "p95"):
+    for heading in ("ops/s", "write\nms", "\np95", "read\nms", "\np95", "unseen"):
         table.add_column(heading, justify="right", no_wrap=True)
     for number, result in enumerate(results):
         figures = result.as_json()
@@ -38,10 +39,12 @@ def show(results: Sequence[Result], stream: TextIO) -> None:
             result.read.name,
             f"{result.operations_per_second:,.0f}",
             *times,
+            f"{100 * result.unseen_part:.0f} %",
             end_section=is_last,
         )
     console.print(table)
-    console.print("Times in ms. What can be lost, and what a read may show:")
+    console.print("Times are medians; unseen are reads that did not find what the same client had just written.")
+    console.print("What can be lost, and what a read may show:")
     console.print()
     words = Table.grid(padding=(0, 2))
     words.add_column(no_wrap=True)
@@ -80,8 +83,8 @@ def draw(results: Sequence[Result], file: Path) -> None:
         pairs.bar_label(bars, [f"{rate:,.0f}" for rate in rates], padding=2, fontsize=8)
     pairs.set_xticks(range(len(WRITES)), [write.name for write in WRITES])
     pairs.set_title("operations/s, by write concern", loc="left", fontsize=10)
-    pairs.margins(y=0.2)
-    pairs.legend(frameon=False, fontsize=8, loc="upper right")
+    pairs.margins(y=0.1)
+    figure.legend(*pairs.get_legend_handles_labels(), loc="upper right", ncols=3, frameon=False, fontsize=9)
     _draw_times(
         writes, "a write, ms", [(w.name, _all(r.write_ms for r in results if r.write is w), "#999999") for w in WRITES]
     )
