@@ -58,6 +58,12 @@ class BreakableStack(EphemeralStack):
         """A client of this member alone, past every cable, for whoever sits beside it."""
         return mongodb.connect(self.layout, node, **options)
 
+    def clients(self, **options: Any) -> "MongoClient[dict[str, Any]]":
+        """A client of the whole set, that follows whoever leads."""
+        from pymongo import MongoClient
+
+        return MongoClient(self.addresses["MONGODB_URI"], **options)
+
     def primary(self) -> int:
         """The member that leads; of two that both believe it, the one of the later term. Raises: DevStackError."""
         from pymongo.errors import PyMongoError

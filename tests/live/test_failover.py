@@ -5,6 +5,7 @@
 books for longer than the suite's twenty seconds.
 """
 
+import json
 import os
 import threading
 import time
@@ -13,16 +14,20 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import timedelta
+from io import StringIO
 from itertools import pairwise
+from pathlib import Path
 from urllib.parse import quote
 
 import pymongo
 import pytest
 from django.db import connections
 from django.utils import timezone
+from pymongo import monitoring
 from pytest_django import DjangoDbBlocker
 
 from healthcare.devstack.breakable import NODES, BreakableStack
+from healthcare.management.concerns import measuring, output
 from healthcare.mongodb import raw, transactions
 from healthcare.mongodb.base import DatabaseWrapper
 from tests.live.client import Answer, Client, NoAnswer, at_once
@@ -223,3 +228,53 @@ def test_a_member_on_its_way_back_is_waited_for(
     assert "ConfigurationError" in str(refusal.value)
     assert not refusal.value.is_outcome_unknown
     assert refusal.value.attempts > 1
+
+
+class Concerns(monitoring.CommandListener):
+    """The concerns that the driver sends, of a visit's insertion and of the read behind it."""
+
+    def __init__(self) -> None:
+        self.sent: dict[str, set[tuple[str, ...]]] = {"insert": set(), "find": set()}
+
+    def started(self, event: monitoring.CommandStartedEvent) -> None:
+        if event.command_name == "insert":
+            concern = event.command["writeConcern"]
+            self.sent["insert"].add((str(concern["w"]), str(concern.get("j"))))
+        elif event.command_name == "find":
+            self.sent["find"].add((event.command["readConcern"]["level"],))
+
+    def succeeded(self, event: monitoring.CommandSucceededEvent) -> None: ...
+
+    def failed(self, event: monitoring.CommandFailedEvent) -> None: ...
+
+
+def test_each_write_concern_is_measured_with_each_read_concern(
+    hospital: Hospital, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setattr(measuring, "ROUNDS", 1)
+    monkeypatch.setattr(measuring, "WARM_UP_SECONDS", 0.05)
+    asked = Concerns()
+    with hospital.stack.clients(event_listeners=[asked]) as client:
+        results = measuring.measure(client, seconds=0.2, tell=lambda _: None)
+        assert measuring.DATABASE not in client.list_database_names()
+    assert asked.sent == {
+        "insert": {("1", "None"), ("majority", "False"), ("majority", "True")},
+        "find": {("local",), ("majority",), ("linearizable",)},
+    }
+    said = StringIO()
+    output.show(results, said)
+    output.write_json(results, "6.0.5", tmp_path / "figures.json")
+    output.draw(results, tmp_path / "chart.png")
+    figures = json.loads((tmp_path / "figures.json").read_text())
+    pairs = [(each["write"], each["read"]) for each in figures["results"]]
+    assert pairs == [(write.name, read.name) for write in measuring.WRITES for read in measuring.READS]
+    for each in figures["results"]:
+        assert each["operations"] > 0
+        assert 0 < each["write_p50_ms"] <= each["write_p95_ms"]
+        assert 0 < each["read_p50_ms"] <= each["read_p95_ms"]
+        # A majority read finds what a majority has; what only the primary has, it need not.
+        assert each["own_writes_unseen"] == 0 or (each["write"], each["read"]) == ("w=1", "majority")
+        assert f"{each['write_p50_ms']:,.2f}" in said.getvalue()
+    for sentence in (*figures["can_be_lost"].values(), *figures["may_be_shown"].values()):
+        assert sentence.split()[-1] in said.getvalue()
+    assert (tmp_path / "chart.png").read_bytes().startswith(b"\x89PNG")

@@ -1,14 +1,13 @@
 """A replica set of its own, broken under load."""
 
-import signal
 from argparse import ArgumentParser
 from pathlib import Path
-from types import FrameType
-from typing import Any, NoReturn, TextIO, cast
+from typing import Any, TextIO, cast
 
 from django.core.management.base import BaseCommand, CommandError
 
 from healthcare.devstack import DevStackError
+from healthcare.management import interruption
 from healthcare.management.failover import output
 from healthcare.management.failover.running import FAULTS, KILL, DemonstrationFailed, Stage, Story
 
@@ -51,9 +50,7 @@ class Command(BaseCommand):
                 raise CommandError(f"There is no folder {file.parent}.")
         if chart is not None and chart.suffix not in (".png", ".svg", ".pdf"):
             raise CommandError("--chart is a file that ends in .png, .svg or .pdf.")
-        # A polite request to end, and a closed terminal, are answered as Ctrl-C is: nothing is left behind.
-        for number in (signal.SIGTERM, signal.SIGHUP):
-            signal.signal(number, _interrupt)
+        interruption.heed()
         # Without Django's wrapper, which ends every write with a new line.
         stream = cast(TextIO, self.stdout._out)
         story = Story(fault, seconds)
@@ -73,7 +70,3 @@ class Command(BaseCommand):
             output.draw(story, chart)
         if failures := story.failures():
             raise CommandError(" ".join(failures), returncode=DIFFERENT)
-
-
-def _interrupt(number: int, frame: FrameType | None) -> NoReturn:
-    raise KeyboardInterrupt

@@ -2,7 +2,6 @@
 
 import json
 import os
-import signal
 import subprocess
 import sys
 import threading
@@ -20,6 +19,7 @@ from django.conf import settings
 from healthcare.devstack.breakable import BreakableStack
 from healthcare.devstack.layout import DATABASE
 from healthcare.devstack.processes import log_tail
+from healthcare.management import interruption
 from healthcare.management.failover.watching import Watch
 
 KILL, FREEZE, STEP_DOWN, PARTITION = "kill", "freeze", "step-down", "partition"
@@ -260,7 +260,7 @@ class Stage:
             story.differing_charts = found["differing_charts"]
             story.rolled_back = self._count_rolled_back()
         finally:
-            with _undisturbed():
+            with interruption.ignored():
                 if load is not None:
                     load.close()
                 self.stack.reset()
@@ -358,15 +358,3 @@ class Stage:
         finally:
             self.watch.stop()
             self.story.changes = self.watch.changes
-
-
-@contextmanager
-def _undisturbed() -> Iterator[None]:
-    """Clean up to the end, however often somebody presses Ctrl-C."""
-    signals = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
-    before = [signal.signal(number, signal.SIG_IGN) for number in signals]
-    try:
-        yield
-    finally:
-        for number, handler in zip(signals, before, strict=True):
-            signal.signal(number, handler)
