@@ -1,7 +1,7 @@
 """Deliver the events that wait: what could not be told at once, because a database or a process was down.
 
-While it watches it also seals the audit trail, about once a minute. Asked to stop (SIGTERM, Ctrl-C) it finishes the event
-in hand.
+While it watches it also seals the audit trail, about once a minute. Asked to stop (SIGTERM, Ctrl-C) it finishes the
+event in hand.
 """
 
 import signal
