@@ -112,10 +112,10 @@ class DoctorAdmin(FinderMixin, TransferAdmin):
     search_help_text = _("Whole words of the name, or the doctor's id.")
     ordering = ("name", "doctor_id")
     fixed_fields = ("doctor_id",)
-    computed_fields = ("created_at",)
+    computed_fields = ("made",)
     #: What who may only look sees in the place of the tables.
     read_only = {"availability": "hours_shown", "exceptions": "exceptions_shown"}
-    change_form_before_template = "admin/doctor_links.html"
+    change_form_before_template = "admin/links.html"
 
     def get_fields(self, request: HttpRequest, obj: Any = None) -> Any:
         names = super().get_fields(request, obj)

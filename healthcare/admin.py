@@ -6,11 +6,12 @@ writes them, and what the service refuses is a sentence on the form. Django's ow
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from datetime import date, datetime
+from datetime import UTC, date, datetime
 from decimal import Decimal
 from types import SimpleNamespace
 from typing import Any, ClassVar
 
+from bson import ObjectId
 from django import forms
 from django.contrib import admin, messages
 from django.contrib.admin.helpers import ACTION_CHECKBOX_NAME
@@ -24,9 +25,10 @@ from django.urls import URLPattern, path, reverse, reverse_lazy
 from django.utils.functional import cached_property
 from django.utils.translation import gettext_lazy as _
 from unfold.admin import ModelAdmin as ThemedModelAdmin
+from unfold.decorators import display
 from unfold.widgets import UnfoldAdminTextareaWidget, UnfoldAdminTextInputWidget
 
-from healthcare import audit, events, trail
+from healthcare import audit, clock, events, trail
 from healthcare.exceptions import Refusal, pointers
 from healthcare.models import Event
 from healthcare.rows import RowsField
@@ -314,6 +316,10 @@ class RoomAdmin(RefusalsOnForm):
     def remove(self, actor: Any, key: Any) -> None:
         raise NotImplementedError
 
+    @admin.display(description=_("made"), ordering="created_at")
+    def made(self, obj: Any) -> str:
+        return clock.shown(obj.created_at)
+
     def visible_to(self, user: Any) -> models.QuerySet[Any]:
         raise NotImplementedError
 
@@ -456,17 +462,40 @@ def _blank_as_null(value: Any) -> Any:
     return None if value == "" else value
 
 
+class WaitingFilter(admin.SimpleListFilter):
+    """Events that something is left to do for: the log itself is long, and told already."""
+
+    title = _("state")
+    parameter_name = "state"
+
+    def lookups(self, request: HttpRequest, model_admin: Any) -> list[tuple[str, Any]]:
+        return [("aside", _("Set aside, until somebody has looked")), ("due", _("Waiting for the relay"))]
+
+    def queryset(self, request: HttpRequest, queryset: models.QuerySet[Event]) -> models.QuerySet[Event]:
+        # Each is a range of a small index: only events with something to do carry the field.
+        fields = {"aside": "set_aside_at", "due": "due_at"}
+        if field := fields.get(self.value() or ""):
+            return queryset.filter(**{f"{field}__gt": datetime.fromtimestamp(0, tz=UTC)})
+        return queryset
+
+
 @admin.register(Event)
 class EventAdmin(AuditedAdmin):
     """The event log: what waits, and what was set aside until somebody has looked at its reason."""
 
     noun = "event"
 
-    list_display = ("at", "kind", "subject_id", "attempts", "reason", "set_aside_at")
-    list_filter = (("set_aside_at", admin.EmptyFieldListFilter),)
+    list_display = ("happened", "kind", "subject_id", "state", "attempts", "reason")
+    list_filter = (WaitingFilter,)
     search_fields = ("subject_id",)
+    search_help_text = _("The id of the event, of the record or of the patient.")
     ordering = ("-id",)
+    sortable_by = ()
     actions = ("try_again",)
+    fields = (
+        "id", "kind", "happened", "subject_id", "patient_id", "state", "pending", "attempts", "reason", "due",
+        "set_aside",
+    )  # fmt: skip
     paginator = CappedPaginator
     show_full_result_count = False
     show_facets = admin.ShowFacets.NEVER
@@ -479,8 +508,35 @@ class EventAdmin(AuditedAdmin):
     def has_delete_permission(self, request: HttpRequest, obj: Any = None) -> bool:
         return False
 
-    def get_readonly_fields(self, request: HttpRequest, obj: Any = None) -> list[str]:
-        return [field.name for field in self.model._meta.concrete_fields]
+    def get_readonly_fields(self, request: HttpRequest, obj: Any = None) -> tuple[str, ...]:
+        return self.fields
+
+    def get_search_results(
+        self, request: HttpRequest, queryset: models.QuerySet[Event], search_term: str
+    ) -> tuple[models.QuerySet[Event], bool]:
+        key = search_term.strip()
+        wanted = models.Q(subject_id=key) | models.Q(patient_id=key)
+        if ObjectId.is_valid(key):
+            wanted |= models.Q(pk=ObjectId(key))
+        return (queryset.filter(wanted) if key else queryset), False
+
+    @admin.display(description=_("happened"))
+    def happened(self, event: Event) -> str:
+        return clock.shown(event.at)
+
+    @admin.display(description=_("due"))
+    def due(self, event: Event) -> str:
+        return clock.shown(event.due_at)
+
+    @admin.display(description=_("set aside"))
+    def set_aside(self, event: Event) -> str:
+        return clock.shown(event.set_aside_at)
+
+    @display(description=_("state"), label={"told": "success", "waiting": "info", "aside": "danger"})
+    def state(self, event: Event) -> tuple[str, Any]:
+        if event.set_aside_at:
+            return "aside", _("set aside")
+        return ("waiting", _("waiting")) if event.due_at else ("told", _("told"))
 
     @admin.action(description=_("Try again"), permissions=["change"])
     def try_again(self, request: HttpRequest, queryset: models.QuerySet[Event]) -> None:

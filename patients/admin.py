@@ -103,7 +103,7 @@ class PatientAdmin(FinderMixin, TransferAdmin):
     search_help_text = _("Whole words of the name, or the patient's id.")
     ordering = ("name", "patient_id")
     fixed_fields = ("patient_id",)
-    computed_fields = ("chart", "created_at")
+    computed_fields = ("chart", "made")
     change_form_before_template = "admin/patient_links.html"
 
     def visible_to(self, user: Any) -> QuerySet[Patient]:
