@@ -205,7 +205,7 @@ class AppointmentAdmin(TransferAdmin):
         if not visit.time or visit.starts_at is None:
             return visit.time
         wall = datetime.combine(visit.date, time.fromisoformat(visit.time), tzinfo=UTC)
-        return f"{visit.time} {timezone(wall - visit.starts_at).tzname(None)}"
+        return f"{visit.time}\N{NO-BREAK SPACE}{timezone(wall - visit.starts_at).tzname(None).replace('-', '−')}"
 
     @admin.display(description=_("starts at"))
     def begins(self, visit: Appointment) -> str:

@@ -48,6 +48,8 @@ class HostMiddleware(CommonMiddleware):
 
     def process_request(self, request: HttpRequest) -> Any:
         return None if request.path_info in PROBES else super().process_request(request)
+
+
 class TokenLane:
     """Lead programs past what is for browsers: sessions, messages, cookies and their forgeries, down to `TokenLaneEnd`.
 

@@ -38,7 +38,7 @@ from import_export.results import RowResult
 from import_export.tmp_storages import BaseStorage
 from unfold.contrib.import_export.forms import ExportForm, ImportForm
 
-from healthcare import clock, spreadsheets, trail
+from healthcare import audit, clock, spreadsheets, trail
 from healthcare.admin import RoomAdmin, as_request_of
 from healthcare.cells import Cell
 from healthcare.exceptions import Refusal, is_outage, pointers
@@ -330,8 +330,21 @@ class RoomTable(Resource):
             else:
                 instance.pk = write().pk
         except Refusal as refusal:
+            if not kwargs["dry_run"]:
+                self._record_refusal(instance, refusal)
             column = refusal.field if refusal.field and refusal.field in self.fields else ""
             raise _refused({column: [refusal.detail]}) from refusal
+
+    def _record_refusal(self, instance: Any, refusal: Refusal) -> None:
+        patient_id = getattr(instance, "patient_id", None)
+        audit.record(
+            f"{self.pages.noun}.imported",
+            actor=self.actor,
+            patient_ids=[patient_id] if patient_id else [],
+            subject=instance.pk,
+            outcome=trail.REFUSED,
+            reason=refusal.code,
+        )
 
     # --- Export ---
 

@@ -348,8 +348,11 @@ def test_what_is_wrong_with_a_row_is_said_before_anything_is_written(
 
 def test_rows_that_clash_with_each_other_are_told_when_they_are_written(browser: Client, people: People) -> None:
     seen = preview(browser, "appointments_appointment", [visit_row(), visit_row(patient_id="P2")])
-    done = confirm(browser, "appointments_appointment", seen)
+    with recording() as made:
+        done = confirm(browser, "appointments_appointment", seen)
     assert list(refusals(done)) == [2]
+    said = [(entry.action, entry.outcome, entry.patient_ids) for entry in made.entries]
+    assert said == [("appointment.booked", "success", ["P1"]), ("appointment.imported", "refused", ["P2"])]
     assert "1 record was made." in done.content.decode()
     assert [visit.patient_id for visit in Appointment.objects.all()] == ["P1"]
 
