@@ -1,5 +1,7 @@
 """Accounts in the staff's admin. Passwords by Django's own forms, everything else by the services."""
 
+from collections.abc import Iterable
+from copy import copy
 from typing import Any
 
 from django.conf import settings
@@ -11,19 +13,39 @@ from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
 from django.http.response import HttpResponseBase
 from django.template.response import TemplateResponse
 from django.urls import reverse
+from django.utils.html import format_html
 from django.utils.translation import gettext_lazy as _
 from django.views.decorators.cache import never_cache
 from unfold.forms import AdminPasswordChangeForm, UserChangeForm, UserCreationForm
 
-from accounts import limits, second_factor, services
+from accounts import limits, queries, records, second_factor, services
 from accounts.forms import AdminLoginForm, OwnPasswordForm, SecondFactorForm
-from accounts.models import User
-from healthcare import trail
-from healthcare.admin import AuditedAdmin, CappedPaginator, RefusalsOnForm
+from accounts.models import Role, User, normalize_email
+from healthcare import clock, trail
+from healthcare.admin import FOUND_AT_MOST, AuditedAdmin, CappedPaginator, FinderMixin, RefusalsOnForm
 from healthcare.exceptions import Conflict, InvalidValue, Refusal
 from healthcare.throttles import TooManyAttempts, ask_to_wait, with_wait
 
 _BY_SERVICE = ("name", "role", "is_active")
+#: The record that an account has in a room → the pages of that room.
+RECORD_PAGES = {"doctor_id": "doctors_doctor", "patient_id": "patients_patient"}
+
+
+class PasswordForm(AdminPasswordChangeForm):
+    """Somebody else's new password, by the service."""
+
+    actor: User
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        # To take a password away without another would leave the tokens: disable the account.
+        self.fields.pop("usable_password", None)
+        for name in ("password1", "password2"):
+            self.fields[name].required = True
+
+    def save(self, commit: bool = True) -> User:
+        services.set_password(actor=self.actor, user=self.user, password=self.cleaned_data["password1"])
+        return self.user
 
 
 class AccountCreationForm(UserCreationForm):
@@ -42,12 +64,15 @@ class AccountCreationForm(UserCreationForm):
 
 
 @admin.register(User)
-class AccountAdmin(RefusalsOnForm, UserAdmin):
+class AccountAdmin(FinderMixin, RefusalsOnForm, UserAdmin):
+    """Accounts, for admins: who changes them can take any power. A permission of a group lets look, no more."""
+
     noun = "account"
+    verbs = {"find": "listed"}
     add_form = AccountCreationForm
     form = UserChangeForm
-    change_password_form = AdminPasswordChangeForm
-    list_display = ("id", "role", "is_active", "created_at")
+    change_password_form = PasswordForm
+    list_display = ("id", "role", "is_active", "made")
     list_filter = ("role", "is_active")
     search_fields = ("email",)
     search_help_text = _("The whole e-mail address.")
@@ -56,13 +81,13 @@ class AccountAdmin(RefusalsOnForm, UserAdmin):
     show_full_result_count = False
     show_facets = admin.ShowFacets.NEVER
     list_per_page = 50
-    actions = ("remove_second_factor",)
+    actions = ("disable_accounts", "enable_accounts", "remove_second_factor")
     filter_horizontal = ("groups", "user_permissions")
-    readonly_fields = ("email", "last_login", "created_at")
+    readonly_fields = ("email", "record", "seen", "made")
     fieldsets = (
-        (None, {"fields": ("email", "password", "name", "role", "is_active")}),
+        (None, {"fields": ("email", "password", "name", "role", "is_active", "record")}),
         (_("Permissions of staff"), {"fields": ("groups", "user_permissions")}),
-        (_("Dates"), {"fields": ("last_login", "created_at")}),
+        (_("Dates"), {"fields": ("seen", "made")}),
     )
     add_fieldsets = ((None, {"fields": ("email", "name", "role", "password1", "password2")}),)
 
@@ -72,6 +97,67 @@ class AccountAdmin(RefusalsOnForm, UserAdmin):
     def get_search_results(self, request: HttpRequest, queryset: Any, search_term: str) -> tuple[Any, bool]:
         email = search_term.strip().casefold()
         return (queryset.filter(email=email) if email else queryset), False
+
+    def find(self, user: Any, words: str) -> Iterable[tuple[str, str]]:
+        """By the beginning of the e-mail, for the forms that tie a record to an account."""
+        trail.shown("account.listed")
+        if not words:
+            return
+        found = queries.visible_to(user).filter(email__startswith=normalize_email(words))
+        for account in found.order_by("email")[:FOUND_AT_MOST]:
+            yield str(account.pk), f"{account.email}, {account.get_role_display()}"
+
+    @admin.display(description=_("made"), ordering="created_at")
+    def made(self, user: User) -> str:
+        return clock.shown(user.created_at)
+
+    @admin.display(description=_("last login"))
+    def seen(self, user: User) -> str:
+        return clock.shown(user.last_login)
+
+    @admin.display(description=_("record"))
+    def record(self, user: User) -> Any:
+        """The doctor's or patient's record of the account, or the way to make one."""
+        name = {Role.DOCTOR: "doctor_id", Role.PATIENT: "patient_id"}.get(Role(user.role))
+        if name is None:
+            return _("none: accounts of staff and admins need none")
+        place, key = f"admin:{RECORD_PAGES[name]}", records.records_of(user)[name]
+        if key is not None:
+            return format_html('<a class="underline" href="{}">{}</a>', reverse(f"{place}_change", args=[key]), key)
+        path = f"{reverse(f'{place}_add')}?user_id={user.pk}"
+        return format_html('<a class="underline" href="{}">{}</a>', path, _("none yet: make the record"))
+
+    @admin.action(description=_("Disable"), permissions=["change"])
+    def disable_accounts(self, request: HttpRequest, queryset: Any) -> HttpResponse | None:
+        return self._switch(request, queryset, is_active=False)
+
+    @admin.action(description=_("Enable"), permissions=["change"])
+    def enable_accounts(self, request: HttpRequest, queryset: Any) -> HttpResponse | None:
+        return self._switch(request, queryset, is_active=True)
+
+    def _switch(self, request: HttpRequest, queryset: Any, *, is_active: bool) -> HttpResponse | None:
+        users = self.chosen(request, queryset)
+        if not users:
+            return None
+        meaning = _("They can log in again.") if is_active else _("They cannot log in, and are logged out at once.")
+        if "confirmed" not in request.POST:
+            return self.show_chosen(
+                request,
+                users,
+                title=_("Enable these accounts?") if is_active else _("Disable these accounts?"),
+                explanation=meaning,
+                headings=(_("number"), _("e-mail"), _("role"), _("active")),
+                cells=_cells,
+                button=_("Enable the accounts") if is_active else _("Disable the accounts"),
+            )
+
+        def switch(user: User) -> User:
+            return services.change_account(actor=request.user, user_id=user.pk, is_active=is_active)  # type: ignore[arg-type]
+
+        done = self.apply(request, users, switch)
+        said = _("Enabled accounts: %(number)d.") if is_active else _("Disabled accounts: %(number)d.")
+        self.message_user(request, said % {"number": len(done)}, messages.SUCCESS if done else messages.WARNING)
+        return None
 
     @admin.action(description=_("Remove the second factor"), permissions=["change"])
     def remove_second_factor(self, request: HttpRequest, queryset: Any) -> None:
@@ -102,7 +188,14 @@ class AccountAdmin(RefusalsOnForm, UserAdmin):
         """Somebody else's: one's own asks for the present one first."""
         if id == str(request.user.pk):
             return HttpResponseRedirect(reverse("admin:password_change"))
-        return super().user_change_password(request, id, form_url)
+
+        class Form(PasswordForm):
+            actor = request.user  # type: ignore[assignment]
+
+        # One admin serves all requests: the one with a form that knows who acts is a copy.
+        mine = copy(self)
+        mine.change_password_form = Form
+        return super(AccountAdmin, mine).user_change_password(request, id, form_url)
 
     def has_delete_permission(self, request: HttpRequest, obj: User | None = None) -> bool:
         """Accounts are disabled, not deleted: bills, the log and the audit trail go on naming them."""
@@ -110,7 +203,13 @@ class AccountAdmin(RefusalsOnForm, UserAdmin):
 
     def save_model(self, request: HttpRequest, obj: User, form: Any, change: bool) -> None:
         if not change:
-            obj.save()
+            values = {name: form.cleaned_data[name] for name in ("email", "name", "role")}
+            made = services.create_account(
+                actor=request.user,  # type: ignore[arg-type]
+                password=form.cleaned_data["password1"],
+                **values,
+            )
+            obj.__dict__.update(made.__dict__)
             return
         changed = {name: form.cleaned_data[name] for name in _BY_SERVICE if name in form.changed_data}
         if changed:
@@ -124,7 +223,7 @@ admin.site.unregister(Group)
 
 @admin.register(Group)
 class StaffGroupAdmin(AuditedAdmin, GroupAdmin):
-    """Groups of staff and what they may do."""
+    """Groups of staff and what they may do. Admins change them: whoever else did could take any power."""
 
     noun = "group"
     names_people = False
@@ -138,6 +237,10 @@ class StaffGroupAdmin(AuditedAdmin, GroupAdmin):
 
     def has_delete_permission(self, request: HttpRequest, obj: Group | None = None) -> bool:
         return request.user.is_superuser
+
+
+def _cells(user: User) -> tuple[Any, ...]:
+    return user.pk, user.email, user.get_role_display(), _("yes") if user.is_active else _("no")
 
 
 #: Where the secret waits, encrypted, until the app has shown its first code.

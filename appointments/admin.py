@@ -1,7 +1,7 @@
 """Appointments in the staff's admin: the list of a day, and what is done with several visits at once."""
 
-from collections.abc import Iterator
-from datetime import date, timedelta
+from collections.abc import Callable, Iterator
+from datetime import UTC, date, datetime, time, timedelta, timezone
 from functools import partial
 from typing import Any
 
@@ -13,9 +13,9 @@ from django.db.models import Q, QuerySet
 from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
 from django.template.response import TemplateResponse
 from django.urls import URLPattern, path, reverse
-from django.utils import timezone
 from django.utils.html import format_html
 from django.utils.safestring import SafeString
+from django.utils.timezone import localdate
 from django.utils.translation import gettext_lazy as _
 from django.utils.translation import ngettext
 from unfold.decorators import action, display
@@ -31,13 +31,16 @@ from appointments.tables import AppointmentTable
 from doctors import queries as doctor_queries
 from doctors.admin import LINKS as DOCTOR_LINKS
 from doctors.models import Doctor
-from healthcare import trail
+from healthcare import clock, trail
 from healthcare.admin import FinderField, RoomForm
 from healthcare.exceptions import Refusal
 from healthcare.transfer import TransferAdmin
 from patients import queries as patient_queries
 from patients.admin import LINKS, TIMELINE, Happening, Link
 from patients.models import Patient
+
+#: What the rooms behind this one put on a visit's page: a label and a path, or None for who may not go there.
+VISIT_LINKS: list[Callable[[HttpRequest, Appointment], tuple[Any, str] | None]] = []
 
 #: Of no interest to most, so the last on the form.
 KEY_LAST = ("appointment_id",)
@@ -99,7 +102,7 @@ class DayFilter(admin.SimpleListFilter):
 
     def _days(self, asked: str) -> tuple[date, date] | None:
         if asked in self.words:
-            bounds, today = self.words[asked], timezone.localdate()
+            bounds, today = self.words[asked], localdate()
             return None if bounds is None else (today + timedelta(days=bounds[0]), today + timedelta(days=bounds[1]))
         try:
             day = date.fromisoformat(asked)
@@ -116,15 +119,16 @@ class AppointmentAdmin(TransferAdmin):
     for_doctors = frozenset({"view", "add", "change"})
     verbs = {"add": "booked", "week": "listed"}
     form = AppointmentForm
-    list_display = ("appointment_id", "date", "time", "doctor_id", "patient_id", "state", "disease")
+    list_display = ("appointment_id", "date", "wall_time", "doctor_id", "patient_id", "state", "disease")
     list_filter = (DayFilter, "status")
     actions = ("complete_visits", "cancel_visits")
     search_fields = ("appointment_id", "patient_id", "doctor_id")
     search_help_text = _("The id of the appointment, the patient or the doctor.")
     ordering = ("-date", "-time", "-appointment_id")
     fixed_fields = ("appointment_id", "patient_id", "doctor_id")
-    computed_fields = ("starts_at", "created_at")
+    computed_fields = ("begins", "made")
     actions_detail = ("complete", "cancel", "move")
+    change_form_before_template = "admin/links.html"
 
     class Media:
         js = ("healthcare/find.js", "appointments/slots.js")
@@ -184,10 +188,29 @@ class AppointmentAdmin(TransferAdmin):
         is_everything = asked == "all" if asked else bool(request.GET.get("q", "").strip())
         return self.ordering if is_everything else ("date", "time", "appointment_id")
 
+    def render_change_form(self, request: HttpRequest, context: dict[str, Any], *args: Any, **kwargs: Any) -> Any:
+        visit = kwargs.get("obj")
+        if visit is not None:
+            context["links"] = [link for each in VISIT_LINKS if (link := each(request, visit))]
+        return super().render_change_form(request, context, *args, **kwargs)
+
     def get_changeform_initial_data(self, request: HttpRequest) -> dict[str, Any]:
         """A link may say whom and when a visit is for; what else stands in it is not taken."""
         given = super().get_changeform_initial_data(request)
         return {name: given[name] for name in ("patient_id", "doctor_id", "date", "time") if name in given}
+
+    @admin.display(description=_("time"), ordering="time")
+    def wall_time(self, visit: Appointment) -> str:
+        """As people say it where the doctor works, and how far that clock is from UTC."""
+        if not visit.time or visit.starts_at is None:
+            return visit.time
+        wall = datetime.combine(visit.date, time.fromisoformat(visit.time), tzinfo=UTC)
+        return f"{visit.time}\N{NO-BREAK SPACE}{timezone(wall - visit.starts_at).tzname(None).replace('-', '−')}"
+
+    @admin.display(description=_("starts at"))
+    def begins(self, visit: Appointment) -> str:
+        """On the reader's clock."""
+        return clock.shown(visit.starts_at)
 
     @display(
         description=_("status"),
@@ -381,7 +404,7 @@ def _figures(request: HttpRequest) -> dict[str, Any]:
     """The dashboard's part: today's visits, and the cancellations of this week against the last; a doctor's own."""
     if not admin.site.get_model_admin(Appointment).has_view_permission(request):
         return {}
-    visible, today = queries.visible_to(request.user), timezone.localdate()  # type: ignore[arg-type]
+    visible, today = queries.visible_to(request.user), localdate()  # type: ignore[arg-type]
     # Nobody is named; that somebody counted is on record.
     trail.shown("appointment.counted")
     monday = today - timedelta(days=today.weekday())

@@ -79,6 +79,7 @@ class AuditEntryAdmin(AuditedAdmin):
         "all of them have to hold."
     )
     ordering = ("-at", "-id")
+    fields = ("id", "moment", "who", *COLUMNS[4:])
     sortable_by = ()
     paginator = CappedPaginator
     show_full_result_count = False

@@ -4,6 +4,7 @@ from collections.abc import Iterator
 from datetime import datetime, time, timedelta
 from functools import partial
 from typing import Any
+from urllib.parse import urlencode
 
 from django import forms
 from django.contrib import admin, messages
@@ -18,14 +19,16 @@ from unfold.decorators import action, display
 from unfold.enums import ActionVariant
 from unfold.widgets import UnfoldAdminTextInputWidget
 
+from appointments.admin import VISIT_LINKS
+from appointments.models import Appointment
 from billing import queries, services
 from billing.models import Bill, Fee, Status
 from billing.serializers import BillChanges, BillIn
 from billing.tables import BillTable
-from healthcare import clock, trail
+from healthcare import trail
 from healthcare.admin import FinderField, RefusalsOnForm, RoomForm
 from healthcare.transfer import TransferAdmin
-from patients.admin import TIMELINE, Happening
+from patients.admin import LINKS, TIMELINE, Happening, Link
 from patients.models import CHART_LENGTH, Patient
 
 #: What it means that a bill is settled so.
@@ -121,10 +124,6 @@ class BillAdmin(TransferAdmin):
     )
     def state(self, bill: Bill) -> tuple[str, Any]:
         return bill.status, bill.get_status_display()
-
-    @admin.display(description=_("made"), ordering="created_at")
-    def made(self, bill: Bill) -> str:
-        return clock.shown(bill.created_at)
 
     def changelist_view(self, request: HttpRequest, extra_context: dict[str, Any] | None = None) -> HttpResponse:
         """With what the filtered list comes to, all pages of it, by status."""
@@ -257,7 +256,19 @@ def _bills(request: HttpRequest, patient: Patient) -> Iterator[Happening]:
         )
 
 
+def _may_bill(request: HttpRequest) -> bool:
+    return admin.site.get_model_admin(Bill).has_add_permission(request)
+
+
+def _of_visit(request: HttpRequest, visit: Appointment) -> tuple[Any, str] | None:
+    """The form for one more bill of a visit."""
+    query = urlencode({"patient_id": visit.patient_id, "appointment_id": visit.pk})
+    return (_("Make a bill"), f"{reverse('admin:billing_bill_add')}?{query}") if _may_bill(request) else None
+
+
 TIMELINE.append(_bills)
+LINKS.append(Link(_("Make a bill"), "admin:billing_bill_add", _may_bill))
+VISIT_LINKS.append(_of_visit)
 
 
 def _figures(request: HttpRequest) -> dict[str, Any]:

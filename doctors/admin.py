@@ -16,7 +16,7 @@ from doctors.models import DEFAULT_SLOT_MINUTES, Doctor
 from doctors.serializers import DoctorChanges, DoctorIn
 from doctors.tables import DoctorTable
 from healthcare import finding
-from healthcare.admin import FOUND_AT_MOST, FinderMixin, RoomForm
+from healthcare.admin import FOUND_AT_MOST, FinderMixin, NumberFinderField, RoomForm
 from healthcare.rows import Column, RowsField
 from healthcare.transfer import TransferAdmin
 
@@ -81,6 +81,12 @@ def _number(text: str) -> Any:
 
 class DoctorForm(RoomForm):
     new, changes = DoctorIn, DoctorChanges
+    user_id = NumberFinderField(
+        label=_("Account"),
+        page="admin:accounts_user_find",
+        required=False,
+        help_text=_("The number of the account, or the beginning of its e-mail to find it by."),
+    )
     availability = HoursField(
         label=_("Weekly hours"),
         help_text=_("On the clock where the doctor works. A row without times is left out when you save."),
@@ -112,10 +118,10 @@ class DoctorAdmin(FinderMixin, TransferAdmin):
     search_help_text = _("Whole words of the name, or the doctor's id.")
     ordering = ("name", "doctor_id")
     fixed_fields = ("doctor_id",)
-    computed_fields = ("created_at",)
+    computed_fields = ("made",)
     #: What who may only look sees in the place of the tables.
     read_only = {"availability": "hours_shown", "exceptions": "exceptions_shown"}
-    change_form_before_template = "admin/doctor_links.html"
+    change_form_before_template = "admin/links.html"
 
     def get_fields(self, request: HttpRequest, obj: Any = None) -> Any:
         names = super().get_fields(request, obj)
@@ -127,8 +133,7 @@ class DoctorAdmin(FinderMixin, TransferAdmin):
         names = super().get_readonly_fields(request, obj)
         if obj is not None and not self.has_change_permission(request, obj):
             return (*names, *self.read_only.values())
-        # As in the API, doctors change all of their own record but whose it is.
-        return (*names, "user_id") if obj is not None and getattr(request.user, "role", "") == "doctor" else names
+        return names
 
     @admin.display(description=_("weekly hours"))
     def hours_shown(self, doctor: Doctor) -> SafeString:
@@ -162,6 +167,14 @@ class DoctorAdmin(FinderMixin, TransferAdmin):
         if doctor is not None:
             context["links"] = _links(request, doctor)
         return super().render_change_form(request, context, *args, **kwargs)
+
+    class Media:
+        js = ("healthcare/find.js",)
+
+    def get_changeform_initial_data(self, request: HttpRequest) -> dict[str, Any]:
+        """A link may say whose record it will be; what else stands in it is not taken."""
+        given = super().get_changeform_initial_data(request)
+        return {name: given[name] for name in ("user_id",) if name in given}
 
     def visible_to(self, user: Any) -> QuerySet[Doctor]:
         return queries.visible_to(user)

@@ -1,10 +1,8 @@
 """Everything that changes a doctor."""
 
 from collections.abc import Iterable, Mapping
-from functools import cache
 from itertools import pairwise
 from typing import Any
-from zoneinfo import available_timezones
 
 from django.db import IntegrityError
 
@@ -12,7 +10,7 @@ from accounts import queries as account_queries
 from accounts.models import Role, User
 from doctors import queries
 from doctors.models import Doctor, ScheduleException, WeeklyHours, specialty_key
-from healthcare import events, references
+from healthcare import clock, events, references
 from healthcare.exceptions import Conflict, InvalidValue
 from healthcare.keys import new_key
 from healthcare.mongodb.duplicates import duplicated_field
@@ -94,7 +92,7 @@ def _checked(fields: Mapping[str, Any]) -> dict[str, Any]:
     values = dict(fields)
     if "specialty" in values:
         values["specialty_key"] = specialty_key(values["specialty"])
-    if "time_zone" in values and values["time_zone"] not in _time_zones():
+    if "time_zone" in values and values["time_zone"] not in clock.zones():
         raise InvalidValue("Must be a time zone of the IANA database, such as Europe/Zurich.", field="time_zone")
     if "availability" in values:
         values["availability"] = _weekly_hours(values["availability"])
@@ -104,12 +102,6 @@ def _checked(fields: Mapping[str, Any]) -> dict[str, Any]:
     if account is not None and not account_queries.has_role(account, Role.DOCTOR):
         raise InvalidValue("There is no doctor account with this number.", code="unknown", field="user_id")
     return values
-
-
-@cache
-def _time_zones() -> frozenset[str]:
-    """The names of the IANA database. Some systems have "localtime" among them, which is wherever the server stands."""
-    return frozenset(available_timezones() - {"localtime", "Factory"})
 
 
 def _weekly_hours(rows: Iterable[Mapping[str, Any]]) -> list[WeeklyHours]:

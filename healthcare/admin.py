@@ -6,11 +6,12 @@ writes them, and what the service refuses is a sentence on the form. Django's ow
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from datetime import date, datetime
+from datetime import UTC, date, datetime
 from decimal import Decimal
 from types import SimpleNamespace
 from typing import Any, ClassVar
 
+from bson import ObjectId
 from django import forms
 from django.contrib import admin, messages
 from django.contrib.admin.helpers import ACTION_CHECKBOX_NAME
@@ -24,9 +25,10 @@ from django.urls import URLPattern, path, reverse, reverse_lazy
 from django.utils.functional import cached_property
 from django.utils.translation import gettext_lazy as _
 from unfold.admin import ModelAdmin as ThemedModelAdmin
+from unfold.decorators import display
 from unfold.widgets import UnfoldAdminTextareaWidget, UnfoldAdminTextInputWidget
 
-from healthcare import audit, events, trail
+from healthcare import audit, clock, events, trail
 from healthcare.exceptions import Refusal, pointers
 from healthcare.models import Event
 from healthcare.rows import RowsField
@@ -68,7 +70,23 @@ class FinderField(forms.CharField):
 
     def __init__(self, *, page: str, **kwargs: Any) -> None:
         widget = UnfoldAdminTextInputWidget(attrs={"data-find": reverse_lazy(page)})
-        super().__init__(widget=widget, help_text=_("The id, or words of the name to find it by."), **kwargs)
+        kwargs.setdefault("help_text", _("The id, or words of the name to find it by."))
+        super().__init__(widget=widget, **kwargs)
+
+
+class NumberFinderField(FinderField):
+    """The number of an account."""
+
+    def to_python(self, value: Any) -> Any:
+        text = super().to_python(value)
+        if not text:
+            return None
+        if not (text.isascii() and text.isdigit() and len(text) < 19):
+            raise forms.ValidationError(_("The number of an account, please."))
+        return int(text)
+
+    def has_changed(self, initial: Any, data: Any) -> bool:
+        return str(initial or "") != str(data or "").strip()
 
 
 class FinderMixin:
@@ -259,6 +277,82 @@ class RefusalsOnForm(AuditedAdmin):
         # Once more, from the same POST, with the reason on the form.
         return super().changeform_view(request, object_id, form_url, extra_context)
 
+    # What is done with several rows at once: ask, then do it with each, and say of each refusal which row it was.
+
+    def chosen(self, request: HttpRequest, queryset: models.QuerySet[Any]) -> list[Any]:
+        """The rows of an action; none, with a sentence for the reader, when they are too many."""
+        rows = list(queryset[: AT_ONCE + 1])
+        if len(rows) > AT_ONCE:
+            self.message_user(request, _("That are too many at once: narrow the list down."), messages.ERROR)
+            return []
+        return rows
+
+    def apply(self, request: HttpRequest, rows: Iterable[Any], deed: Callable[[Any], Any]) -> list[Any]:
+        """What `deed` made of each row; those that are refused are sentences for the reader, and on record."""
+        done = []
+        for row in rows:
+            try:
+                done.append(deed(row))
+            except Refusal as refusal:
+                patient_id = getattr(row, "patient_id", None)
+                audit.record(
+                    f"{self.noun}.amended",
+                    actor=request.user,
+                    patient_ids=[patient_id] if patient_id else [],
+                    subject=row.pk,
+                    outcome=trail.REFUSED,
+                    reason=refusal.code,
+                )
+                self.message_user(request, f"{row.pk}: {refusal.detail}", messages.ERROR)
+        return done
+
+    @contextmanager
+    def telling(self, request: HttpRequest) -> Iterator[None]:
+        """What a service refuses in here is a sentence for the reader, and on record."""
+        try:
+            yield
+        except Refusal as refusal:
+            trail.refused(refusal.code)
+            self.message_user(request, refusal.detail, messages.ERROR)
+
+    def back_to(self, request: HttpRequest, object_id: str) -> HttpResponse:
+        """To the row's page; from a dialog, which htmx sends, by its header: it would put the page into the dialog."""
+        names = (self.model._meta.app_label, self.model._meta.model_name)
+        page = reverse("admin:{}_{}_change".format(*names), args=[object_id])
+        if request.headers.get("HX-Request"):
+            return HttpResponse(headers={"HX-Redirect": page})
+        return HttpResponseRedirect(page)
+
+    def show_chosen(
+        self,
+        request: HttpRequest,
+        rows: Sequence[Any],
+        *,
+        title: Any,
+        explanation: Any,
+        headings: Sequence[Any],
+        cells: Callable[[Any], Sequence[Any]],
+        button: Any = None,
+    ) -> HttpResponse:
+        """A page with the rows as a table; with a `button` it asks whether the action shall be carried out.
+
+        The button sends the list's own form once more, by POST, with `confirmed`.
+        """
+        trail.shown(f"{self.noun}.listed", [getattr(row, "patient_id", None) for row in rows])
+        context = {
+            **self.admin_site.each_context(request),
+            "opts": self.opts,
+            "title": title,
+            "explanation": explanation,
+            "headings": headings,
+            "table": [cells(row) for row in rows],
+            "button": button,
+            "keys": [row.pk for row in rows],
+            "action": request.POST.get("action"),
+            "checkbox": ACTION_CHECKBOX_NAME,
+        }
+        return TemplateResponse(request, "admin/chosen_rows.html", context)
+
 
 class RoomAdmin(RefusalsOnForm):
     """An admin of a room's model, whose writes are the room's services.
@@ -314,6 +408,10 @@ class RoomAdmin(RefusalsOnForm):
     def remove(self, actor: Any, key: Any) -> None:
         raise NotImplementedError
 
+    @admin.display(description=_("made"), ordering="created_at")
+    def made(self, obj: Any) -> str:
+        return clock.shown(obj.created_at)
+
     def visible_to(self, user: Any) -> models.QuerySet[Any]:
         raise NotImplementedError
 
@@ -349,81 +447,6 @@ class RoomAdmin(RefusalsOnForm):
     def delete_model(self, request: HttpRequest, obj: Any) -> None:
         self.remove(request.user, obj.pk)
 
-    # What is done with several rows at once: ask, then do it with each, and say of each refusal which row it was.
-
-    def chosen(self, request: HttpRequest, queryset: models.QuerySet[Any]) -> list[Any]:
-        """The rows of an action; none, with a sentence for the reader, when they are too many."""
-        rows = list(queryset[: AT_ONCE + 1])
-        if len(rows) > AT_ONCE:
-            self.message_user(request, _("That are too many at once: narrow the list down."), messages.ERROR)
-            return []
-        return rows
-
-    def apply(self, request: HttpRequest, rows: Iterable[Any], deed: Callable[[Any], Any]) -> list[Any]:
-        """What `deed` made of each row; those that are refused are sentences for the reader, and on record."""
-        done = []
-        for row in rows:
-            try:
-                done.append(deed(row))
-            except Refusal as refusal:
-                audit.record(
-                    f"{self.noun}.amended",
-                    actor=request.user,
-                    patient_ids=[row.patient_id],
-                    subject=row.pk,
-                    outcome=trail.REFUSED,
-                    reason=refusal.code,
-                )
-                self.message_user(request, f"{row.pk}: {refusal.detail}", messages.ERROR)
-        return done
-
-    @contextmanager
-    def telling(self, request: HttpRequest) -> Iterator[None]:
-        """What a service refuses in here is a sentence for the reader, and on record."""
-        try:
-            yield
-        except Refusal as refusal:
-            trail.refused(refusal.code)
-            self.message_user(request, refusal.detail, messages.ERROR)
-
-    def back_to(self, request: HttpRequest, object_id: str) -> HttpResponse:
-        """To the row's page; from a dialog, which htmx sends, by its header: it would put the page into the dialog."""
-        names = (self.model._meta.app_label, self.model._meta.model_name)
-        page = reverse("admin:{}_{}_change".format(*names), args=[object_id])
-        if request.headers.get("HX-Request"):
-            return HttpResponse(headers={"HX-Redirect": page})
-        return HttpResponseRedirect(page)
-
-    def show_chosen(
-        self,
-        request: HttpRequest,
-        rows: Sequence[Any],
-        *,
-        title: Any,
-        explanation: Any,
-        headings: Sequence[Any],
-        cells: Callable[[Any], Sequence[Any]],
-        button: Any = None,
-    ) -> HttpResponse:
-        """A page with the rows as a table; with a `button` it asks whether the action shall be carried out.
-
-        The button sends the list's own form once more, by POST, with `confirmed`.
-        """
-        trail.shown(f"{self.noun}.listed", [row.patient_id for row in rows])
-        context = {
-            **self.admin_site.each_context(request),
-            "opts": self.opts,
-            "title": title,
-            "explanation": explanation,
-            "headings": headings,
-            "table": [cells(row) for row in rows],
-            "button": button,
-            "keys": [row.pk for row in rows],
-            "action": request.POST.get("action"),
-            "checkbox": ACTION_CHECKBOX_NAME,
-        }
-        return TemplateResponse(request, "admin/chosen_rows.html", context)
-
     def delete_view(
         self, request: HttpRequest, object_id: str, extra_context: dict[str, Any] | None = None
     ) -> HttpResponse:
@@ -456,17 +479,40 @@ def _blank_as_null(value: Any) -> Any:
     return None if value == "" else value
 
 
+class WaitingFilter(admin.SimpleListFilter):
+    """Events that something is left to do for: the log itself is long, and told already."""
+
+    title = _("state")
+    parameter_name = "state"
+
+    def lookups(self, request: HttpRequest, model_admin: Any) -> list[tuple[str, Any]]:
+        return [("aside", _("Set aside, until somebody has looked")), ("due", _("Waiting for the relay"))]
+
+    def queryset(self, request: HttpRequest, queryset: models.QuerySet[Event]) -> models.QuerySet[Event]:
+        # Each is a range of a small index: only events with something to do carry the field.
+        fields = {"aside": "set_aside_at", "due": "due_at"}
+        if field := fields.get(self.value() or ""):
+            return queryset.filter(**{f"{field}__gt": datetime.fromtimestamp(0, tz=UTC)})
+        return queryset
+
+
 @admin.register(Event)
 class EventAdmin(AuditedAdmin):
     """The event log: what waits, and what was set aside until somebody has looked at its reason."""
 
     noun = "event"
 
-    list_display = ("at", "kind", "subject_id", "attempts", "reason", "set_aside_at")
-    list_filter = (("set_aside_at", admin.EmptyFieldListFilter),)
+    list_display = ("happened", "kind", "subject_id", "state", "attempts", "reason")
+    list_filter = (WaitingFilter,)
     search_fields = ("subject_id",)
+    search_help_text = _("The id of the event, of the record or of the patient.")
     ordering = ("-id",)
+    sortable_by = ()
     actions = ("try_again",)
+    fields = (
+        "id", "kind", "happened", "subject_id", "patient_id", "standing", "pending", "attempts", "reason", "due",
+        "set_aside",
+    )  # fmt: skip
     paginator = CappedPaginator
     show_full_result_count = False
     show_facets = admin.ShowFacets.NEVER
@@ -479,8 +525,44 @@ class EventAdmin(AuditedAdmin):
     def has_delete_permission(self, request: HttpRequest, obj: Any = None) -> bool:
         return False
 
-    def get_readonly_fields(self, request: HttpRequest, obj: Any = None) -> list[str]:
-        return [field.name for field in self.model._meta.concrete_fields]
+    def get_readonly_fields(self, request: HttpRequest, obj: Any = None) -> tuple[str, ...]:
+        return self.fields
+
+    def get_search_results(
+        self, request: HttpRequest, queryset: models.QuerySet[Event], search_term: str
+    ) -> tuple[models.QuerySet[Event], bool]:
+        key = search_term.strip()
+        wanted = models.Q(subject_id=key) | models.Q(patient_id=key)
+        if ObjectId.is_valid(key):
+            wanted |= models.Q(pk=ObjectId(key))
+        return (queryset.filter(wanted) if key else queryset), False
+
+    @admin.display(description=_("happened"))
+    def happened(self, event: Event) -> str:
+        return clock.shown(event.at)
+
+    @admin.display(description=_("due"))
+    def due(self, event: Event) -> str:
+        return clock.shown(event.due_at)
+
+    @admin.display(description=_("set aside"))
+    def set_aside(self, event: Event) -> str:
+        return clock.shown(event.set_aside_at)
+
+    @display(description=_("state"), label={"told": "success", "waiting": "info", "aside": "danger"})
+    def state(self, event: Event) -> tuple[str, Any]:
+        if event.set_aside_at:
+            return "aside", _("set aside")
+        return ("waiting", _("waiting")) if event.due_at else ("told", _("told"))
+
+    @admin.display(description=_("state"))
+    def standing(self, event: Event) -> str:
+        return str(self.state(event)[1])
+
+    def render_change_form(self, request: HttpRequest, context: dict[str, Any], *args: Any, **kwargs: Any) -> Any:
+        # There is nothing to type: what is done with an event is an action.
+        context |= {"show_save": False, "show_save_and_continue": False, "show_save_and_add_another": False}
+        return super().render_change_form(request, context, *args, **kwargs)
 
     @admin.action(description=_("Try again"), permissions=["change"])
     def try_again(self, request: HttpRequest, queryset: models.QuerySet[Event]) -> None:

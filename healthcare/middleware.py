@@ -5,6 +5,7 @@ import traceback
 from collections.abc import Callable
 from functools import cache
 from typing import Any, cast
+from urllib.parse import unquote
 
 from csp.constants import HEADER
 from csp.middleware import CSPMiddleware
@@ -15,8 +16,9 @@ from django.http import HttpRequest, HttpResponse
 from django.http.response import HttpResponseBase
 from django.middleware.common import CommonMiddleware
 from django.template.loader import render_to_string
+from django.utils import timezone
 
-from healthcare import audit, trail
+from healthcare import audit, clock, trail
 from healthcare.exceptions import RETRY_AFTER_SECONDS, Unavailable, is_outage, problem_page
 from healthcare.health import PROBES
 from healthcare.proxies import client_address
@@ -46,6 +48,8 @@ class HostMiddleware(CommonMiddleware):
 
     def process_request(self, request: HttpRequest) -> Any:
         return None if request.path_info in PROBES else super().process_request(request)
+
+
 class TokenLane:
     """Lead programs past what is for browsers: sessions, messages, cookies and their forgeries, down to `TokenLaneEnd`.
 
@@ -141,6 +145,25 @@ class OutageMiddleware:
         response = HttpResponse(render_to_string("503.html"), status=503)
         response["Retry-After"] = str(RETRY_AFTER_SECONDS)
         return response
+
+
+class ReaderZoneMiddleware:
+    """Show the admin's instants on the reader's clock, in the time zone that the browser names (zone.js); else in UTC.
+
+    The date and time of a visit are the wall's where the doctor works, whoever reads them. The API answers in UTC.
+    """
+
+    COOKIE = "time_zone"
+
+    def __init__(self, get_response: Callable[[HttpRequest], HttpResponseBase]) -> None:
+        self.get_response = get_response
+
+    def __call__(self, request: HttpRequest) -> HttpResponseBase:
+        zone = unquote(request.COOKIES.get(self.COOKIE, ""))
+        if not request.path_info.startswith("/admin/") or zone not in clock.zones():
+            return self.get_response(request)
+        with timezone.override(zone):
+            return self.get_response(request)
 
 
 class AuditMiddleware:

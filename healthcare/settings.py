@@ -308,6 +308,7 @@ MIDDLEWARE = [
     "healthcare.middleware.BodySizeMiddleware",
     "healthcare.middleware.AuditMiddleware",
     "healthcare.middleware.OutageMiddleware",
+    "healthcare.middleware.ReaderZoneMiddleware",
     "healthcare.middleware.TrailingSlashMiddleware",
     # From here to the other end: for browsers, and for whoever logs in.
     "healthcare.middleware.TokenLane",
@@ -366,6 +367,7 @@ UNFOLD = {
     },
     "SIDEBAR": {"show_search": False, "show_all_applications": False},
     "STYLES": [lambda request: static("healthcare/admin.css")],
+    "SCRIPTS": [lambda request: static("healthcare/zone.js")],
 }  # fmt: skip
 
 STATIC_URL = "static/"

@@ -24,22 +24,21 @@ from django.contrib import messages
 from django.contrib.admin.options import IncorrectLookupParameters
 from django.core.exceptions import PermissionDenied, ValidationError
 from django.db import transaction
-from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
+from django.http import HttpRequest, HttpResponse, HttpResponseNotAllowed, HttpResponseRedirect
 from django.template.response import TemplateResponse
 from django.urls import reverse
-from django.utils.decorators import method_decorator
+from django.utils.safestring import SafeString, mark_safe
 from django.utils.translation import gettext as _
-from django.views.decorators.http import require_POST
 from import_export.admin import ImportExportMixin
 from import_export.fields import Field
 from import_export.formats import base_formats
 from import_export.instance_loaders import BaseInstanceLoader
-from import_export.resources import Resource
+from import_export.resources import Diff, Resource
 from import_export.results import RowResult
 from import_export.tmp_storages import BaseStorage
 from unfold.contrib.import_export.forms import ExportForm, ImportForm
 
-from healthcare import clock, trail
+from healthcare import audit, clock, spreadsheets, trail
 from healthcare.admin import RoomAdmin, as_request_of
 from healthcare.cells import Cell
 from healthcare.exceptions import Refusal, is_outage, pointers
@@ -128,6 +127,22 @@ class CarriedFile(BaseStorage):
         """There is nothing to remove."""
 
 
+class Comparison(Diff):
+    """What the preview shows of a row: the values as people read them, the new ones marked."""
+
+    def __init__(self, resource: "RoomTable", instance: Any, new: bool) -> None:
+        self.left = resource.as_read(instance)
+        self.right: list[str] = []
+        self.new = new
+
+    def compare_with(self, resource: "RoomTable", instance: Any) -> None:
+        self.right = resource.as_read(instance)
+
+    def as_html(self) -> list[SafeString]:
+        # The library has escaped everything, and shows where lines end.
+        return [mark_safe(text.replace("&para;", "")) for text in super().as_html()]  # noqa: S308
+
+
 class RoomTable(Resource):
     """A room's records as rows. A room says what its columns are and which of them are never imported."""
 
@@ -154,6 +169,8 @@ class RoomTable(Resource):
         }
         #: The records that the file names, as far as the account sees them.
         self.known: dict[str, Any] = {}
+        #: The columns that the file has: the preview shows nothing else of a record.
+        self.present = frozenset(self.columns)
         #: Why the rows behind one are not tried.
         self.stopped: str | None = None
 
@@ -169,15 +186,23 @@ class RoomTable(Resource):
         return [self.key]
 
     def get_import_order(self) -> tuple[str, ...]:
-        return tuple(self.columns)
+        return tuple(name for name in self.columns if name in self.present)
+
+    @classmethod
+    def get_diff_class(cls) -> type[Diff]:
+        return Comparison
 
     def get_export_order(self) -> tuple[str, ...]:
         return (*self.columns, *self.computed)
+
+    def as_read(self, instance: Any) -> list[str]:
+        return [spreadsheets.value_of(field.export(instance)) for field in self.get_import_fields()]
 
     # --- Import ---
 
     def import_data(self, dataset: tablib.Dataset, dry_run: bool = False, **kwargs: Any) -> Any:
         """Row by row, without a transaction around them."""
+        self.present &= set(dataset.headers or ())
         options = {"raise_errors": False, "using_transactions": False, "collect_failed_rows": False}
         return self.import_data_inner(dataset, dry_run, **options)
 
@@ -268,9 +293,7 @@ class RoomTable(Resource):
         """The row's values as a client of the API would send them, and what cannot be read or changed."""
         given: dict[str, Any] = {}
         wrong: dict[str, list[Any]] = {}
-        for name in self.columns:
-            if name not in row:
-                continue
+        for name in self.get_import_order():
             cell = self.fields[name].widget
             try:
                 value = cell.clean(row[name])
@@ -307,8 +330,21 @@ class RoomTable(Resource):
             else:
                 instance.pk = write().pk
         except Refusal as refusal:
+            if not kwargs["dry_run"]:
+                self._record_refusal(instance, refusal)
             column = refusal.field if refusal.field and refusal.field in self.fields else ""
             raise _refused({column: [refusal.detail]}) from refusal
+
+    def _record_refusal(self, instance: Any, refusal: Refusal) -> None:
+        patient_id = getattr(instance, "patient_id", None)
+        audit.record(
+            f"{self.pages.noun}.imported",
+            actor=self.actor,
+            patient_ids=[patient_id] if patient_id else [],
+            subject=instance.pk,
+            outcome=trail.REFUSED,
+            reason=refusal.code,
+        )
 
     # --- Export ---
 
@@ -409,11 +445,12 @@ class TransferAdmin(ImportExportMixin, RoomAdmin):
         said = "\n".join([self.opts.label, str(values.get("format")), str(values.get("import_file_name"))])
         return hashlib.sha256(said.encode()).hexdigest()
 
-    @method_decorator(require_POST)
     def process_import(self, request: HttpRequest, **kwargs: Any) -> HttpResponse:
         """The second step, with the very file that was looked at last, and once."""
         if not self.has_import_permission(request):
             raise PermissionDenied
+        if request.method != "POST":
+            return HttpResponseNotAllowed(["POST"])
         pending = request.session.pop(_PENDING, None)
         if pending is None or pending != self._digest(request.POST):
             sentence = _("This import was carried out already, or is not the one that you have looked at last.")

@@ -18,7 +18,7 @@ from django.utils.translation import gettext_lazy as _
 from unfold.widgets import UnfoldBooleanWidget
 
 from healthcare import finding, trail
-from healthcare.admin import FOUND_AT_MOST, FinderMixin, LinesField, RoomForm
+from healthcare.admin import FOUND_AT_MOST, FinderMixin, LinesField, NumberFinderField, RoomForm
 from healthcare.transfer import TransferAdmin
 from patients import queries, services
 from patients.models import Patient
@@ -55,6 +55,12 @@ TIMELINE: list[Callable[[HttpRequest, Patient], Iterable[Happening]]] = []
 
 class PatientForm(RoomForm):
     new, changes = PatientIn, PatientChanges
+    user_id = NumberFinderField(
+        label=_("Account"),
+        page="admin:accounts_user_find",
+        required=False,
+        help_text=_("The number of the account, or the beginning of its e-mail to find it by."),
+    )
     diseases = LinesField(label=_("Diseases"), required=False, help_text=_("One a line."))
     is_another = forms.BooleanField(
         label=_("This is somebody else: make the record all the same"),
@@ -103,8 +109,16 @@ class PatientAdmin(FinderMixin, TransferAdmin):
     search_help_text = _("Whole words of the name, or the patient's id.")
     ordering = ("name", "patient_id")
     fixed_fields = ("patient_id",)
-    computed_fields = ("chart", "created_at")
+    computed_fields = ("chart", "made")
     change_form_before_template = "admin/patient_links.html"
+
+    class Media:
+        js = ("healthcare/find.js",)
+
+    def get_changeform_initial_data(self, request: HttpRequest) -> dict[str, Any]:
+        """A link may say whose record it will be; what else stands in it is not taken."""
+        given = super().get_changeform_initial_data(request)
+        return {name: given[name] for name in ("user_id",) if name in given}
 
     def visible_to(self, user: Any) -> QuerySet[Patient]:
         return queries.visible_to(user)

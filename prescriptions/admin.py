@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 from typing import Any
+from urllib.parse import urlencode
 
 from bson import ObjectId
 from django import forms
@@ -12,6 +13,8 @@ from django.urls import reverse
 from django.utils.translation import gettext_lazy as _
 from unfold.widgets import UnfoldAdminSingleDateWidget
 
+from appointments.admin import VISIT_LINKS
+from appointments.models import Appointment, Status
 from doctors import queries as doctor_queries
 from healthcare.admin import FinderField, RoomForm
 from healthcare.transfer import TransferAdmin
@@ -53,7 +56,7 @@ class PrescriptionAdmin(TransferAdmin):
     search_help_text = _("The id of the prescription, the patient, the doctor or the appointment.")
     ordering = ("-start_date", "-id")
     fixed_fields = ("patient_id", "doctor_id")
-    computed_fields = ("created_at",)
+    computed_fields = ("made",)
 
     class Media:
         js = ("healthcare/find.js",)
@@ -115,5 +118,14 @@ def _courses(request: HttpRequest, patient: Patient) -> Iterator[Happening]:
         )
 
 
+def _of_visit(request: HttpRequest, visit: Appointment) -> tuple[Any, str] | None:
+    """The form for a prescription of a visit, unless it was cancelled."""
+    if visit.status == Status.CANCELLED or not _may_prescribe(request):
+        return None
+    query = urlencode({"patient_id": visit.patient_id, "appointment_id": visit.pk})
+    return _("Write a prescription"), f"{reverse('admin:prescriptions_prescription_add')}?{query}"
+
+
 TIMELINE.append(_courses)
+VISIT_LINKS.append(_of_visit)
 LINKS.append(Link(_("Write a prescription"), "admin:prescriptions_prescription_add", _may_prescribe))

@@ -249,6 +249,18 @@ def test_rows_are_shown_first_and_written_by_the_services(browser: Client, peopl
     ]  # fmt: skip
 
 
+def test_a_preview_shows_no_more_of_a_record_than_the_file_has(browser: Client, records: None) -> None:
+    seen = preview(
+        browser, "patients_patient", [{"patient_id": "P1", "name": "<b>Ali</b>", "phone": "+41 44 123 45 67"}]
+    )
+    shown = seen.content.decode()
+    assert "+41 44 123 45 67" in shown
+    assert "'+41" not in shown.replace("&#x27;", "'"), "as people read it"
+    assert "-0012" not in shown
+    assert "<b>Ali" not in shown
+    assert "&lt;b&gt;" in shown
+
+
 def test_every_room_takes_new_rows_and_changes(browser: Client, people: People, records: None) -> None:
     course, bill = Prescription.objects.get(), Bill.objects.get(appointment_id=None)
     files: dict[str, list[Row]] = {
@@ -336,8 +348,11 @@ def test_what_is_wrong_with_a_row_is_said_before_anything_is_written(
 
 def test_rows_that_clash_with_each_other_are_told_when_they_are_written(browser: Client, people: People) -> None:
     seen = preview(browser, "appointments_appointment", [visit_row(), visit_row(patient_id="P2")])
-    done = confirm(browser, "appointments_appointment", seen)
+    with recording() as made:
+        done = confirm(browser, "appointments_appointment", seen)
     assert list(refusals(done)) == [2]
+    said = [(entry.action, entry.outcome, entry.patient_ids) for entry in made.entries]
+    assert said == [("appointment.booked", "success", ["P1"]), ("appointment.imported", "refused", ["P2"])]
     assert "1 record was made." in done.content.decode()
     assert [visit.patient_id for visit in Appointment.objects.all()] == ["P1"]
 
