@@ -60,15 +60,16 @@ def _appointments_of_month(records: Records) -> Iterator[Request]:
 
 
 def _bookings(records: Records) -> Iterator[Request]:
-    """Visits that are all at another time, of 64 doctors with 4,000 patients."""
+    """Visits of 64 doctors with 4,000 patients; nobody has two at one time."""
     first, slots = date(2031, 1, 1), 20
+    at_once = min(len(DOCTORS), len(records.patients))
     while True:
         number = records.booked
         records.booked += 1
-        day, slot = divmod(number // len(DOCTORS), slots)
+        day, slot = divmod(number // at_once, slots)
         yield "POST", "/api/appointments", {
             "patient_id": records.patients[number % len(records.patients)],
-            "doctor_id": DOCTORS[number % len(DOCTORS)],
+            "doctor_id": DOCTORS[number % at_once],
             "date": str(first + timedelta(days=day)),
             "time": f"{8 + slot // 2:02}:{slot % 2 * 30:02}",
             "duration_minutes": 30,
