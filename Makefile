@@ -11,7 +11,7 @@ PY := .venv/bin/python
 INSTALL := $(PY) -m pip --disable-pip-version-check install --quiet
 COMPILE := $(PY) -m uv pip compile --quiet --universal --custom-compile-command "make requirements" pyproject.toml
 
-.PHONY: run serve test fuzz postman lint audit leaks format openapi requirements clean
+.PHONY: run serve test bench fuzz postman lint audit leaks format openapi requirements clean
 
 run: .venv/for-running
 	$(PY) manage.py start --port $(PORT)
@@ -30,6 +30,10 @@ fuzz: .venv/for-development
 postman: postman/node_modules
 	postman/node_modules/.bin/newman run postman/SmartHealthcare.postman_collection.json \
 		--environment postman/local.postman_environment.json --env-var baseUrl=http://127.0.0.1:$(PORT)
+
+# The API against a bare WSGI application, for some minutes; BENCH="--quick" to see that it runs (docs/performance.md).
+bench: .venv/for-development
+	$(PY) -m bench --json docs/benchmarks/bench.json $(BENCH)
 
 lint: .venv/for-development
 	$(PY) -m ruff check .
@@ -61,8 +65,9 @@ requirements: .venv/for-development
 	$(COMPILE) --extra embedded --extra dev --constraint requirements-embedded.txt --output-file requirements-dev.txt
 
 clean:
-	if [ -e .venv/for-running ] || [ -e .venv/for-development ]; then $(PY) manage.py devstack reset; fi
-	rm -rf postman/node_modules .devstack .venv .pytest_cache .mypy_cache .ruff_cache .hypothesis .coverage htmlcov staticfiles
+	if [ -e .venv/for-running ] || [ -e .venv/for-development ]; then $(PY) manage.py devstack reset; \
+		$(PY) manage.py devstack reset --dir .bench; fi
+	rm -rf postman/node_modules .devstack .bench .venv .pytest_cache .mypy_cache .ruff_cache .hypothesis .coverage htmlcov staticfiles
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
 postman/node_modules: postman/package-lock.json

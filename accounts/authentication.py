@@ -99,12 +99,13 @@ class TokenAuthentication(JWTAuthentication):
     def get_validated_token(self, raw_token: bytes) -> Token:
         try:
             token = _verified(raw_token)
-            # What was signed stays signed; what was good may have expired since.
-            token.check_exp(current_time=aware_utcnow())
-            return token
         except TokenError:
+            token = None
+        # What was signed stays signed; what was good may have expired since.
+        if token is None or token["exp"] <= aware_utcnow().timestamp():
             # Which says what is wrong with it.
             return super().get_validated_token(raw_token)
+        return token
 
     def get_user(self, validated_token: Token) -> User:  # type: ignore[override]
         family, version = validated_token.get(FAMILY_CLAIM), validated_token.get(VERSION_CLAIM)

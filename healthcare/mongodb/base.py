@@ -105,6 +105,11 @@ class DatabaseWrapper(base.DatabaseWrapper):
         self._refuse_in_outage()
         return super().get_collection(name, **kwargs)
 
+    def get_database(self) -> Any:
+        """The driver's database, for a command. Raises: OperationalError while there is no primary."""
+        self._refuse_in_outage()
+        return self.database
+
     def _refuse_in_outage(self) -> None:
         """Answer at once what the driver would say after five seconds, when it has said so already.
 

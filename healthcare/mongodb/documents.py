@@ -85,7 +85,9 @@ class Documents(Generic[M]):
         """The same for Django, but for a page's bounds."""
         if self._is_empty:
             return self.model._default_manager.none()
-        return self.model._default_manager.filter(**dict(self.lookups)).order_by(*self.order)
+        # Each by itself: what somebody may see and what they ask for may be about one field.
+        conditions = [models.Q(lookup) for lookup in self.lookups]
+        return self.model._default_manager.filter(*conditions).order_by(*self.order)
 
     def first(self) -> raw.Document | None:
         """The first document, or any without an order."""
@@ -104,7 +106,9 @@ class Documents(Generic[M]):
             stages.append({"$sort": keys})
         if self.limit:
             stages.append({"$limit": self.limit})
-        return _read(self.model, raw.collection(self.model, raw.PLAIN_CODEC).aggregate(stages))
+        collection = raw.collection(self.model, raw.PLAIN_CODEC)
+        is_few = 0 < self.limit <= raw.FEW
+        return _read(self.model, collection.few(stages) if is_few else collection.aggregate(stages))
 
     def _where(self) -> Condition:
         conditions = [_condition(self.model, name, value) for name, value in self.lookups]
