@@ -56,6 +56,7 @@ class AccountAdmin(RefusalsOnForm, UserAdmin):
     show_full_result_count = False
     show_facets = admin.ShowFacets.NEVER
     list_per_page = 50
+    sortable_by = ()
     actions = ("remove_second_factor",)
     filter_horizontal = ("groups", "user_permissions")
     readonly_fields = ("email", "last_login", "created_at")
