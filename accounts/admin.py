@@ -81,6 +81,7 @@ class AccountAdmin(FinderMixin, RefusalsOnForm, UserAdmin):
     show_full_result_count = False
     show_facets = admin.ShowFacets.NEVER
     list_per_page = 50
+    sortable_by = ()
     actions = ("disable_accounts", "enable_accounts", "remove_second_factor")
     filter_horizontal = ("groups", "user_permissions")
     readonly_fields = ("email", "record", "seen", "made")

@@ -113,6 +113,8 @@ class DoctorAdmin(FinderMixin, TransferAdmin):
     form = DoctorForm
     list_display = ("doctor_id", "name", "specialty", "accepting_patients", "time_zone")
     list_display_links = ("doctor_id", "name")
+    # Few enough to be sorted by anything.
+    sortable_by = list_display
     list_filter = ("accepting_patients",)
     search_fields = ("name", "doctor_id")
     search_help_text = _("Whole words of the name, or the doctor's id.")

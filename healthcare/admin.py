@@ -26,6 +26,7 @@ from django.utils.functional import cached_property
 from django.utils.translation import gettext_lazy as _
 from unfold.admin import ModelAdmin as ThemedModelAdmin
 from unfold.decorators import display
+from unfold.views import ChangeList
 from unfold.widgets import UnfoldAdminTextareaWidget, UnfoldAdminTextInputWidget
 
 from healthcare import audit, clock, events, trail
@@ -47,6 +48,13 @@ class CappedPaginator(Paginator):
     @cached_property
     def count(self) -> int:
         return self.object_list[: COUNT_LIMIT + 1].count()  # type: ignore[attr-defined]
+
+
+class SortableChangeList(ChangeList):
+    """Sorts by the columns that `sortable_by` names and no others; Django only leaves out the links."""
+
+    def get_ordering_field(self, field_name: str) -> Any:
+        return super().get_ordering_field(field_name) if field_name in self.sortable_by else None
 
 
 class LinesField(forms.CharField):
@@ -175,6 +183,9 @@ class AuditedAdmin(ThemedModelAdmin):
     names_people: ClassVar[bool] = True
     #: Whether a service records what a form writes.
     writes_by_services: ClassVar[bool] = False
+
+    def get_changelist(self, request: HttpRequest, **kwargs: Any) -> type[ChangeList]:
+        return SortableChangeList
 
     def lookup_allowed(self, lookup: str, value: str, request: HttpRequest) -> bool:
         """Only the filters that the page offers; Django takes any lookup of any local field, patterns too."""
@@ -368,6 +379,8 @@ class RoomAdmin(RefusalsOnForm):
     show_facets = admin.ShowFacets.NEVER
     list_per_page = 50
     list_select_related = ()
+    #: A column without an index sorts everything before it shows fifty: two seconds at 200,000 appointments.
+    sortable_by: Any = ()
     #: Fields that are given once, when the object is made.
     fixed_fields: ClassVar[tuple[str, ...]] = ()
     computed_fields: ClassVar[tuple[str, ...]] = ()
@@ -518,6 +531,7 @@ class EventAdmin(AuditedAdmin):
     show_facets = admin.ShowFacets.NEVER
     list_per_page = 50
     list_select_related = ()
+    sortable_by = ()
 
     def has_add_permission(self, request: HttpRequest) -> bool:
         return False

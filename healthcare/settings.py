@@ -358,6 +358,8 @@ UNFOLD = {
             "50": "#effaf9", "100": "#d2f1ee", "200": "#a8e3de", "300": "#72cdc8", "400": "#41afab", "500": "#25928f",
             "600": "#0f7472", "700": "#115e5d", "800": "#124b4b", "900": "#133f3f", "950": "#042525",
         },
+        # The theme's own has 3.2:1 under white letters.
+        "green": {"600": "#15803d"},
     },
     "ACCOUNT": {
         "navigation": [
@@ -366,8 +368,11 @@ UNFOLD = {
         ],
     },
     "SIDEBAR": {"show_search": False, "show_all_applications": False},
+    "SITE_FAVICONS": [
+        {"rel": "icon", "type": "image/svg+xml", "href": lambda request: static("healthcare/favicon.svg")},
+    ],
     "STYLES": [lambda request: static("healthcare/admin.css")],
-    "SCRIPTS": [lambda request: static("healthcare/zone.js")],
+    "SCRIPTS": [lambda request: static("healthcare/zone.js"), lambda request: static("healthcare/reach.js")],
 }  # fmt: skip
 
 STATIC_URL = "static/"

@@ -204,34 +204,7 @@ def test_cursor_of_somebody_else_shows_ones_own_rows(people: People) -> None:
     assert {row["patient_id"] for row in rows} <= {"P2"}
 
 
-# --- Pages of the admin and exports ----------------------------------------------------------------------------------
-
-
-def admin_paths(people: People) -> dict[str, str]:
-    """Every page of the admin, from the resolver: name → path, those of one row with a key."""
-    keys = {
-        "patients_patient": "P1", "doctors_doctor": "D1", "appointments_appointment": "A1",
-        "prescriptions_prescription": str(make_prescription(people).pk),
-        "billing_bill": make_bill(people, appointment_id=None).pk, "accounts_user": people.other_patient.pk,
-    }  # fmt: skip
-    found = {}
-    for pattern in patterns(get_resolver()):
-        name = pattern.name
-        if name is None or name == "view_on_site":
-            continue
-        wanted = list(pattern.pattern.converters)
-        place = next((place for place in keys if name.startswith(place)), None)
-        if name == "auth_user_password_change":
-            place = "accounts_user"
-        if name == "appointments_appointment_week":
-            place = "doctors_doctor"
-        if name == "app_list":
-            found[name] = reverse("admin:app_list", args=["patients"])
-        elif not wanted:
-            found[name] = reverse(f"admin:{name}")
-        elif place is not None and len(wanted) == 1:
-            found[name] = reverse(f"admin:{name}", args=[keys[place]])
-    return found
+# --- Pages of the admin, of which each is tried for everybody in test_admin_urls.py, and exports ---------------------
 
 
 def patterns(resolver: URLResolver) -> list[URLPattern]:
@@ -245,37 +218,11 @@ def patterns(resolver: URLResolver) -> list[URLPattern]:
     return flat
 
 
-#: Pages that are everybody's who may enter, and those that are nobody's secret.
-OF_ALL_STAFF = {"index", "password_change", "password_change_done", "second_factor", "jsi18n", "autocomplete", "logout"}
-FOR_ANYBODY = {"login"}
-
-
 def status_of(account: User | None, path: str) -> int:
     browser = Client(raise_request_exception=False)
     if account is not None:
         browser.force_login(account)
     return browser.get(path).status_code
-
-
-def test_admin_pages_by_role(people: People, rows: dict[str, str]) -> None:
-    """Strangers and patients are sent to the log-in; staff without a permission get nothing of any model.
-
-    (A row that is not theirs to see sends back to the index, as one that is not there.)
-    """
-    paths = admin_paths(people)
-    assert len(paths) >= 40
-    nobody = make_account("staff", "nobody@example.org")
-    for name, path in paths.items():
-        if name in FOR_ANYBODY:
-            continue
-        for outsider in (None, people.patient):
-            assert status_of(outsider, path) in (302, 405), name
-        expected = {200, 302, 403, 405} if name in OF_ALL_STAFF else {302, 403, 404}
-        # What doctors see is in tests/test_staff.py.
-        assert status_of(nobody, path) in expected, name
-        # (The theme's search is shut, `HospitalAdminSite.search`; slots are those of a doctor, who is not named.)
-        is_nothing = name in ("search", "appointments_appointment_slots")
-        assert status_of(people.admin, path) in ((404,) if is_nothing else (200, 302, 403, 405)), name
 
 
 @pytest.mark.parametrize("model", ["patient", "doctor", "appointment", "prescription", "bill", "auditentry", "user"])

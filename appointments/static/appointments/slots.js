@@ -27,6 +27,12 @@
         const isChosen = button.dataset.date === field("date").value && button.dataset.time === field("time").value;
         button.setAttribute("aria-pressed", String(isChosen));
       });
+      // Tab goes from day to day, the arrows from time to time: a week has more slots than anybody wants to tab through.
+      place.querySelectorAll(".slot-times").forEach((day) => {
+        const times = [...day.querySelectorAll("button")];
+        const stop = times.find((button) => button.getAttribute("aria-pressed") === "true") ?? times[0];
+        times.forEach((button) => (button.tabIndex = button === stop ? 0 : -1));
+      });
     }
 
     place.addEventListener("click", (event) => {
@@ -38,6 +44,14 @@
       } else if (button?.dataset.from) {
         show(button.dataset.from);
       }
+    });
+    place.addEventListener("keydown", (event) => {
+      const step = { ArrowRight: 1, ArrowDown: 2, ArrowLeft: -1, ArrowUp: -2 }[event.key];
+      const times = [...(event.target.closest(".slot-times")?.querySelectorAll("button") ?? [])];
+      const next = times[times.indexOf(event.target) + step];
+      if (!next) return;
+      event.preventDefault();
+      next.focus();
     });
     form.addEventListener("change", (event) => {
       if (event.target.name === "doctor_id") show(field("date").value);

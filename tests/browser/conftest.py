@@ -1,0 +1,146 @@
+"""A browser in front of the production server, on the databases of the test run.
+
+Debian's Chromium, driven by Playwright; nothing is fetched from outside, and a page that tries is a failure. The server
+and this process see the same data, as in `tests.live`.
+"""
+
+import shutil
+from collections.abc import Iterator
+from importlib import import_module
+from urllib.parse import urlsplit
+
+import pytest
+from django.apps import apps
+from django.conf import settings
+from django.contrib.auth.models import Group
+from django.db import connections
+from django.test import Client
+from playwright.sync_api import Browser, BrowserContext, Page, Request, expect, sync_playwright
+
+from accounts.models import User
+from healthcare.management.serving import HOST
+from tests.live.conftest import environment_of_this_run
+from tests.live.server import LiveServer
+from tests.people import People, make_account
+
+WAIT_MS = 15_000
+
+
+@pytest.fixture(scope="module")
+def chromium(django_db_setup: None) -> Iterator[Browser]:
+    path = shutil.which("chromium")
+    if path is None:
+        pytest.skip("needs Debian's Chromium: apt-get install chromium")
+    opened = {alias: connections[alias] for alias in connections}
+    with pytest.MonkeyPatch.context() as patch, sync_playwright() as playwright:
+        # Playwright's synchronous way runs a loop in this thread, which Django takes for asynchronous code: it would
+        # refuse to ask the databases, and open other connections than those of the tests before.
+        patch.setenv("DJANGO_ALLOW_ASYNC_UNSAFE", "1")
+        for alias, connection in opened.items():
+            connections[alias] = connection
+        expect.set_options(timeout=WAIT_MS)
+        browser = playwright.chromium.launch(executable_path=path, args=["--no-sandbox", "--disable-gpu"])
+        yield browser
+        browser.close()
+
+
+@pytest.fixture(scope="module")
+def site(django_db_setup: None, tmp_path_factory: pytest.TempPathFactory) -> Iterator[LiveServer]:
+    with LiveServer(environment_of_this_run(), tmp_path_factory.mktemp("browser") / "server.log", workers=1) as started:
+        yield started
+
+
+@pytest.fixture
+def people(transactional_db: None) -> People:
+    return People.make()
+
+
+@pytest.fixture
+def groups(transactional_db: None) -> None:
+    Group.objects.all().delete()
+    import_module("accounts.migrations.0002_staff_groups").create(apps, None)
+
+
+class Visitor:
+    """Somebody at a screen: `page` is theirs. What goes wrong on their pages is noted."""
+
+    def __init__(self, browser: Browser, site: LiveServer, *, width: int = 1280, scheme: str = "light") -> None:
+        self.root = f"http://{HOST}:{site.port}"
+        self.context: BrowserContext = browser.new_context(
+            base_url=self.root, viewport={"width": width, "height": 900}, color_scheme=scheme, timezone_id="UTC",
+            locale="en-GB", reduced_motion="reduce",
+        )  # fmt: skip
+        self.context.set_default_timeout(WAIT_MS)
+        self.wrong: list[str] = []
+        self.context.on("request", self._look_at)
+        self.context.on("response", lambda answer: self._note(f"{answer.status} {answer.url}", answer.status >= 500))
+        self.context.on("weberror", lambda error: self.wrong.append(str(error.error)))
+        # A page that somebody may not see is an error to the console; the tests look at those themselves.
+        self.context.on(
+            "console",
+            lambda said: self._note(f"{said.text} on {said.page and said.page.url}", is_wrong(said.type, said.text)),
+        )
+        self.page: Page = self.context.new_page()
+
+    def log_in(self, account: User) -> "Visitor":
+        """Without the form, which one walk tries: the server hashes passwords in earnest."""
+        client = Client()
+        client.force_login(account)
+        cookie = client.cookies[settings.SESSION_COOKIE_NAME]
+        self.context.add_cookies([{"name": cookie.key, "value": cookie.value, "url": self.root}])
+        return self
+
+    def open(self, path: str) -> Page:
+        answer = self.page.goto(path)
+        assert answer is not None
+        assert answer.status == 200, f"{path} answered {answer.status}"
+        return self.page
+
+    def status_of(self, path: str) -> int:
+        """What the server answers without following it anywhere."""
+        return self.context.request.get(path, max_redirects=0).status
+
+    def post(self, path: str, form: dict[str, str]) -> int:
+        """Send a form that no page offers, with everything that the server asks of one."""
+        token = next(each["value"] for each in self.context.cookies() if each["name"] == settings.CSRF_COOKIE_NAME)
+        sent = {"csrfmiddlewaretoken": token, **form}
+        return self.context.request.post(path, form=sent, headers={"Referer": self.root}, max_redirects=0).status
+
+    def _look_at(self, request: Request) -> None:
+        where = urlsplit(request.url)
+        self._note(f"asked for {request.url}", where.scheme.startswith("http") and where.hostname != HOST)
+
+    def _note(self, what: str, is_it: bool) -> None:
+        if is_it:
+            self.wrong.append(what)
+
+
+def is_wrong(kind: str, text: str) -> bool:
+    return kind == "error" and not text.startswith("Failed to load resource")
+
+
+class Visitors:
+    """Gives each person of a test a browser of their own."""
+
+    def __init__(self, browser: Browser, site: LiveServer) -> None:
+        self.browser, self.site = browser, site
+        self.all: list[Visitor] = []
+
+    def __call__(self, account: User | None = None, **screen: object) -> Visitor:
+        visitor = Visitor(self.browser, self.site, **screen)  # type: ignore[arg-type]
+        self.all.append(visitor)
+        return visitor.log_in(account) if account is not None else visitor
+
+    def of_group(self, group: str, **screen: object) -> Visitor:
+        account = make_account("staff", f"{group.split()[0].lower()}@example.org")
+        account.groups.add(Group.objects.get(name=group))
+        return self(account, **screen)
+
+
+@pytest.fixture
+def visitors(chromium: Browser, site: LiveServer, groups: None) -> Iterator[Visitors]:
+    made = Visitors(chromium, site)
+    yield made
+    for visitor in made.all:
+        visitor.context.close()
+    assert [each for visitor in made.all for each in visitor.wrong] == []
