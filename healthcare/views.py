@@ -80,7 +80,8 @@ class RoomViewSet(viewsets.GenericViewSet):
 
     def perform_content_negotiation(self, request: Request, force: bool = False) -> tuple[Any, str]:
         accept = request.META.get("HTTP_ACCEPT", "*/*")
-        if accept in _JSON_OR_ANYTHING and self.renderer_classes[0] is JSONRenderer and "format" not in request.GET:
+        is_named = "format" in request.GET or "format" in self.kwargs
+        if accept in _JSON_OR_ANYTHING and self.renderer_classes[0] is JSONRenderer and not is_named:
             # As the long way would say, for nearly all requests of programs.
             return _JSON, JSONRenderer.media_type
         return super().perform_content_negotiation(request, force)
