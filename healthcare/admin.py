@@ -531,7 +531,6 @@ class EventAdmin(AuditedAdmin):
     show_facets = admin.ShowFacets.NEVER
     list_per_page = 50
     list_select_related = ()
-    sortable_by = ()
 
     def has_add_permission(self, request: HttpRequest) -> bool:
         return False

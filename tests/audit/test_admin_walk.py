@@ -146,6 +146,10 @@ def test_staff_with_a_permission(people: People, records: dict[str, Any], name: 
 # --- Pages that are no list and no form of a model --------------------------------------------------------------------
 
 Pages = list[tuple[str, list[str]]]
+TRANSFERRED = (
+    "patients_patient", "doctors_doctor", "appointments_appointment", "prescriptions_prescription", "billing_bill",
+)  # fmt: skip
+IMPORTED_BY_DOCTORS = ("appointments_appointment", "prescriptions_prescription")
 #: Name → what stands behind its path, what admins leave there, doctors (None: they are refused), and what it is when
 #: somebody is turned away.
 OTHER_PAGES: dict[str, tuple[list[Any], str, Pages, Pages | None, str]] = {
@@ -173,7 +177,16 @@ OTHER_PAGES: dict[str, tuple[list[Any], str, Pages, Pages | None, str]] = {
         for name, query in zip(REPORTS, ("", "?format=csv", "?format=svg", "?format=png"), strict=True)
     },
     "healthcare_auditentry_export": ([], "", [("audit.exported", [])], None, "audit.exported"),
-    "auth_user_password_change": (["me"], "", [("account.viewed", [])], None, "account.viewed"),
+    "auth_user_password_change": (["other"], "", [("account.viewed", [])], None, "account.viewed"),
+    # The forms; what their POSTs leave is in tests/test_transfer.py. Doctors import and export what is theirs.
+    **{
+        f"{name}_export": ([], "", [], None if name == "billing_bill" else [], f"{PAGES[name][0]}.exported")
+        for name in TRANSFERRED
+    },
+    **{
+        f"{name}_import": ([], "", [], [] if name in IMPORTED_BY_DOCTORS else None, f"{PAGES[name][0]}.imported")
+        for name in TRANSFERRED
+    },
 }  # fmt: skip
 #: Nobody's data. The theme's search is shut, and nothing is found by autocomplete or leads to another site.
 ABOUT_NOBODY = {
@@ -186,6 +199,8 @@ def test_every_other_page_is_walked() -> None:
     of_models = {f"{name}_{page}" for name in PAGES for page in ("changelist", "add", "history", "delete", "change")}
     # What logging in and out leaves is in `test_sessions`.
     known = of_models | set(OTHER_PAGES) | ABOUT_NOBODY | {"login", "logout"}
+    # By POST alone, like the forms' own.
+    known |= {f"{name}_process_import" for name in TRANSFERRED}
     patterns = [*admin.site.get_urls(), *(url for each in admin.site._registry.values() for url in each.get_urls())]
     assert {name for pattern in patterns if (name := getattr(pattern, "name", None))} == known
 
@@ -196,7 +211,7 @@ def test_other_pages(people: People, who: str) -> None:
     account = None if who == "anonymous" else getattr(people, who)
     browser = browser_of(account)
     for name, (args, query, by_admin, by_doctor, deed) in OTHER_PAGES.items():
-        args = [people.staff.pk if each == "me" else each for each in args]
+        args = [people.other_doctor.pk if each == "other" else each for each in args]
         with recording() as made:
             answer = browser.get(reverse(f"admin:{name}", args=args) + query.format(day=visit.date))
         expected = {"admin": by_admin, "doctor": by_doctor}.get(who)

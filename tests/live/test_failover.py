@@ -37,7 +37,7 @@ from tests.live.test_outages import LONGEST_ANSWER_SECONDS, assert_unavailable
 from tests.people import PASSWORD
 
 BOOKING_SECONDS = float(os.environ.get("BOOKING_SECONDS", "20"))
-STEP_DOWN_SECONDS = 8.0
+STEP_DOWN_SECONDS = 6.0
 CLIENTS = 4
 EMAIL = "admin@example.org"
 DATABASE = "failover"

@@ -44,7 +44,8 @@ WRITES = (
     Write(
         "majority",
         WriteConcern(w="majority", j=False, wtimeout=WRITE_TIME_MS),
-        "It survives the loss of any one member, and is lost when a majority loses its power within 0.1 s.",
+        "It survives the loss of any one member; the journal is not promised, so that power lost at a majority may "
+        "undo it.",
     ),
     Write(
         "majority+journal",
