@@ -178,8 +178,12 @@ def gauges() -> Iterator[tuple[str, str, float]]:
 def entries_of_month(month: str) -> QuerySet[AuditEntry]:
     """A month is "2026-11", of UTC."""
     first = date.fromisoformat(f"{month}-01")
-    following = (first + timedelta(days=31)).replace(day=1)
-    return AuditEntry.objects.filter(at__gte=midnight(first), at__lt=midnight(following))
+    return AuditEntry.objects.filter(at__gte=midnight(first), at__lt=end_of(month))
+
+
+def end_of(month: str) -> datetime:
+    """When a month is over."""
+    return midnight((date.fromisoformat(f"{month}-01") + timedelta(days=31)).replace(day=1))
 
 
 def has_entries(month: str, *, upto: int | None = None) -> bool:

@@ -236,6 +236,37 @@ def deliver(event: Mapping[str, Any]) -> bool:
     return True
 
 
+def waiting_ids() -> list[str]:
+    """The events that some consumer has not heard of, those set aside included."""
+    waiting: raw.Pipeline = [
+        {"$match": {"$or": [{"due_at": {"$gt": _EPOCH}}, {"set_aside_at": {"$gt": _EPOCH}}]}},
+        {"$project": {"_id": True}},
+    ]
+    return [str(event["_id"]) for event in raw.collection(Event).stream(waiting)]
+
+
+def take_up_again(*, since: datetime, event_ids: Sequence[ObjectId]) -> None:
+    """Have these events, and all that happened since, told again to every consumer: PostgreSQL may lack what they did.
+
+    Those that wait come due at once; those that are set aside stay so.
+    """
+    everything = raw.collection(Event)
+    moment = clock.now()
+    wanted = {"$or": [{"at": {"$gte": since}}, {"_id": {"$in": list(event_ids)}}]}
+    everything.update_many({"due_at": {"$gt": _EPOCH}}, {"$set": {"due_at": moment}})
+    kinds = everything.aggregate([{"$match": wanted}, {"$group": {"_id": "$kind"}}])
+    for kind in (found["_id"] for found in kinds):
+        # An entry that was left while PostgreSQL was out has no images, and nobody hears it but the trail.
+        for images, names in (
+            (True, [name for name, consumer in _consumers.items() if consumer.hears(kind)]),
+            (False, [AUDIT]),
+        ):
+            everything.update_many(
+                {**wanted, "kind": kind, "after": {"$exists": images}, "pending": {"$exists": False}},
+                {"$set": {"pending": names, "due_at": moment, "attempts": 0}},
+            )
+
+
 def try_again(event_id: ObjectId) -> bool:
     """Take an event that was set aside up again; False when it was not. For the admin."""
     found = raw.collection(Event).update_one(

@@ -50,7 +50,7 @@ def readiness() -> Readiness:
 
 def _missing_in(alias: str, where: str, name: str) -> list[Missing]:
     try:
-        unapplied = _required() - _applied(alias)
+        unapplied = required_migrations() - _applied(alias)
     except (DatabaseError, ImproperlyConfigured):
         # Out, or not what it has to be: a standalone MongoDB, the wrong key. Which of them, the log says.
         return [Missing(where, "unavailable", f"{name} cannot be used at the moment.")]
@@ -60,7 +60,7 @@ def _missing_in(alias: str, where: str, name: str) -> list[Missing]:
 
 
 @cache
-def _required() -> frozenset[Migration]:
+def required_migrations() -> frozenset[Migration]:
     """The migrations of this code, which both databases have on record; read from the disk once."""
     return frozenset(MigrationLoader(None, ignore_no_migrations=True).graph.nodes)
 

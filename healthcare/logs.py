@@ -90,4 +90,3 @@ class TextFormatter(_Formatter):
 def request_id_of(record: logging.LogRecord) -> str | None:
     """Of the request or command that is under way, or of the one that the line is about."""
     return trail.request_id() or getattr(getattr(record, "request", None), "request_id", None)
-

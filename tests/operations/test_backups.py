@@ -1,0 +1,140 @@
+"""What `backup` and `restore` refuse, and that refusing changes nothing."""
+
+import json
+from io import StringIO
+from pathlib import Path
+from typing import Any
+
+import pytest
+from django.core.management import CommandError, call_command
+from django.db import connections
+from pytest_django import Settings
+
+from healthcare.management.backups import files, restoring
+from healthcare.models import AuditEntry
+from healthcare.mongodb import dumping
+from tests.people import People
+from tests.records import complete, make_appointment
+from tests.snapshots import everything
+
+pytestmark = pytest.mark.django_db(transaction=True)
+
+
+def run(*words: Any) -> str:
+    out = StringIO()
+    call_command(*map(str, words), stdout=out)
+    return out.getvalue()
+
+
+@pytest.fixture
+def backup(people: People, tmp_path: Path) -> Path:
+    complete(people, make_appointment(people))
+    run("backup", tmp_path / "backup", "--verbosity", "0")
+    return tmp_path / "backup"
+
+
+def test_a_backup_is_on_record_and_says_what_it_holds(backup: Path) -> None:
+    assert AuditEntry.objects.filter(action="backup.made").count() == 1
+    manifest = files.read_manifest(backup)
+    collections = {each["collection"]: each["documents"] for each in manifest["mongodb"]["collections"]}
+    assert collections["appointments"] == 1
+    assert collections.keys() == set(dumping.collection_names())
+    tables = {each["table"]: each["rows"] for each in manifest["postgresql"]["tables"]}
+    assert tables["billing"] == 1
+    listed = {each["file"] for each in (*manifest["mongodb"]["collections"], *manifest["postgresql"]["tables"])}
+    there = {path.relative_to(backup).as_posix() for path in backup.rglob("*") if path.is_file()}
+    assert there == {*listed, "manifest.json"}
+
+
+def test_a_folder_with_something_in_it_is_not_written_to(people: People, tmp_path: Path) -> None:
+    (tmp_path / "kept").write_text("as it is")
+    with pytest.raises(CommandError, match="is not empty"):
+        run("backup", tmp_path)
+    assert [path.name for path in tmp_path.iterdir()] == ["kept"]
+
+
+def test_an_unfinished_backup_has_no_manifest(people: People, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def fail(*_: Any, **__: Any) -> None:
+        raise dumping.SnapshotTooOld
+
+    monkeypatch.setattr(dumping, "indexes_of", fail)
+    with pytest.raises(CommandError, match="no longer remembers the moment"):
+        run("backup", tmp_path / "backup")
+    with pytest.raises(CommandError, match="it is no backup, or one that did not end"):
+        run("restore", tmp_path / "backup")
+
+
+def altered(backup: Path, how: str) -> str:
+    """Do that to a backup; what is said of it."""
+    manifest = json.loads((backup / "manifest.json").read_text())
+    victim = backup / "mongodb/appointments.bson.gz"
+    match how:
+        case "changed":
+            data = bytearray(victim.read_bytes())
+            data[len(data) // 2] ^= 1
+            victim.write_bytes(data)
+            return "appointments.bson.gz is not what was written"
+        case "missing":
+            (backup / "postgresql/billing.copy.gz").unlink()
+            return "billing.copy.gz is missing"
+        case "outside":
+            manifest["postgresql"]["tables"][0]["file"] = "../elsewhere"
+            said = "which is not in the folder"
+        case "another format":
+            manifest["format"] = 99
+            said = "has format 99"
+        case "other migrations":
+            manifest["migrations"].remove("billing.0002_first_fees")
+            said = "with other migrations .billing.0002_first_fees."
+        case "another key":
+            manifest["mongodb"]["master_keys"] = ["local:key_0123456789ab"]
+            said = "set PHI_MASTER_KEY to that key"
+        case _:
+            said = "The databases are not empty"
+    (backup / "manifest.json").write_text(json.dumps(manifest))
+    return said
+
+
+@pytest.mark.parametrize(
+    "how",
+    ["changed", "missing", "outside", "another format", "other migrations", "another key", "into what is not empty"],
+)
+def test_what_cannot_be_restored_is_refused_and_changes_nothing(backup: Path, how: str) -> None:
+    said = altered(backup, how)
+    before = everything()
+    with pytest.raises(CommandError, match=said):
+        run("restore", backup)
+    assert everything() == before
+
+
+def test_a_restore_that_fails_half_way_leaves_both_empty(
+    backup: Path, people: People, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A file that agrees with the manifest and is not what a collection takes: the same `_id` twice."""
+    with files.reading(backup, "mongodb/doctors.bson.gz") as opened:
+        twice = opened.read() * 2
+    (backup / "mongodb/doctors.bson.gz").unlink()
+    with files.writing(backup, "mongodb/doctors.bson.gz") as (out, described):
+        out.write(twice)
+    manifest = json.loads((backup / "manifest.json").read_text())
+    for each in manifest["mongodb"]["collections"]:
+        if each["collection"] == "doctors":
+            each.update(described[0]._asdict())
+    (backup / "manifest.json").write_text(json.dumps(manifest))
+    database = connections["clinical"].database
+    for name in dumping.collection_names():
+        if name != "django_migrations":
+            database[name].delete_many({})
+    monkeypatch.setattr(restoring, "_require_empty", lambda: None)
+    monkeypatch.setattr(restoring, "call_command", lambda *_, **__: None)
+    monkeypatch.setattr(restoring.sql, "copy_in", lambda *_: None)
+    with pytest.raises(CommandError, match="Stopped by a database"):
+        run("restore", backup)
+    assert [name for name in dumping.collection_names() if not dumping.is_empty(name)] == ["django_migrations"]
+
+
+def test_sqlite_is_refused(settings: Settings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("healthcare.management.backups.sql.is_postgresql", lambda: False)
+    with pytest.raises(CommandError, match="SQLite is for trials"):
+        run("backup", tmp_path / "backup")
+    assert not (tmp_path / "backup").exists()
