@@ -3,7 +3,7 @@
 Values come from the environment, else from `.env` beside manage.py (or the file that ENV_FILE names), else from the
 defaults below; `.env.example` lists them all. Nothing is needed to try the system: without `MONGODB_URI` and
 `DATABASE_URL` the embedded servers of `manage.py devstack` are used, and the secrets that are missing then are made
-once and kept beside their data.
+once and kept beside their data. Each variable can come from a file instead: SECRET_KEY_FILE=/run/secrets/secret_key.
 """
 
 import base64
@@ -19,11 +19,30 @@ from django.core.exceptions import ImproperlyConfigured
 from django.templatetags.static import static
 from django.urls import reverse_lazy
 from django.utils.translation import gettext_lazy as _
+from environ.fileaware_mapping import FileAwareMapping
 
 from healthcare import devstack
 
 BASE_DIR = Path(__file__).resolve().parent.parent
-env = environ.Env()
+
+
+class _Values(FileAwareMapping):
+    """The environment, where NAME_FILE names a file that holds the value of NAME: how containers are given secrets."""
+
+    def __getitem__(self, key: str) -> str:
+        try:
+            value: str = super().__getitem__(key)
+        except OSError as error:
+            raise ImproperlyConfigured(f"{key}_FILE names {error.filename}: {error.strerror}.") from error
+        # Editors and `echo` end a file with a line break.
+        return value.rstrip("\r\n") if f"{key}_FILE" in self.env else value
+
+
+class _Env(environ.FileAwareEnv):
+    ENVIRON = _Values()
+
+
+env = _Env()
 environ.Env.read_env(env.str("ENV_FILE", default=str(BASE_DIR / ".env")))
 
 # --- Where the data lives -------------------------------------------------------------------------------------------

@@ -54,6 +54,8 @@ def pytest_load_initial_conftests(early_config: pytest.Config) -> None:
     early_config.add_cleanup(stack.reset)
     for name in PERSONAL_SETTINGS:
         os.environ.pop(name, None)
+    for name in (*PERSONAL_SETTINGS, "DATABASE_URL", "JWT_SECRET_KEY", "MONGODB_URI", "SECRET_KEY"):
+        os.environ.pop(f"{name}_FILE", None)
     os.environ.update(
         stack.addresses,
         DEVSTACK_DIR=str(stack.directory),

@@ -20,7 +20,7 @@ def settings_in(environment: dict[str, str]) -> subprocess.CompletedProcess[str]
         "from healthcare import settings as s\n"
         "print(s.DEBUG, s.HTTPS_ONLY, s.DATABASES['default']['ENGINE'], s.DATABASES['clinical']['HOST'])"
     )
-    clean = {name: value for name, value in os.environ.items() if name not in known_variables()}
+    clean = {name: value for name, value in os.environ.items() if name.removesuffix("_FILE") not in known_variables()}
     return subprocess.run(
         [sys.executable, "-c", code], cwd=ROOT, env={**clean, **environment}, capture_output=True, text=True, timeout=60
     )
@@ -59,3 +59,21 @@ def test_sqlite_is_taken_for_a_trial(tmp_path: Path) -> None:
         {**GIVEN, "DATABASE_URL": f"sqlite:///{tmp_path}/d.sqlite3", "SECRET_KEY": "s" * 50, "JWT_SECRET_KEY": "j" * 50}
     )
     assert taken.stdout.split()[2] == "django.db.backends.sqlite3"
+
+
+def test_a_secret_can_come_from_a_file(tmp_path: Path) -> None:
+    key, url = tmp_path / "secret_key", tmp_path / "database_url"
+    key.write_text("s" * 50 + "\n")
+    url.write_text("sqlite:///elsewhere.sqlite3\n")
+    given = {"MONGODB_URI": GIVEN["MONGODB_URI"], "JWT_SECRET_KEY": "j" * 50, "SECRET_KEY_FILE": str(key)}
+    taken = settings_in({**given, "DATABASE_URL_FILE": str(url)})
+    assert taken.stdout.split()[2] == "django.db.backends.sqlite3", taken.stderr
+    # With the line break it would be long enough; without it is not.
+    key.write_text("s" * 49 + "\n")
+    assert "SECRET_KEY is shorter than 50 bytes" in settings_in({**given, "DATABASE_URL_FILE": str(url)}).stderr
+
+
+def test_a_file_that_is_not_there_is_named() -> None:
+    refused = settings_in({**GIVEN, "SECRET_KEY_FILE": "/nonexistent/key"})
+    assert refused.returncode != 0
+    assert "SECRET_KEY_FILE names /nonexistent/key: No such file or directory." in refused.stderr
