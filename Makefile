@@ -39,6 +39,8 @@ lint: .venv/for-development
 	$(PY) -m ruff check .
 	$(PY) -m ruff format --check .
 	$(PY) -m mypy .
+	.venv/bin/check-jsonschema --builtin-schema vendor.compose-spec compose.yaml
+	bash -n deploy/make-secrets deploy/postgresql-roles.sh
 
 # Known vulnerabilities in what is pinned.
 audit: .venv/for-development

@@ -225,6 +225,8 @@ LOGGING = {
         "django": {"handlers": [], "level": "INFO"},
         # Answers of 400 to 499 are counted (healthcare.metrics); refusals are in the audit trail.
         "django.request": {"level": "INFO" if DEBUG else "ERROR"},
+        # Whoever looks through addresses for servers asks by a wrong host all day; it says nothing of us.
+        "django.security.DisallowedHost": {"level": "CRITICAL"},
         "healthcare": {"level": "INFO"},
     },
 }

@@ -5,6 +5,7 @@ On SIGTERM it takes no new connection, answers the requests that it has, and end
 before it is answered, so none is lost.
 """
 
+import atexit
 import os
 import shutil
 import tempfile
@@ -62,10 +63,17 @@ logconfig_dict = {
 # --- Metrics (healthcare.metrics) ------------------------------------------------------------------------------------
 
 _METRICS = "PROMETHEUS_MULTIPROC_DIR"
-_is_own_folder = _METRICS not in os.environ
-if _is_own_folder:
+if _METRICS not in os.environ:
     # Before anything imports prometheus_client, which looks at it once.
     os.environ[_METRICS] = tempfile.mkdtemp(prefix="healthcare-metrics-")
+
+    def _remove(folder: str, made_by: int) -> None:
+        # Workers are copies of the process that made it, and end before it does.
+        if os.getpid() == made_by:
+            shutil.rmtree(folder, ignore_errors=True)
+
+    # Also of a process that only checks its settings, for which gunicorn has no hook.
+    atexit.register(_remove, os.environ[_METRICS], os.getpid())
 
 
 def on_starting(server: Any) -> None:
@@ -74,8 +82,3 @@ def on_starting(server: Any) -> None:
     folder.mkdir(mode=0o700, parents=True, exist_ok=True)
     for file in folder.glob("*.db"):
         file.unlink()
-
-
-def on_exit(server: Any) -> None:
-    if _is_own_folder:
-        shutil.rmtree(os.environ[_METRICS], ignore_errors=True)

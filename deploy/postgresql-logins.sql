@@ -1,0 +1,17 @@
+-- The accounts that log in, with the rights of healthcare/sql/database_roles.sql. Safe to run again: it sets the passwords.
+-- They are read from files, so that they stand on no command line.
+\set folder '/run/secrets'
+\getenv folder SECRETS_FOLDER
+\set web_file :folder '/postgres_web_password'
+\set archive_file :folder '/postgres_archive_password'
+\set web `cat :'web_file'`
+\set archive `cat :'archive_file'`
+
+SELECT format('CREATE ROLE %I LOGIN', name)
+FROM unnest(ARRAY['hospital_web', 'hospital_archive']) AS name
+WHERE NOT EXISTS (SELECT FROM pg_roles WHERE rolname = name)
+\gexec
+ALTER ROLE hospital_web PASSWORD :'web';
+ALTER ROLE hospital_archive PASSWORD :'archive';
+GRANT healthcare_app TO hospital_web;
+GRANT healthcare_archivist TO hospital_archive;
