@@ -161,8 +161,13 @@ class PatientAdmin(FinderMixin, TransferAdmin):
 
     @admin.display(description=_("chart"))
     def chart(self, patient: Patient) -> SafeString:
-        """What happened, the latest first, from all rooms."""
+        """What happened, the latest first, from all rooms, which are asked once: the theme asks for it five times."""
+        shown: SafeString | None = getattr(patient, "shown_chart", None)
+        if shown is not None:
+            return shown
         request: HttpRequest = patient.reader  # type: ignore[attr-defined]
         happenings = [each for part in TIMELINE for each in part(request, patient)]
         happenings.sort(key=lambda each: (each.day, each.time), reverse=True)
-        return render_to_string("admin/patient_timeline.html", {"happenings": happenings})
+        shown = render_to_string("admin/patient_timeline.html", {"happenings": happenings})
+        patient.shown_chart = shown  # type: ignore[attr-defined]
+        return shown

@@ -19,7 +19,8 @@ _LINK = re.compile(r"\[[^\]]*\]\(([^)\s]+)\)")
 def commands_of(text: str) -> list[tuple[str, list[str]]]:
     """The `manage.py …` lines of shell blocks, whole, and the names in the text beside them."""
     blocks = re.findall(r"```sh\n(.*?)```", text, re.S)
-    lines = [line.split("manage.py ", 1)[1] for block in blocks for line in block.splitlines() if "manage.py " in line]
+    typed = [part for block in blocks for line in block.splitlines() for part in line.split("&&")]
+    lines = [part.split("manage.py ", 1)[1] for part in typed if "manage.py " in part]
     found = [(shlex.split(line, comments=True)[0], shlex.split(line, comments=True)[1:]) for line in lines]
     return found + [(name, []) for name, _ in _COMMAND.findall(re.sub(r"```.*?```", "", text, flags=re.S))]
 

@@ -25,8 +25,8 @@ pytestmark = pytest.mark.django_db
 WHO = ("Front desk", "Billing", "Auditors", "Managers", "doctor", "other_doctor", "nobody", "admin", "patient",
        "anonymous")  # fmt: skip
 #: + opens, v opens and takes no form, - is refused, > leads elsewhere (those who are no staff: to the log-in), 0 is not
-#: there, p is for POST.
-ANSWERS = {"+": 200, "v": 200, "-": 403, ">": 302, "0": 404, "p": 405}
+#: there, p is for POST, x is for POST of others.
+ANSWERS = {"+": 200, "v": 200, "-": 403, ">": 302, "0": 404, "p": 405, "x": 405}
 PAGES = [
     ("++++++++>>", ""),
     (">>>>>>>>++", "login/"),
@@ -51,6 +51,9 @@ PAGES = [
     ("-------+>>", "patients/patient/<path:object_id>/delete/"),
     ("+v--vv-+>>", "patients/patient/<path:object_id>/change/"),
     (">>>>>>>>>>", "patients/patient/<path:object_id>/"),
+    ("++--++-+>>", "patients/patient/export/"),
+    ("+------+>>", "patients/patient/import/"),
+    ("pxxxxxxp>>", "patients/patient/process_import/"),
     ("+--+++-+>>", "doctors/doctor/find/"),
     ("+--+++-+>>", "doctors/doctor/"),
     ("-------+>>", "doctors/doctor/add/"),
@@ -58,6 +61,9 @@ PAGES = [
     ("-------+>>", "doctors/doctor/<path:object_id>/delete/"),
     ("v--v+v-+>>", "doctors/doctor/<path:object_id>/change/"),
     (">>>>>>>>>>", "doctors/doctor/<path:object_id>/"),
+    ("+--+++-+>>", "doctors/doctor/export/"),
+    ("-------+>>", "doctors/doctor/import/"),
+    ("xxxxxxxp>>", "doctors/doctor/process_import/"),
     ("+---++-+>>", "appointments/appointment/slots/"),
     ("+0--+0-+>>", "appointments/appointment/week/<str:doctor_id>/"),
     ("----+--+>>", "appointments/appointment/<path:object_id>/complete/"),
@@ -69,18 +75,29 @@ PAGES = [
     ("-------+>>", "appointments/appointment/<path:object_id>/delete/"),
     ("+v--+>-+>>", "appointments/appointment/<path:object_id>/change/"),
     (">>>>>>>>>>", "appointments/appointment/<path:object_id>/"),
+    ("++--++-+>>", "appointments/appointment/export/"),
+    ("+---++-+>>", "appointments/appointment/import/"),
+    ("pxxxppxp>>", "appointments/appointment/process_import/"),
     ("----++-+>>", "prescriptions/prescription/"),
     ("----++-+>>", "prescriptions/prescription/add/"),
     (">>>>++>+>>", "prescriptions/prescription/<path:object_id>/history/"),
     ("----+--+>>", "prescriptions/prescription/<path:object_id>/delete/"),
     ("----+v-+>>", "prescriptions/prescription/<path:object_id>/change/"),
     (">>>>>>>>>>", "prescriptions/prescription/<path:object_id>/"),
+    ("----++-+>>", "prescriptions/prescription/export/"),
+    ("----++-+>>", "prescriptions/prescription/import/"),
+    ("xxxxppxp>>", "prescriptions/prescription/process_import/"),
     ("-+-----+>>", "billing/bill/"),
     ("-+-----+>>", "billing/bill/add/"),
     (">+>>>>>+>>", "billing/bill/<path:object_id>/history/"),
     ("-------+>>", "billing/bill/<path:object_id>/delete/"),
     ("-+-----+>>", "billing/bill/<path:object_id>/change/"),
+    ("-+-----+>>", "billing/bill/<path:object_id>/pay/"),
+    ("-+-----+>>", "billing/bill/<path:object_id>/void/"),
     (">>>>>>>>>>", "billing/bill/<path:object_id>/"),
+    ("-+-----+>>", "billing/bill/export/"),
+    ("-+-----+>>", "billing/bill/import/"),
+    ("xpxxxxxp>>", "billing/bill/process_import/"),
     ("-+-+---+>>", "billing/fee/"),
     ("-+-----+>>", "billing/fee/add/"),
     ("-+-+---+>>", "billing/fee/<path:object_id>/history/"),
@@ -203,6 +220,6 @@ def test_pages_answer_as_the_table_says(groups: None, people: People, paths: dic
     for route, each in expected.items():
         if each not in "+p" and route != "login/":
             status = browser.post(paths[route], form).status_code
-            assert status == 403 if each == "v" else status in (302, 403, 404, 405), (route, status)
+            assert status == 403 if each in "vx" else status in (302, 403, 404, 405), (route, status)
     # (Sessions are used; a report that is older than a minute is counted anew.)
     assert changed(before, everything()) <= {"postgresql django_session", "mongodb report_results"}
