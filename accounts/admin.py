@@ -32,19 +32,15 @@ RECORD_PAGES = {"doctor_id": "doctors_doctor", "patient_id": "patients_patient"}
 
 
 class PasswordForm(AdminPasswordChangeForm):
-    """Somebody else's new password, by the service."""
+    """Somebody else's new password, or none for who logs in by a provider; by the service."""
 
     actor: User
 
-    def __init__(self, *args: Any, **kwargs: Any) -> None:
-        super().__init__(*args, **kwargs)
-        # To take a password away without another would leave the tokens: disable the account.
-        self.fields.pop("usable_password", None)
-        for name in ("password1", "password2"):
-            self.fields[name].required = True
-
     def save(self, commit: bool = True) -> User:
-        services.set_password(actor=self.actor, user=self.user, password=self.cleaned_data["password1"])
+        if self.cleaned_data["set_usable_password"]:
+            services.set_password(actor=self.actor, user=self.user, password=self.cleaned_data["password1"])
+        else:
+            services.remove_password(actor=self.actor, user=self.user)
         return self.user
 
 

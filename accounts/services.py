@@ -147,6 +147,14 @@ def set_password(*, actor: User, user: User, password: str, field: str = "passwo
         audit.record("account.password_changed", actor=actor, subject=user.pk)
 
 
+def remove_password(*, actor: User, user: User) -> None:
+    """Leave an account without a password, for somebody who logs in by a provider; its tokens and sessions end."""
+    user.set_unusable_password()
+    with transaction.atomic(using="default"):
+        user.save(update_fields=["password", "token_version"])
+        audit.record("account.password_removed", actor=actor, subject=user.pk)
+
+
 def check_password_strength(password: str, *, user: User, field: str) -> None:
     """Raises: InvalidValue with every reason against the password."""
     try:

@@ -66,8 +66,8 @@ def _writing(field: serializers.Field, *, is_document: bool) -> Write | None:
         write_one = _writing(cast(serializers.Field, field.child), is_document=is_document)
         return lambda values: [write_one(value) for value in values]  # type: ignore[misc]
     if isinstance(field, serializers.Serializer):
-        writer = Writer(field)
-        return writer.document if is_document else writer
+        # A dictionary may hold what is none: slots under "results".
+        return Writer(field)
     if isinstance(field, serializers.DateField):
         # A document has a day as its midnight.
         return datetime.date if is_document else _day

@@ -62,13 +62,8 @@ def test_a_new_password_ends_what_the_old_one_opened(browser: Client, people: Pe
     api, clerk = people.client("doctor"), Client()
     clerk.force_login(people.doctor)
     page = reverse("admin:auth_user_password_change", args=[people.doctor.pk])
-    form = browser.get(page).content.decode()
-    assert "usable_password" not in form, "taking the password away would leave the tokens"
-    weak = browser.post(page, {"password1": "passwordpassword", "password2": "passwordpasswor"})
-    assert weak.status_code == 200
-    # Neither without a password, nor with Django's way to take it away.
-    for nothing in ({}, {"usable_password": "false", "unset-password": "x"}):
-        assert browser.post(page, nothing).status_code == 200
+    for wrong in ({}, {"password1": "passwordpassword", "password2": "passwordpasswor"}, {"password1": "short"}):
+        assert browser.post(page, wrong).status_code == 200
     assert api.get("/api/patients").status_code == 200
     with recording() as made:
         assert browser.post(page, {"password1": NEW_PASSWORD, "password2": NEW_PASSWORD}).status_code == 302
@@ -80,6 +75,17 @@ def test_a_new_password_ends_what_the_old_one_opened(browser: Client, people: Pe
     assert api.get("/api/patients").status_code == 401
     assert clerk.get("/admin/").status_code == 302
     assert browser.get("/admin/").status_code == 200, "the admin's own session goes on"
+
+
+def test_a_password_is_taken_away_on_record(browser: Client, people: People) -> None:
+    page = reverse("admin:auth_user_password_change", args=[people.doctor.pk])
+    with recording() as made:
+        assert browser.post(page, {"usable_password": "false", "unset-password": "1"}).status_code == 302
+    assert [(e.action, e.actor_id, e.subject) for e in made.entries] == [
+        ("account.password_removed", people.admin.pk, str(people.doctor.pk))
+    ]
+    people.doctor.refresh_from_db()
+    assert not people.doctor.has_usable_password()
 
 
 def test_an_account_is_made_and_tied_to_a_doctor(browser: Client, people: People) -> None:

@@ -146,10 +146,10 @@ def test_staff_with_a_permission(people: People, records: dict[str, Any], name: 
 # --- Pages that are no list and no form of a model --------------------------------------------------------------------
 
 Pages = list[tuple[str, list[str]]]
+#: Rooms whose rows come and go in files.
 TRANSFERRED = (
     "patients_patient", "doctors_doctor", "appointments_appointment", "prescriptions_prescription", "billing_bill",
 )  # fmt: skip
-IMPORTED_BY_DOCTORS = ("appointments_appointment", "prescriptions_prescription")
 #: Name → what stands behind its path, what admins leave there, doctors (None: they are refused), and what it is when
 #: somebody is turned away.
 OTHER_PAGES: dict[str, tuple[list[Any], str, Pages, Pages | None, str]] = {
@@ -177,17 +177,22 @@ OTHER_PAGES: dict[str, tuple[list[Any], str, Pages, Pages | None, str]] = {
         for name, query in zip(REPORTS, ("", "?format=csv", "?format=svg", "?format=png"), strict=True)
     },
     "healthcare_auditentry_export": ([], "", [("audit.exported", [])], None, "audit.exported"),
+    "accounts_user_find": ([], "?q=doctor@", [("account.listed", [])], None, "account.listed"),
+    "billing_bill_pay": (["bill"], "", [("bill.viewed", ["P1"])], None, "bill.paid"),
+    "billing_bill_void": (["bill"], "", [("bill.viewed", ["P1"])], None, "bill.voided"),
+    # Forms that show nobody; what comes of them is in tests/test_transfer.py.
+    **{
+        f"{name}_{page}": ([], "", [], [] if name in open_to_doctors else None, f"{PAGES[name][0]}.{page}ed")
+        for page, open_to_doctors in {
+            "export": ("patients_patient", "doctors_doctor", "appointments_appointment", "prescriptions_prescription"),
+            "import": ("appointments_appointment", "prescriptions_prescription"),
+        }.items()
+        for name in TRANSFERRED
+    },
     "auth_user_password_change": (["other"], "", [("account.viewed", [])], None, "account.viewed"),
-    # The forms; what their POSTs leave is in tests/test_transfer.py. Doctors import and export what is theirs.
-    **{
-        f"{name}_export": ([], "", [], None if name == "billing_bill" else [], f"{PAGES[name][0]}.exported")
-        for name in TRANSFERRED
-    },
-    **{
-        f"{name}_import": ([], "", [], [] if name in IMPORTED_BY_DOCTORS else None, f"{PAGES[name][0]}.imported")
-        for name in TRANSFERRED
-    },
 }  # fmt: skip
+#: Steps that are a POST, and only that.
+POST_ONLY = {f"{name}_process_import" for name in TRANSFERRED}
 #: Nobody's data. The theme's search is shut, and nothing is found by autocomplete or leads to another site.
 ABOUT_NOBODY = {
     "second_factor", "password_change", "password_change_done", "jsi18n", "app_list", "search", "autocomplete",
@@ -198,20 +203,18 @@ ABOUT_NOBODY = {
 def test_every_other_page_is_walked() -> None:
     of_models = {f"{name}_{page}" for name in PAGES for page in ("changelist", "add", "history", "delete", "change")}
     # What logging in and out leaves is in `test_sessions`.
-    known = of_models | set(OTHER_PAGES) | ABOUT_NOBODY | {"login", "logout"}
-    # By POST alone, like the forms' own.
-    known |= {f"{name}_process_import" for name in TRANSFERRED}
+    known = of_models | set(OTHER_PAGES) | POST_ONLY | ABOUT_NOBODY | {"login", "logout"}
     patterns = [*admin.site.get_urls(), *(url for each in admin.site._registry.values() for url in each.get_urls())]
     assert {name for pattern in patterns if (name := getattr(pattern, "name", None))} == known
 
 
 @pytest.mark.parametrize("who", ["anonymous", "patient", "staff", "doctor", "admin"])
 def test_other_pages(people: People, who: str) -> None:
-    visit = make_appointment(people, appointment_id="A1")
+    visit, bill = make_appointment(people, appointment_id="A1"), make_bill(people)
     account = None if who == "anonymous" else getattr(people, who)
     browser = browser_of(account)
     for name, (args, query, by_admin, by_doctor, deed) in OTHER_PAGES.items():
-        args = [people.other_doctor.pk if each == "other" else each for each in args]
+        args = [{"other": people.other_doctor.pk, "bill": bill.pk}.get(each, each) for each in args]
         with recording() as made:
             answer = browser.get(reverse(f"admin:{name}", args=args) + query.format(day=visit.date))
         expected = {"admin": by_admin, "doctor": by_doctor}.get(who)
@@ -281,7 +284,7 @@ WRITES: dict[str, Callable[[dict[str, Any]], tuple[str, list[Any], dict[str, Any
     "set a password": lambda r: (
         "auth_user_password_change", [r["accounts_user"].pk],
         {"password1": "a new uncommon phrase", "password2": "a new uncommon phrase"},
-        [("account.password_changed", "success", [])],
+        [("account.amended", "success", [])],
     ),
     "rename a group": lambda r: (
         "auth_group_change", [r["auth_group"].pk], {"name": "another"}, [("group.amended", "success", [])],
