@@ -26,7 +26,7 @@ FILLED_BY_MIGRATIONS = frozenset(
      "billing_fee"}
 )  # fmt: skip
 #: Which nobody may empty, and need not: they are empty before a restore.
-_INSERT_ONLY = frozenset({"audit_entries", "audit_patients"})
+_INSERT_ONLY = frozenset({"audit_entries", "audit_patients", "audit_heads"})
 _MONTH = re.compile(r"audit_entries_(\d{4})_(\d{2})")
 #: Tokens that were issued after the backup name families that it does not know: no new one gets their numbers.
 _FAMILIES_SKIPPED = 1_000_000
