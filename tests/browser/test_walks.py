@@ -141,8 +141,10 @@ def book(at: Visitor, patient_id: str) -> None:
     expect(found).to_have_count(1)
     page.locator("[name=doctor_id]").fill(found.get_attribute("value") or "")
     page.locator("[name=doctor_id]").blur()
-    page.get_by_role("button", name="Later").click()
     first = page.locator("[data-slots] button[data-time]").first
+    of_this_week = first.get_attribute("data-date") or ""
+    page.get_by_role("button", name="Later").click()
+    expect(first).not_to_have_attribute("data-date", of_this_week)
     first.click()
     expect(first).to_have_attribute("aria-pressed", "true")
     save(at)
