@@ -61,7 +61,7 @@ class HospitalAdminSite(UnfoldAdminSite):
             "logout": ("account.logged_out", "account.logged_out"),
             "password_change": ("admin.viewed", "account.password_changed"),
             # Django names it after a model that is not ours.
-            "auth_user_password_change": ("account.viewed", "account.amended"),
+            "auth_user_password_change": ("account.viewed", "account.password_changed"),
         }
         self._dashboard: list[Callable[[HttpRequest], dict[str, Any]]] = []
         self._gates: list[Callable[[HttpRequest], HttpResponse | None]] = []

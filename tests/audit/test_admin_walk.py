@@ -284,7 +284,7 @@ WRITES: dict[str, Callable[[dict[str, Any]], tuple[str, list[Any], dict[str, Any
     "set a password": lambda r: (
         "auth_user_password_change", [r["accounts_user"].pk],
         {"password1": "a new uncommon phrase", "password2": "a new uncommon phrase"},
-        [("account.amended", "success", [])],
+        [("account.password_changed", "success", [])],
     ),
     "rename a group": lambda r: (
         "auth_group_change", [r["auth_group"].pk], {"name": "another"}, [("group.amended", "success", [])],
