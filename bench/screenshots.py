@@ -72,9 +72,7 @@ def take(folder: Path, root: str, chromium: str) -> None:
             if name == "admin-booking":
                 page.locator("[data-slots] button[data-time]").nth(2).click()
             if name == "admin-patient":
-                page.locator(".timeline").scroll_into_view_if_needed()
-                page.mouse.wheel(0, 500)
-                page.wait_for_timeout(300)
+                page.locator(".timeline").evaluate("chart => scrollBy(0, chart.getBoundingClientRect().top - 320)")
             page.screenshot(path=folder / f"{name}.png")
         browser.close()
 
