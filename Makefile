@@ -11,7 +11,7 @@ PY := .venv/bin/python
 INSTALL := $(PY) -m pip --disable-pip-version-check install --quiet
 COMPILE := $(PY) -m uv pip compile --quiet --universal --custom-compile-command "make requirements" pyproject.toml
 
-.PHONY: run serve test bench fuzz postman lint audit leaks format openapi requirements clean
+.PHONY: run serve test bench fuzz postman lint audit leaks format openapi screenshots requirements clean
 
 run: .venv/for-running
 	$(PY) manage.py start --port $(PORT)
@@ -60,6 +60,10 @@ format: .venv/for-development
 
 openapi: .venv/for-development
 	$(PY) manage.py spectacular --file docs/openapi.yaml --validate --fail-on-warn
+
+# The pictures of the admin in docs/images; Debian's Chromium takes them.
+screenshots: .venv/for-development
+	$(PY) -m bench.screenshots
 
 requirements: .venv/for-development
 	$(COMPILE) --output-file requirements.txt

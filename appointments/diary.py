@@ -15,7 +15,7 @@ from appointments.models import Appointment
 from doctors import hours
 from doctors import queries as doctor_queries
 from doctors.models import Doctor
-from healthcare import trail
+from healthcare import clock, trail
 from healthcare.exceptions import Refusal
 from healthcare.serializers import EARLIEST, LATEST
 from patients import queries as patient_queries
@@ -32,7 +32,7 @@ def slots_page(request: HttpRequest) -> HttpResponse:
     today = hours.today_of(doctor)
     since = max(_day(request.GET.get("from")) or today, today)
     until = min(since + timedelta(days=6), LATEST)
-    slots = queries.free_slots(doctor, since=since, until=until)
+    slots = _to_come(queries.free_slots(doctor, since=since, until=until))
     context = {
         "doctor": doctor,
         "days": [(day, [slot.time for slot in each]) for day, each in groupby(slots, key=lambda slot: slot.date)],
@@ -78,7 +78,7 @@ def _days(doctor: Doctor, monday: date, visits: list[Appointment]) -> list[dict[
     """Each day's rows in the order of the clock: a time with its visit, or with None for a free slot."""
     today = hours.today_of(doctor)
     last = monday + timedelta(days=6)
-    free = queries.free_slots(doctor, since=max(monday, today), until=last) if last >= today else []
+    free = _to_come(queries.free_slots(doctor, since=max(monday, today), until=last)) if last >= today else []
     days = []
     for number in range(7):
         day = monday + timedelta(days=number)
@@ -95,6 +95,12 @@ def _days(doctor: Doctor, monday: date, visits: list[Appointment]) -> list[dict[
             }
         )
     return days
+
+
+def _to_come(slots: list[hours.Slot]) -> list[hours.Slot]:
+    """Those that have not begun: of what is past nobody is asked whether it suits them."""
+    now = clock.now()
+    return [slot for slot in slots if slot.starts_at >= now]
 
 
 def _name_patients(request: HttpRequest, visits: list[Appointment]) -> None:

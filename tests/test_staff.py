@@ -11,6 +11,8 @@ from django.test import Client
 from django.urls import reverse
 
 from appointments.models import Appointment
+from doctors.services import update_doctor
+from healthcare import clock
 from tests.people import People, make_account
 from tests.records import days_from_now, make_appointment, make_bill, make_prescription
 from tests.snapshots import changed, everything
@@ -208,6 +210,30 @@ def test_a_sick_doctors_day_is_cancelled_and_the_patients_are_listed(people: Peo
     said = [(entry.action, sorted(entry.patient_ids)) for entry in made.entries]
     assert ("appointment.cancelled", ["P1"]) in said
     assert ("patient.listed", ["P1", "P2"]) in said
+
+
+def test_the_day_of_one_doctor_is_filtered_and_cancelled_whole(
+    people: People, groups: None, diary: dict[str, str]
+) -> None:
+    """As the front desk does it: the doctor's id, today, all rows."""
+    browser = browser_of(people, "Front desk")
+    rows = listed(browser, q="D1", day="today")
+    assert rows == {"A1", "A2"}
+    sent = {"action": "cancel_visits", "_selected_action": sorted(rows), "select_across": "1", "confirmed": "yes"}
+    assert "Whom to call" in browser.post(f"{LIST}?q=D1&day=today", sent).content.decode()
+    assert {visit.pk for visit in Appointment.objects.filter(status="cancelled")} == rows
+
+
+def test_picker_and_week_offer_what_is_still_to_come(people: People) -> None:
+    hours = [{"weekday": day, "start": "00:00", "end": "23:55", "slot_minutes": 5} for day in range(7)]
+    update_doctor(actor=people.admin, doctor_id="D1", availability=hours)
+    browser, began = browser_of(people, "admin"), clock.now()
+    picker = browser.get(f"{LIST}slots/", {"doctor_id": "D1"}).context_data["days"]
+    week = browser.get(f"{LIST}week/D1/").context_data["days"]
+    offered = [(day, time) for day, times in picker for time in times]
+    assert len(offered) > 6 * 200
+    assert all((day, time) >= (began.date(), f"{began:%H:%M}") for day, time in offered)
+    assert all((day["date"], time) >= (began.date(), f"{began:%H:%M}") for day in week for time, _ in day["rows"])
 
 
 def test_an_action_by_a_link_does_nothing(people: People, diary: dict[str, str]) -> None:
