@@ -7,9 +7,10 @@ The two stores share no instant, so the moments are chosen one after the other, 
 3. MongoDB's moment.
 
 So every entry of the audit trail that a seal of the backup covers is in PostgreSQL's half: seals behind the head of (1)
-are left out. And whatever PostgreSQL lacks because it was read first is a consequence of an event that MongoDB's half
-has: the restore delivers again what waited at (1) or happened since, and consumers leave the same result however often
-they are told. The other way round PostgreSQL would hold bills for visits that the other half does not know.
+are left out, and what PostgreSQL has noted of them, too. And whatever PostgreSQL lacks because it was read first is a
+consequence of an event that MongoDB's half has: the restore delivers again what waited at (1) or happened since, and
+consumers leave the same result however often they are told. The other way round PostgreSQL would hold bills for visits
+that the other half does not know.
 
 MongoDB is read first all the same, since it remembers a moment for five minutes only.
 """
@@ -63,7 +64,7 @@ def make(directory: Path, *, tell: Progress) -> str:
                 # The month may be gone from PostgreSQL, and the seal that says so is not in the backup.
                 continue
             clinical = _clinical(directory, moment, head=head, tell=tell)
-            tables = _tables(directory, tell=tell)
+            tables = _tables(directory, head=head, tell=tell)
             months, sequences = sql.months(), sql.sequences()
             break
     else:
@@ -104,10 +105,10 @@ def _clinical(directory: Path, moment: dumping.Moment, *, head: int, tell: Progr
     return {"collections": collections, "master_keys": sorted(providers)}
 
 
-def _tables(directory: Path, *, tell: Progress) -> list[dict[str, Any]]:
+def _tables(directory: Path, *, head: int, tell: Progress) -> list[dict[str, Any]]:
     found = []
     for table in sql.tables():
         if table not in sql.LEFT_OUT:
-            found.append(sql.copy_out(directory, table))
+            found.append(sql.copy_out(directory, table, audit_head=head))
             tell(f"PostgreSQL {table}: {found[-1]['rows']:,} rows")
     return found

@@ -27,6 +27,7 @@ FILLED_BY_MIGRATIONS = frozenset(
 )  # fmt: skip
 #: Which nobody may empty, and need not: they are empty before a restore.
 _INSERT_ONLY = frozenset({"audit_entries", "audit_patients", "audit_heads"})
+_HEADS = "audit_heads"
 _MONTH = re.compile(r"audit_entries_(\d{4})_(\d{2})")
 #: Tokens that were issued after the backup name families that it does not know: no new one gets their numbers.
 _FAMILIES_SKIPPED = 1_000_000
@@ -69,10 +70,11 @@ def sequences() -> dict[str, int]:
     ))  # fmt: skip
 
 
-def copy_out(directory: Path, table: str) -> dict[str, Any]:
-    """Write a table into a file; what the manifest says of it."""
+def copy_out(directory: Path, table: str, *, audit_head: int) -> dict[str, Any]:
+    """Write a table into a file; what the manifest says of it. Of the noted heads those of the backup's seals."""
     columns = _columns(table)
-    query = sql.SQL("COPY (SELECT {} FROM {}) TO STDOUT").format(_listed(columns), sql.Identifier(table))
+    where = sql.SQL(" WHERE number <= {}").format(audit_head) if table == _HEADS else sql.SQL("")
+    query = sql.SQL("COPY (SELECT {} FROM {}{}) TO STDOUT").format(_listed(columns), sql.Identifier(table), where)
     rows = 0
     with (
         files.writing(directory, f"postgresql/{table}.copy.gz") as (out, described),
