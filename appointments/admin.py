@@ -438,7 +438,8 @@ def _free_slots(request: HttpRequest) -> list[tuple[Any, ...]]:
     if getattr(request.user, "role", "") == "doctor":
         doctors = doctors.filter(pk=own)
         path = reverse("admin:appointments_appointment_week", args=[own]) if own else path
-    return [(_("Free slots today"), queries.count_free_today(doctors), _("still to come"), path)]
+    number = queries.count_free_today(doctor_queries.schedules_of(doctors))
+    return [(_("Free slots today"), number, _("still to come"), path)]
 
 
 admin.site.add_to_dashboard(_figures)  # type: ignore[attr-defined]

@@ -1,6 +1,6 @@
 """Reading appointments. Everything starts from `visible_to`."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from datetime import date, datetime, timedelta
 from typing import Any
 
@@ -125,13 +125,13 @@ def of_doctor(user: User, doctor_id: str, since: date, until: date) -> list[Appo
     return list(found.order_by("date", "time", "appointment_id"))
 
 
-def count_free_today(doctors: Iterable[Doctor]) -> int:
+def count_free_today(schedules: Mapping[str, hours.Schedule]) -> int:
     """How many slots of these doctors are still to come today, each doctor's own today, and free."""
     now = clock.now()
     slots = {
-        doctor.doctor_id: [slot for slot in hours.slots_between(doctor, today, today) if slot.starts_at >= now]
-        for doctor in doctors
-        for today in [hours.today_of(doctor)]
+        doctor_id: [slot for slot in hours.slots_between(schedule, today, today) if slot.starts_at >= now]
+        for doctor_id, schedule in schedules.items()
+        for today in [hours.today_of(schedule)]
     }
     days = {slot.date for each in slots.values() for slot in each}
     taken: dict[str, set[datetime]] = {}

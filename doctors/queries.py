@@ -69,8 +69,17 @@ def own_doctor_id(user: User) -> str | None:
 def schedule_of(doctor_id: str) -> Schedule | None:
     """When the doctor works whom a write names, whoever asks: who treats is no secret, see `visible_to`."""
     found = raw.collection(Doctor).find_one({"_id": doctor_id}, projection=Schedule._fields)
-    if found is None:
-        return None
+    return None if found is None else _schedule(found)
+
+
+def schedules_of(doctors: QuerySet[Doctor]) -> dict[str, Schedule]:
+    """When these doctors work, by their ids: five hundred of them as models take a fifth of a second to make."""
+    keys = list(doctors.values_list("pk", flat=True))
+    found = raw.collection(Doctor).find({"_id": {"$in": keys}}, projection=["_id", *Schedule._fields])
+    return {each["_id"]: _schedule(each) for each in found}
+
+
+def _schedule(found: Document) -> Schedule:
     return Schedule(
         time_zone=found["time_zone"],
         availability=[SimpleNamespace(**row) for row in found["availability"]],

@@ -26,6 +26,7 @@ from django.utils.functional import cached_property
 from django.utils.translation import gettext_lazy as _
 from unfold.admin import ModelAdmin as ThemedModelAdmin
 from unfold.decorators import display
+from unfold.templatetags import unfold_list
 from unfold.views import ChangeList
 from unfold.widgets import UnfoldAdminTextareaWidget, UnfoldAdminTextInputWidget
 
@@ -48,6 +49,20 @@ class CappedPaginator(Paginator):
     @cached_property
     def count(self) -> int:
         return self.object_list[: COUNT_LIMIT + 1].count()  # type: ignore[attr-defined]
+
+
+def _headers_once(headers: Callable[[Any], Iterable[dict[str, Any]]]) -> Callable[[Any], list[dict[str, Any]]]:
+    """The theme draws the headings of a list once more for each of its rows, which is a third of a page's time."""
+
+    def remembered(changelist: Any) -> list[dict[str, Any]]:
+        if not hasattr(changelist, "drawn_headers"):
+            changelist.drawn_headers = list(headers(changelist))
+        return changelist.drawn_headers
+
+    return remembered
+
+
+unfold_list.result_headers = _headers_once(unfold_list.result_headers)
 
 
 class SortableChangeList(ChangeList):
