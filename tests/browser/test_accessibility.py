@@ -72,7 +72,7 @@ def test_no_page_has_a_serious_violation(visitors: Visitors, people: People, rec
         page.emulate_media(color_scheme="light")
         page.set_viewport_size({"width": 1280, "height": 900})
         at.open(path.format(account=people.staff.pk))
-        page.wait_for_load_state("networkidle")
+        expect(page.locator("[hx-trigger=load] > .quiet:only-child, [data-slots]:empty")).to_have_count(0)
         for scheme, width, options in SCREENS:
             page.emulate_media(color_scheme=scheme)  # type: ignore[arg-type]
             page.set_viewport_size({"width": width, "height": 900})
