@@ -20,6 +20,8 @@ def execute(statement: str, parameters: Sequence[Any]) -> Any:
         return cursor
     from psycopg import Cursor
 
+    # As Django's cursor does: the first statement of a request may meet a connection that has died since the last one.
+    connection.close_if_health_check_failed()
     connection.ensure_connection()
     connection.validate_no_broken_transaction()
     with connection.wrap_database_errors:

@@ -1,0 +1,37 @@
+"""Statements past Django's cursor are as patient with a connection that died between two requests as it is."""
+
+import pytest
+from django.db import DatabaseError, connection
+
+from healthcare import statements
+
+pytestmark = pytest.mark.django_db(transaction=True)
+
+
+def end_from_elsewhere() -> None:
+    """As a server that was started again has ended all connections that processes keep."""
+    with connection.cursor() as cursor:
+        cursor.execute("SELECT pg_backend_pid()")
+        (pid,) = cursor.fetchone()
+    other = connection.copy()
+    try:
+        with other.cursor() as cursor:
+            cursor.execute("SELECT pg_terminate_backend(%s, 5000)", [pid])
+    finally:
+        other.close()
+
+
+def test_first_statement_of_a_request_takes_a_new_connection_for_a_dead_one() -> None:
+    end_from_elsewhere()
+    # Where a request begins.
+    connection.health_check_done = False
+    assert statements.execute("SELECT 1", []).fetchone() == (1,)
+
+
+def test_later_statement_does_not() -> None:
+    """What came before it on the lost connection may have been the half of something."""
+    end_from_elsewhere()
+    connection.health_check_done = True
+    with pytest.raises(DatabaseError):
+        statements.execute("SELECT 1", [])
+    connection.close()
