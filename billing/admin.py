@@ -244,11 +244,9 @@ def _bills(request: HttpRequest, patient: Patient) -> Iterator[Happening]:
     bills = queries.matching(request.user, patient_id=patient.pk)[:CHART_LENGTH]  # type: ignore[arg-type]
     trail.shown("bill.listed", [patient.pk])
     for bill in bills:
-        made = timezone.localtime(bill.created_at)
         parts = (f"{bill.total_cost:,.2f}", bill.get_status_display(), bill.appointment_id, bill.disease)
         yield Happening(
-            day=made.date(),
-            time=f"{made:%H:%M}",
+            day=timezone.localtime(bill.created_at).date(),
             kind="bill",
             label=_("Bill"),
             text=", ".join(str(part) for part in parts if part),

@@ -35,9 +35,13 @@ class Link:
     is_for: Callable[[HttpRequest], bool]
 
 
+#: What happens on one day happens in this order: a visit leads to the others, whose clocks are not the doctor's.
+KINDS = ("visit", "prescription", "bill")
+
+
 @dataclass(frozen=True)
 class Happening:
-    """One line of a chart's timeline; `kind` is "visit", "prescription" or "bill"."""
+    """One line of a chart's timeline; `kind` is one of KINDS, `time` on the wall where the doctor works."""
 
     day: date
     kind: str
@@ -167,7 +171,7 @@ class PatientAdmin(FinderMixin, TransferAdmin):
             return shown
         request: HttpRequest = patient.reader  # type: ignore[attr-defined]
         happenings = [each for part in TIMELINE for each in part(request, patient)]
-        happenings.sort(key=lambda each: (each.day, each.time), reverse=True)
+        happenings.sort(key=lambda each: (each.day, KINDS.index(each.kind), each.time), reverse=True)
         shown = render_to_string("admin/patient_timeline.html", {"happenings": happenings})
         patient.shown_chart = shown  # type: ignore[attr-defined]
         return shown

@@ -1,5 +1,6 @@
 """A patient's page: the timeline as far as its reader may see it, and the warning of somebody who looks the same."""
 
+import re
 from datetime import date
 from typing import Any
 
@@ -7,6 +8,7 @@ import pytest
 from django.contrib.auth.models import Permission
 from django.test import Client
 from django.urls import reverse
+from django.utils import timezone
 
 from patients.models import Patient
 from tests.audit.trail import recording
@@ -91,6 +93,20 @@ def test_the_timeline_runs_from_the_latest_to_the_first(readers: dict[str, Clien
     # A2 is in a week, the prescription and the bill are of today, A1 was nine days ago.
     assert places["other visit"] < min(places["course"], places["bill"])
     assert max(places["course"], places["bill"]) < places["visit"]
+
+
+def test_a_visit_of_a_day_stands_before_what_came_of_it(people: People, readers: dict[str, Client]) -> None:
+    """Whatever the clocks say: the doctor's wall may be hours ahead of the reader's, on which the bill was made."""
+    visit = make_appointment(people, appointment_id="A1", date=days_from_now(0), time="23:55", duration_minutes=5)
+    complete(people, visit)
+    course = make_prescription(people)
+    page = readers["admin"].get(PAGE).content.decode()
+    timeline = page[page.index('class="timeline"') :]
+    kinds = re.findall(r'<li class="is-(\w+)">\s*<span class="quiet">([\d-]+) ([\d:]*)</span>', timeline)
+    assert kinds == [
+        ("bill", str(timezone.localdate()), ""), ("prescription", str(course.start_date), ""),
+        ("visit", str(visit.date), "23:55"),
+    ]  # fmt: skip
 
 
 # --- Somebody who looks the same -------------------------------------------------------------------------------------
