@@ -211,8 +211,9 @@ def costs_of_facts() -> Pipeline:
 def prescribed_for_visits() -> Pipeline:
     """Stages for the appointments whose bills each disease's prescriptions bring in.
 
-    Reads:   prescriptions {disease, doctor_id, appointment_id}, all of them: an index that holds these fields was no
-             faster (94 ms against 73 at 100,000)
+    Reads:   prescriptions {disease, doctor_id, appointment_id}, all of them, as they are stored: MongoDB by itself
+             takes the index of COST_INDEX and fetches each (0.9 s against 0.5 at 500,000), and an index that holds
+             these fields was no faster (94 ms against 73 at 100,000)
     Yields:  {_id: {disease: str, doctor_id: str}, named: [str]}, with repetitions; by doctor, as one document holds
              16 MB at most, a million ids
     Source:  brief, "average-prescription-cost"

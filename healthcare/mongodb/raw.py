@@ -53,6 +53,9 @@ FEW = 1_000
 Document = dict[str, Any]
 Pipeline = Sequence[Mapping[str, Any]]
 Source = type[models.Model] | str
+Hint = str | Mapping[str, int]
+#: The hint to read a collection from one end to the other, past its indexes.
+AS_STORED: Hint = {"$natural": 1}
 
 
 class QueryTimedOut(DatabaseError):
@@ -142,9 +145,9 @@ def index_sizes(source: Source) -> dict[str, int]:
 
 
 def aggregate(
-    source: Source, pipeline: Pipeline, *, hint: str | None = None, max_time_ms: int = MAX_TIME_MS
+    source: Source, pipeline: Pipeline, *, hint: Hint | None = None, max_time_ms: int = MAX_TIME_MS
 ) -> list[Document]:
-    """Run a pipeline. `hint` is an index name."""
+    """Run a pipeline. `hint` is the name of an index, or AS_STORED."""
     return collection(source).aggregate(pipeline, hint=hint, max_time_ms=max_time_ms)
 
 
@@ -183,7 +186,7 @@ class Collection:
         self.codec = codec
 
     def aggregate(
-        self, pipeline: Pipeline, *, hint: str | None = None, max_time_ms: int = MAX_TIME_MS
+        self, pipeline: Pipeline, *, hint: Hint | None = None, max_time_ms: int = MAX_TIME_MS
     ) -> list[Document]:
         options: dict[str, Any] = {"hint": hint} if hint else {}
         with self._opened() as (documents, session):
