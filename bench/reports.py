@@ -1,6 +1,6 @@
 """What the reports cost: at 1,000,000 appointments against 100,000, and what their projections add to a booking.
 
-    python -m bench.reports [--patients 100000] [--rounds 30] [--json FILE]
+    python -m bench.reports [--patients 100000] [--rounds 200] [--json FILE]
 
 Seeds two systems of its own (embedded servers), the second a tenth of the first, ten appointments, five prescriptions
 and five bills a patient, and asks both in turns. The figures are medians of the calls that the endpoints make, without
@@ -29,7 +29,7 @@ FEW, MANY = 5, 60
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--patients", type=int, default=100_000, help="of the larger system (100,000)")
-    parser.add_argument("--rounds", type=int, default=30, help="how often each report is asked for (30)")
+    parser.add_argument("--rounds", type=int, default=200, help="how often each report is asked for (200)")
     parser.add_argument("--json", type=Path, metavar="FILE", help="write the figures there, too")
     parser.add_argument("--answer", action="store_true", help=argparse.SUPPRESS)
     options = parser.parse_args()
