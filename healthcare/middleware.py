@@ -92,6 +92,8 @@ class ContentSecurityPolicyMiddleware(CSPMiddleware):
     def process_response(self, request: HttpRequest, response: HttpResponseBase) -> HttpResponseBase:
         if not self._is_plain(request, response):
             return super().process_response(request, response)
+        # It knows the request that knows it, and nobody has asked for it.
+        vars(request).pop("csp_nonce", None)
         policy = _policy_of_settings()
         if policy:
             response.headers.setdefault(HEADER, policy)
