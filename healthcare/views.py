@@ -120,7 +120,8 @@ def _let_go(response: Response) -> None:
     The response knows the view, which knows the request, which knows the view: a page's rows were left for the
     collector of cycles, thirty megabytes of them at times, and each new one was made in memory that no cache held.
     """
-    context, response.renderer_context, response.data = response.renderer_context, None, None
+    context = response.renderer_context  # type: ignore[attr-defined]
+    response.renderer_context = response.data = None  # type: ignore[attr-defined]
     if context:
         context["request"].parser_context = None
         # Its own methods, as they are bound for this request.

@@ -1,6 +1,6 @@
 """What the lists read: a page of 50 of 50,000 is read by an index that gives filter and order, wherever the page lies.
 
-The requests go through the API. MongoDB's profiler tells which pipelines they ran, Django which SQL, and the plan of
+The requests go through the API. MongoDB's profiler tells what they found pages by, Django which SQL, and the plan of
 exactly that is asked for: no timing is measured. Documents are made by hand, one collection at a time, once.
 """
 
@@ -21,7 +21,7 @@ from accounts.models import User
 from appointments.models import Appointment
 from billing.models import Bill
 from doctors.models import Doctor
-from healthcare.mongodb.plans import Plan, explain
+from healthcare.mongodb.plans import Plan, explain, read_plan
 from healthcare.pagination import Order
 from patients.models import Patient
 from prescriptions.models import Prescription
@@ -146,8 +146,8 @@ def ask(client: APIClient, url: str) -> dict[str, Any]:
     return response.json()
 
 
-def pipeline_of(client: APIClient, url: str) -> tuple[str, list[dict[str, Any]], list[dict[str, Any]]]:
-    """Ask the API: collection and pipeline of the page, and the rows."""
+def find_of(client: APIClient, url: str) -> tuple[dict[str, Any], list[dict[str, Any]]]:
+    """Ask the API: the command that found the page, and its rows."""
     database = connections["clinical"].database
     collection = url.removeprefix("http://testserver").removeprefix("/api/").split("?")[0]
     database.command("profile", 2)
@@ -155,27 +155,29 @@ def pipeline_of(client: APIClient, url: str) -> tuple[str, list[dict[str, Any]],
         rows = ask(client, url)["results"]
     finally:
         database.command("profile", 0)
-    ran = list(database["system.profile"].find({"op": "command", "command.aggregate": collection}).sort("ts", 1))
+    ran = list(database["system.profile"].find({"op": "query", "command.find": collection}).sort("ts", 1))
     database["system.profile"].drop()
     # The account's own record is looked up before; the page is what sorts.
-    pages = [entry["command"]["pipeline"] for entry in ran if any("$sort" in s for s in entry["command"]["pipeline"])]
+    pages = [entry["command"] for entry in ran if "sort" in entry["command"]]
     assert len(pages) == 1
-    return collection, pages[0], rows
+    return {name: pages[0][name] for name in ("find", "filter", "sort", "limit")}, rows
 
 
 def plan_of(client: APIClient, url: str) -> tuple[Plan, list[dict[str, Any]]]:
-    collection, pipeline, rows = pipeline_of(client, url)
-    return explain(collection, pipeline), rows
+    command, rows = find_of(client, url)
+    return read_plan(connections["clinical"].database.command("explain", command, verbosity="executionStats")), rows
+
+
+def count_of(command: dict[str, Any]) -> int:
+    return connections["clinical"].database[command["find"]].count_documents(command["filter"])
 
 
 def pages_around(client: APIClient, url: str) -> tuple[str, str]:
     """The pages behind and before a row in the middle of the list: page 500 of 1,000 when nothing is filtered."""
-    collection, pipeline, _ = pipeline_of(client, url)
-    model, order = ORDERS[collection]
-    database = connections["clinical"].database
-    stages = [stage for stage in pipeline if "$limit" not in stage]
-    amount = next(database[collection].aggregate([*stages, {"$count": "rows"}]))["rows"]
-    middle = next(database[collection].aggregate([*stages, {"$skip": amount // 2}, {"$limit": 1}]))
+    command, _ = find_of(client, url)
+    model, order = ORDERS[command["find"]]
+    found = connections["clinical"].database[command["find"]].find(command["filter"], ["_id"])
+    middle = found.sort(list(command["sort"].items())).skip(count_of(command) // 2).limit(1)[0]
     row, places = model.objects.get(pk=middle["_id"]), Order(model.objects.order_by(*order))
     link = f"{url}{'&' if '?' in url else '?'}cursor="
     return link + places.cursor(row), link + places.cursor(row, backwards=True)
@@ -278,9 +280,7 @@ def test_short_page_reads_its_rows(clients: dict[str, APIClient], who: str, url:
 @pytest.mark.parametrize(("who", "url", "rarer"), RARER_FILTER)
 def test_two_filters_read_the_rows_of_the_rarer(clients: dict[str, APIClient], who: str, url: str, rarer: str):
     plan, _ = plan_of(clients[who], f"/api/{url}")
-    collection, pipeline, _ = pipeline_of(clients["admin"], f"/api/{rarer}")
-    stages = [stage for stage in pipeline if "$limit" not in stage]
-    rows = next(connections["clinical"].database[collection].aggregate([*stages, {"$count": "rows"}]))["rows"]
+    rows = count_of(find_of(clients["admin"], f"/api/{rarer}")[0])
     assert rows < 500
     assert not plan.reads_all
     assert not plan.sorts_in_memory, plan

@@ -23,6 +23,9 @@ from healthcare.mongodb.encrypted import encrypted_fields
 from healthcare.mongodb.lookups import text_search_expression
 from healthcare.routers import CLINICAL
 
+#: As many as come in one answer of MongoDB.
+FEW = 1_000
+
 M = TypeVar("M", bound=models.Model)
 Condition = dict[str, Any]
 
@@ -98,17 +101,12 @@ class Documents(Generic[M]):
         """All of them, up to the limit. Raises: DatabaseError."""
         if self._is_empty:
             return []
-        stages: list[dict[str, Any]] = []
-        if where := self._where():
-            stages.append({"$match": where})
-        if self.order:
-            keys = {_column(self.model, name.lstrip("-")): -1 if name.startswith("-") else 1 for name in self.order}
-            stages.append({"$sort": keys})
-        if self.limit:
-            stages.append({"$limit": self.limit})
+        where = self._where()
+        sort = {_column(self.model, name.lstrip("-")): -1 if name.startswith("-") else 1 for name in self.order}
         collection = raw.collection(self.model, raw.PLAIN_CODEC)
-        is_few = 0 < self.limit <= raw.FEW
-        return _read(self.model, collection.few(stages) if is_few else collection.aggregate(stages))
+        if 0 < self.limit <= FEW:
+            return _read(self.model, collection.few(where, sort=sort, limit=self.limit))
+        return _read(self.model, collection.find(where, sort=list(sort.items()), limit=self.limit))
 
     def _where(self) -> Condition:
         conditions = [_condition(self.model, name, value) for name, value in self.lookups]

@@ -47,9 +47,6 @@ STREAM_BATCH = 1_000
 DUPLICATE_KEY = 11000
 #: Documents that one command inserts; the driver makes several of more, which would be too large.
 MOST_IN_COMMAND = 100
-#: Documents that `few` reads at most.
-FEW = 1_000
-
 Document = dict[str, Any]
 Pipeline = Sequence[Mapping[str, Any]]
 Source = type[models.Model] | str
@@ -194,25 +191,34 @@ class Collection:
                 documents.aggregate(pipeline, session=session, maxTimeMS=max_time_ms, allowDiskUse=True, **options)
             )
 
-    def few(self, pipeline: Pipeline, *, max_time_ms: int = MAX_TIME_MS) -> list[Document]:
-        """The same for what fits into one answer, and is read so often that the driver's cursor counts (0.06 ms).
+    def few(
+        self,
+        where: Mapping[str, Any],
+        *,
+        sort: Mapping[str, int] | None = None,
+        limit: int,
+        max_time_ms: int = MAX_TIME_MS,
+    ) -> list[Document]:
+        """What `find` finds, for what is read so often that the driver's cursor counts (0.06 ms).
 
-        What the network loses, or does not fit, the driver reads again in its own way.
+        What the network loses, or does not fit into one answer, the driver reads again in its own way.
         """
         connection = cast(DatabaseWrapper, connections[CLINICAL])
         if connection.session is None and getattr(_moment, "session", None) is None:
             with self._translated():
                 database = connection.get_database()
-                command: Document = {"aggregate": self.name, "pipeline": pipeline, "cursor": {"batchSize": FEW}}
-                options = {"maxTimeMS": max_time_ms, "readConcern": database.read_concern.document}
+                command: Document = {"find": self.name, "filter": where, "limit": limit, "batchSize": limit}
+                if sort:
+                    command["sort"] = sort
+                command |= {"maxTimeMS": max_time_ms, "readConcern": database.read_concern.document}
                 try:
-                    found = database.command({**command, **options}, codec_options=self.codec)["cursor"]
+                    found = database.command(command, codec_options=self.codec)["cursor"]
                     if not found["id"]:
                         return cast(list[Document], found["firstBatch"])
                     database.command({"killCursors": self.name, "cursors": [found["id"]]})
                 except AutoReconnect:
                     pass
-        return self.aggregate(pipeline, max_time_ms=max_time_ms)
+        return self.find(where, sort=list(sort.items()) if sort else None, limit=limit, max_time_ms=max_time_ms)
 
     def stream(
         self, pipeline: Pipeline, *, hint: str | None = None, batch_size: int = STREAM_BATCH

@@ -25,7 +25,7 @@ INSTANT = datetime.datetime(2030, 3, 1, 14, 30, tzinfo=UTC)
 # One call of each operation of the door.
 OPERATIONS: dict[str, Callable[[Collection], Any]] = {
     "aggregate": lambda tallies: tallies.aggregate([{"$match": {"_id": "A"}}]),
-    "few": lambda tallies: tallies.few([{"$match": {"_id": "A"}}]),
+    "few": lambda tallies: tallies.few({"_id": "A"}, limit=1),
     "find": lambda tallies: tallies.find({"_id": "A"}),
     "find_one": lambda tallies: tallies.find_one({"_id": "A"}),
     "count": lambda tallies: tallies.count({"_id": "A"}),
