@@ -11,22 +11,23 @@ from healthcare.views import ApiRoot, unknown_path
 
 _styled = csp_update({"style-src": ["'unsafe-inline'"], "worker-src": ["blob:"]})
 
+# One after the other is tried: what is asked for most stands first.
 api = [
-    path("", include("accounts.urls")),
+    path("", include("appointments.urls")),
     path("", include("patients.urls")),
     path("", include("doctors.urls")),
-    path("", include("appointments.urls")),
     path("", include("prescriptions.urls")),
     path("", include("billing.urls")),
-    path("", include("audit.urls")),
     path("", include("reports.urls")),
+    path("", include("accounts.urls")),
+    path("", include("audit.urls")),
 ]
 
 urlpatterns = [
-    path("", RedirectView.as_view(url="/api"), name="home"),
-    path("api", ApiRoot.as_view({"get": "list"}), name="api-root"),
     path("api/", include(api)),
     re_path(r"^api/", unknown_path),
+    path("api", ApiRoot.as_view({"get": "list"}), name="api-root"),
+    path("", RedirectView.as_view(url="/api"), name="home"),
     path("healthz", ProbeViewSet.as_view({"get": "alive"}), name="healthz"),
     path("readyz", ProbeViewSet.as_view({"get": "ready"}), name="readyz"),
     path("metrics", metrics_page, name="metrics"),

@@ -86,9 +86,11 @@ class RoomViewSet(viewsets.GenericViewSet):
             return _JSON, JSONRenderer.media_type
         return super().perform_content_negotiation(request, force)
 
-    def finalize_response(self, request: Request, response: Response, *args: Any, **kwargs: Any) -> Response:
+    def finalize_response(self, request: Request, response: Any, *args: Any, **kwargs: Any) -> Any:
         response = super().finalize_response(request, response, *args, **kwargs)
-        response.add_post_render_callback(_let_go)
+        # A table or a chart is written by the view itself.
+        if isinstance(response, Response):
+            response.add_post_render_callback(_let_go)
         return response
 
     def perform_authentication(self, request: Request) -> None:

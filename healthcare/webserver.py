@@ -19,26 +19,34 @@ from typing import Any
 from gunicorn.glogging import Logger
 from gunicorn.workers.gthread import TConn, ThreadWorker
 
+#: How long a process lets others take a new caller first, for each that it has, and how many it counts.
 YIELD_SECONDS = 0.0001
 MOST_YIELDS = 10
+#: How long a thread stays with a caller for the next request, when nobody else waits for one.
 STAY_MS = 3
 
 
 class Worker(ThreadWorker):
-    """gunicorn's worker with threads, which hears the last callers out when it is stopped.
+    """gunicorn's worker with threads, in three things different.
 
-    The stock one stops accepting and keeps its sockets open for as long as it still answers, seconds on end: whoever
-    connects meanwhile is taken in by the kernel, waits, and is cut off. This one takes in who is waiting and closes the
-    door, so that the next one is refused at once and tries elsewhere.
+    - **Stopping** it hears the last callers out. The stock one stops accepting and keeps its sockets open for as long
+      as it still answers, seconds on end: whoever connects meanwhile is taken in by the kernel, waits, and is cut off.
+      This one takes in who is waiting and closes the door, so that the next one is refused at once and tries elsewhere.
+    - **Callers are shared out** among the processes. Whoever wakes first takes one, so that a client that opens eight
+      connections at once often had them all in one process and the other idle.
+    - **A thread stays with its caller** for the next request, a moment, rather than hand it back to the thread that
+      watches all of them and be handed it again.
     """
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
+        #: Connections that no thread has taken up yet. Threads take from it, one adds.
         self._waiting: deque[TConn] = deque()
 
     def accept(self, listener: Any) -> None:
         if self.alive and self.nr_conns:
             time.sleep(YIELD_SECONDS * min(self.nr_conns, MOST_YIELDS))
+        # Says nothing when somebody else was faster.
         super().accept(listener)
 
     def enqueue_req(self, conn: TConn) -> None:
@@ -48,15 +56,15 @@ class Worker(ThreadWorker):
     def handle(self, conn: TConn) -> Any:
         self._waiting.popleft()
         result = super().handle(conn)
+        # True: answered, and the connection is kept.
         while result is True and self.alive and not self._waiting and self._asks_again(conn):
             result = super().handle(conn)
         return result
 
     @staticmethod
     def _asks_again(conn: TConn) -> bool:
-        if conn.is_http2:
-            return False
         if conn.parser.unreader.buf.getvalue():
+            # It has been read already.
             return True
         poll = select.poll()
         poll.register(conn.sock, select.POLLIN)
@@ -75,7 +83,6 @@ class Worker(ThreadWorker):
         before = -1
         while before != self.nr_conns:
             before = self.nr_conns
-            # Says nothing when nobody waits.
             self.accept(listener)
 
 

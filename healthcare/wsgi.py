@@ -6,12 +6,17 @@ from django.core.wsgi import get_wsgi_application
 os.environ.setdefault("DJANGO_SETTINGS_MODULE", "healthcare.settings")
 application = get_wsgi_application()
 
-from django.db import OperationalError, connections  # noqa: E402 - after the settings are there
+from django.conf import settings  # noqa: E402 - after they are there
+from django.core import signals  # noqa: E402
+from django.db import OperationalError, connections, reset_queries  # noqa: E402
 
 from healthcare import outages  # noqa: E402
 from healthcare.routers import CLINICAL  # noqa: E402
 
 outages.bound_answers()
+if not settings.DEBUG:
+    # It forgets the statements that DEBUG notes.
+    signals.request_started.disconnect(reset_queries)
 try:
     # Whoever has the wrong key, or a server that is no replica set, is told so now and not by each request.
     connections[CLINICAL].ensure_connection()

@@ -14,6 +14,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+import psutil
 import pytest
 
 from tests.test_settings import known_variables
@@ -40,7 +41,10 @@ def environment(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, 
 
 @contextmanager
 def started(environment: dict[str, str], log: Path, *options: str) -> Iterator[tuple[int, str]]:
-    """The command `start` until it has printed where it is; gives the port and what it printed."""
+    """The command `start` until it has printed where it is; gives the port and what it printed.
+
+    The event relay is there as long as the server is.
+    """
     port = free_port()
     command = [sys.executable, "manage.py", "start", "--port", str(port), *options]
     with log.open("w") as output:
@@ -51,9 +55,12 @@ def started(environment: dict[str, str], log: Path, *options: str) -> Iterator[t
                 assert server.poll() is None, log.read_text()
                 assert time.monotonic() < deadline, log.read_text()
                 time.sleep(0.1)
+            (relay,) = (each for each in psutil.Process(server.pid).children() if "relay_events" in each.cmdline())
             yield port, log.read_text()
+            assert relay.is_running()
             server.send_signal(signal.SIGTERM)
             assert server.wait(timeout=30) == 0, log.read_text()
+            assert not relay.is_running()
         finally:
             server.kill()
 

@@ -26,8 +26,8 @@ START_SECONDS = 60
 class Command(BaseCommand):
     help = (
         "Sets up and serves: starts the embedded servers when MONGODB_URI or DATABASE_URL is not set, migrates, seeds"
-        " an empty system with demo data, starts the development server (or, with --production, gunicorn) and prints"
-        " the URL and the logins."
+        " an empty system with demo data, starts the development server (or, with --production, gunicorn) and the event"
+        " relay, and prints the URL and the logins."
     )
     # The checks of a database tag would need the servers that this command starts.
     requires_system_checks = []
@@ -98,8 +98,13 @@ class Command(BaseCommand):
         signal.signal(signal.SIGINT, signal.SIG_IGN)
         signal.signal(signal.SIGTERM, lambda *_: server.terminate())
         self._wait_until_it_answers(server, port)
+        # What an outage leaves waiting is delivered, and the audit trail sealed, as in production.
+        watch = [sys.executable, "manage.py", "relay_events", "--watch", "--verbosity", "0"]
+        relay = subprocess.Popen(watch, cwd=settings.BASE_DIR, env=environment)  # noqa: S603
         self._say_where(port)
         status = server.wait()
+        relay.terminate()
+        relay.wait()
         if settings.EMBEDDED_MONGODB or settings.EMBEDDED_POSTGRESQL:
             self.stdout.write("The databases keep running; `manage.py devstack down` stops them.")
         # 130 and a negative signal number are how servers end that were asked to.
