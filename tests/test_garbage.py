@@ -1,0 +1,89 @@
+"""What a request of a program made goes with its answer, and is not left for the collector of cycles."""
+
+import gc
+import io
+import sys
+from collections import Counter
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import pytest
+from django.core import signals
+from django.core.handlers.wsgi import WSGIHandler
+from django.db import close_old_connections
+
+from accounts import tokens
+from tests.people import People
+from tests.records import make_appointment, make_prescription
+
+pytestmark = pytest.mark.django_db
+
+
+@contextmanager
+def left_behind() -> Iterator[Counter[str]]:
+    """What only the collector finds of the block, by the names of the classes; known at its end."""
+    gc.collect()
+    gc.disable()
+    gc.set_debug(gc.DEBUG_SAVEALL)
+    found: Counter[str] = Counter()
+    try:
+        yield found
+        gc.collect()
+        found.update(type(each).__name__ for each in gc.garbage)
+    finally:
+        gc.set_debug(0)
+        gc.garbage.clear()
+        gc.enable()
+
+
+@pytest.fixture
+def handler() -> Iterator[WSGIHandler]:
+    """The application as a server calls it, in this test's transaction: Django's own test client does the same."""
+    ends = (signals.request_started, signals.request_finished)
+    for each in ends:
+        each.disconnect(close_old_connections)
+    yield WSGIHandler()
+    for each in ends:
+        each.connect(close_old_connections)
+
+
+@pytest.mark.parametrize(
+    ("path", "status"),
+    [
+        ("/api/patients", 200),
+        ("/api/patients/P1", 200),
+        ("/api/doctors", 200),
+        ("/api/appointments", 200),
+        ("/api/prescriptions", 200),
+        ("/api/billing", 200),
+        ("/api/reports/top-doctors", 200),
+        ("/api/patients/P0", 404),
+        ("/api/appointments?from=never", 400),
+    ],
+)
+def test_a_request_leaves_nothing(people: People, handler: WSGIHandler, path: str, status: int) -> None:
+    make_prescription(people, appointment_id=make_appointment(people).pk)
+    token = tokens.start_family(people.admin)["access_token"]
+    # The first one makes what stays.
+    ask(handler, path, token)
+    with left_behind() as left:
+        assert ask(handler, path, token) == status
+    if status == 200:
+        assert not left
+    else:
+        # An error knows the frames that it came through, which know it.
+        assert not {"Response", "ObjectId"} & set(left)
+
+
+def ask(handler: WSGIHandler, path: str, token: str) -> int:
+    statuses: list[int] = []
+    path, _, query = path.partition("?")
+    environ = {
+        "REQUEST_METHOD": "GET", "PATH_INFO": path, "QUERY_STRING": query, "HTTP_AUTHORIZATION": f"Bearer {token}",
+        "SERVER_NAME": "testserver", "SERVER_PORT": "80", "HTTP_HOST": "testserver", "SERVER_PROTOCOL": "HTTP/1.1",
+        "REMOTE_ADDR": "127.0.0.1", "wsgi.input": io.BytesIO(), "wsgi.errors": sys.stderr, "wsgi.url_scheme": "http",
+    }  # fmt: skip
+    answer = handler(environ, lambda line, _headers, _error=None: statuses.append(int(line.split()[0])))
+    b"".join(answer)
+    answer.close()
+    return statuses[0]
