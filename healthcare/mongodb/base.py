@@ -33,6 +33,7 @@ COMMIT_RETRY_PAUSE_SECONDS = 0.05
 PATIENCE_SECONDS = 5.0
 #: What is not aborted by then ends on the server without us.
 ABORT_SECONDS = 2.0
+NO_ABORT_SECONDS = 0.001
 
 _NEEDS_REPLICA_SET = (
     "Start it with `mongod --replSet rs0` and run `rs.initiate()` in mongosh once, or unset MONGODB_URI to "
@@ -116,14 +117,16 @@ class DatabaseWrapper(base.DatabaseWrapper):
         Its monitors look for a primary all the time. The first requests after one is lost wait for the next, as an
         election takes seconds; once that has been in vain everybody else's thread is better used, by a log-in.
         """
-        # Making the connection asks the servers, so that the driver knows of them here.
-        client = self.database.client
-        if client.topology_description.has_writable_server():
+        if self._has_primary():
             self._no_primary_since.pop(self.alias, None)
             return
         since = self._no_primary_since.setdefault(self.alias, time.monotonic())
         if time.monotonic() - since > PATIENCE_SECONDS:
             raise OperationalError("No MongoDB primary has been found for some seconds.") from AutoReconnect()
+
+    def _has_primary(self) -> bool:
+        # Making the connection asks the servers, so that the driver knows of them here.
+        return bool(self.database.client.topology_description.has_writable_server())
 
     def _require_replica_set(self, client: MongoClient) -> None:
         """Ask the servers once in a process what they are: without a replica set there are no transactions.
@@ -161,7 +164,11 @@ class DatabaseWrapper(base.DatabaseWrapper):
     # --- Transactions
 
     def begin(self) -> None:
-        """Open a transaction, as the engine's own `atomic` does at its outermost."""
+        """Open a transaction, as the engine's own `atomic` does at its outermost.
+
+        Raises: OperationalError while there is no primary.
+        """
+        self._refuse_in_outage()
         self.start_transaction_mongo()
         self.raised_inside = None
         self.in_atomic_block_mongo = True
@@ -172,8 +179,10 @@ class DatabaseWrapper(base.DatabaseWrapper):
         self.run_on_commit = []
         self._leave_block()
         if session:
+            # Nobody is told when nobody is there: looking for a primary would keep the next try, or the answer, back.
+            seconds = ABORT_SECONDS if self._has_primary() else NO_ABORT_SECONDS
             try:
-                with debug_transaction(self, "session.abort_transaction()"), pymongo.timeout(ABORT_SECONDS):
+                with debug_transaction(self, "session.abort_transaction()"), pymongo.timeout(seconds):
                     session.abort_transaction()
             finally:
                 session.end_session()
