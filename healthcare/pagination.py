@@ -8,7 +8,7 @@ from typing import Any
 
 from cryptography.fernet import Fernet, InvalidToken
 from django.conf import settings
-from django.db.models import Field, Q, QuerySet
+from django.db.models import Field, Model, Q, QuerySet
 from django.utils.crypto import salted_hmac
 from rest_framework.exceptions import ValidationError
 from rest_framework.pagination import BasePagination
@@ -32,13 +32,10 @@ class Order:
     """The fields that a list is ordered by, the last one its primary key, and the places in it that cursors name."""
 
     def __init__(self, rows: Rows) -> None:
-        names = [str(name) for name in (rows.order if isinstance(rows, Documents) else rows.query.order_by)]
-        self.is_descending = names[0].startswith("-")
-        self.names = [name.lstrip("-") for name in names]
-        self.fields: list[Field] = [rows.model._meta.get_field(name) for name in self.names]
-        # Sealed for this list and this order: what comes back is what went out, or no cursor at all. And encrypted,
-        # since it holds names of people and stands in URLs, which proxies write into their logs.
-        self._seal = _seal(f"cursor {rows.model._meta.label} {names}", settings.SECRET_KEY)
+        names = rows.order if isinstance(rows, Documents) else rows.query.order_by
+        self.is_descending, self.names, self.fields, self._seal = _order_of(
+            rows.model, tuple(map(str, names)), settings.SECRET_KEY
+        )
 
     def cursor(self, row: Any, *, backwards: bool = False) -> str:
         """The cursor of the page that begins behind the row, a model or a document, or ends before it."""
@@ -75,9 +72,16 @@ class Order:
 
 
 @lru_cache(maxsize=64)
-def _seal(purpose: str, secret: str) -> Fernet:
-    key = salted_hmac(purpose, "key", secret=secret, algorithm="sha256").digest()
-    return Fernet(base64.urlsafe_b64encode(key))
+def _order_of(model: type[Model], order: tuple[str, ...], secret: str) -> tuple[bool, list[str], list[Field], Fernet]:
+    """Whether it goes down, its names and fields, and the seal of its cursors.
+
+    Sealed for this list and this order: what comes back is what went out, or no cursor at all. And encrypted, since it
+    holds names of people and stands in URLs, which proxies write into their logs.
+    """
+    names = [name.lstrip("-") for name in order]
+    key = salted_hmac(f"cursor {model._meta.label} {list(order)}", "key", secret=secret, algorithm="sha256").digest()
+    fields: list[Field] = [model._meta.get_field(name) for name in names]
+    return order[0].startswith("-"), names, fields, Fernet(base64.urlsafe_b64encode(key))
 
 
 class KeysetPagination(BasePagination):

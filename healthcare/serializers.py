@@ -334,6 +334,10 @@ class PeriodQuery(QuerySerializer):
 class NoQuery(QuerySerializer):
     """The query string of an endpoint that takes no parameters."""
 
+    @classmethod
+    def parse_query(cls, request: Request, *, also: frozenset[str] = PAGE_PARAMETERS) -> dict[str, Any]:
+        return super().parse_query(request, also=also) if request.query_params else {}
+
 
 class OutSerializer(serializers.Serializer):
     """The shape of an answer; documents it and renders it.
