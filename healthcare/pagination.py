@@ -4,11 +4,12 @@ import base64
 import json
 from collections.abc import Mapping
 from functools import lru_cache
-from typing import Any
+from typing import Any, cast
 
 from cryptography.fernet import Fernet, InvalidToken
+from django.apps import apps
 from django.conf import settings
-from django.db.models import Field, Model, Q, QuerySet
+from django.db.models import Field, Q, QuerySet
 from django.utils.crypto import salted_hmac
 from rest_framework.exceptions import ValidationError
 from rest_framework.pagination import BasePagination
@@ -34,7 +35,7 @@ class Order:
     def __init__(self, rows: Rows) -> None:
         names = rows.order if isinstance(rows, Documents) else rows.query.order_by
         self.is_descending, self.names, self.fields, self._seal = _order_of(
-            rows.model, tuple(map(str, names)), settings.SECRET_KEY
+            rows.model._meta.label, tuple(map(str, names)), settings.SECRET_KEY
         )
 
     def cursor(self, row: Any, *, backwards: bool = False) -> str:
@@ -72,15 +73,16 @@ class Order:
 
 
 @lru_cache(maxsize=64)
-def _order_of(model: type[Model], order: tuple[str, ...], secret: str) -> tuple[bool, list[str], list[Field], Fernet]:
+def _order_of(label: str, order: tuple[str, ...], secret: str) -> tuple[bool, list[str], list[Field], Fernet]:
     """Whether it goes down, its names and fields, and the seal of its cursors.
 
     Sealed for this list and this order: what comes back is what went out, or no cursor at all. And encrypted, since it
     holds names of people and stands in URLs, which proxies write into their logs.
     """
     names = [name.lstrip("-") for name in order]
-    key = salted_hmac(f"cursor {model._meta.label} {list(order)}", "key", secret=secret, algorithm="sha256").digest()
-    fields: list[Field] = [model._meta.get_field(name) for name in names]
+    key = salted_hmac(f"cursor {label} {list(order)}", "key", secret=secret, algorithm="sha256").digest()
+    model = apps.get_model(label)
+    fields = [cast(Field, model._meta.get_field(name)) for name in names]
     return order[0].startswith("-"), names, fields, Fernet(base64.urlsafe_b64encode(key))
 
 
