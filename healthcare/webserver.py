@@ -20,8 +20,8 @@ from gunicorn.glogging import Logger
 from gunicorn.workers.gthread import TConn, ThreadWorker
 
 #: How long a process lets others take a new caller first, for each that it has, and how many it counts.
-YIELD_SECONDS = 0.0001
-MOST_YIELDS = 10
+YIELD_SECONDS = 0.0002
+MOST_YIELDS = 8
 #: How long a thread stays with a caller for the next request, when nobody else waits for one.
 STAY_MS = 3
 
