@@ -33,7 +33,8 @@ COMMIT_RETRY_PAUSE_SECONDS = 0.05
 PATIENCE_SECONDS = 5.0
 #: What is not aborted by then ends on the server without us.
 ABORT_SECONDS = 2.0
-NO_ABORT_SECONDS = 0.001
+#: While there is no primary: looking for one would keep the next try, or the answer, back.
+ABORT_IN_VAIN_SECONDS = 0.001
 
 _NEEDS_REPLICA_SET = (
     "Start it with `mongod --replSet rs0` and run `rs.initiate()` in mongosh once, or unset MONGODB_URI to "
@@ -179,9 +180,8 @@ class DatabaseWrapper(base.DatabaseWrapper):
         self.run_on_commit = []
         self._leave_block()
         if session:
-            # Nobody is told when nobody is there: looking for a primary would keep the next try, or the answer, back.
-            seconds = ABORT_SECONDS if self._has_primary() else NO_ABORT_SECONDS
             try:
+                seconds = ABORT_SECONDS if self._has_primary() else ABORT_IN_VAIN_SECONDS
                 with debug_transaction(self, "session.abort_transaction()"), pymongo.timeout(seconds):
                     session.abort_transaction()
             finally:

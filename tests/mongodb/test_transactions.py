@@ -6,13 +6,15 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
-from django.db import DatabaseError, IntegrityError, connections
+from django.db import DatabaseError, IntegrityError, OperationalError, connections
 from django.db import transaction as django_transaction
 from django.db.transaction import TransactionManagementError
 from django_mongodb_backend import transaction as engine_transaction
 from pymongo.errors import PyMongoError
 
+from healthcare.exceptions import is_outage
 from healthcare.mongodb import raw, transactions
+from healthcare.mongodb.base import PATIENCE_SECONDS, DatabaseWrapper
 from healthcare.mongodb.transactions import (
     ClinicalWriteFailed,
     clinical_transaction,
@@ -516,3 +518,35 @@ def test_visit_and_tally_of_two_collections_go_together(stored: Stored) -> None:
     with pytest.raises(Undone):
         service()
     assert stored(Visit) == stored(Tally) == []
+
+
+# --- While there is no primary ---------------------------------------------------------------------------------------
+
+
+def test_nothing_is_begun_when_no_primary_has_been_there_for_long(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The driver would look for one for five seconds more, in each of the threads that a log-in waits for."""
+    monkeypatch.setattr(DatabaseWrapper, "_has_primary", lambda _: False)
+    long_ago = time.monotonic() - PATIENCE_SECONDS - 1
+    monkeypatch.setitem(DatabaseWrapper._no_primary_since, connections["clinical"].alias, long_ago)
+    began: list[str] = []
+    with pytest.raises(OperationalError) as caught:
+        clinical_transaction(lambda: began.append("service"))()
+    assert is_outage(caught.value)
+    assert began == []
+
+
+def test_a_rollback_waits_for_nobody_when_there_is_no_primary(
+    stored: Stored, fail_command: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    @clinical_transaction
+    def service() -> None:
+        Tally.objects.create(pk="A")
+        monkeypatch.setattr(DatabaseWrapper, "_has_primary", lambda _: False)
+        raise Undone
+
+    with fail_command("abortTransaction", blockConnection=True, blockTimeMS=1_500):
+        began = time.monotonic()
+        with pytest.raises(Undone):
+            service()
+        assert time.monotonic() - began < 1.0
+    assert names(stored) == []
