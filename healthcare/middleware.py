@@ -92,7 +92,7 @@ class ContentSecurityPolicyMiddleware(CSPMiddleware):
     def process_response(self, request: HttpRequest, response: HttpResponseBase) -> HttpResponseBase:
         if not self._is_plain(request, response):
             return super().process_response(request, response)
-        # It knows the request that knows it, and nobody has asked for it.
+        # The nonce that nobody asked for knows the request, which knows it: a ring for the collector of cycles.
         vars(request).pop("csp_nonce", None)
         policy = _policy_of_settings()
         if policy:

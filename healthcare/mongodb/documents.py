@@ -102,11 +102,10 @@ class Documents(Generic[M]):
         if self._is_empty:
             return []
         where = self._where()
-        sort = {_column(self.model, name.lstrip("-")): -1 if name.startswith("-") else 1 for name in self.order}
+        sort = [(_column(self.model, name.lstrip("-")), -1 if name.startswith("-") else 1) for name in self.order]
         collection = raw.collection(self.model, raw.PLAIN_CODEC)
-        if 0 < self.limit <= FEW:
-            return _read(self.model, collection.few(where, sort=sort, limit=self.limit))
-        return _read(self.model, collection.find(where, sort=list(sort.items()), limit=self.limit))
+        find = collection.few if 0 < self.limit <= FEW else collection.find
+        return _read(self.model, find(where, sort=sort or None, limit=self.limit))
 
     def _where(self) -> Condition:
         conditions = [_condition(self.model, name, value) for name, value in self.lookups]

@@ -47,10 +47,12 @@ STREAM_BATCH = 1_000
 DUPLICATE_KEY = 11000
 #: Documents that one command inserts; the driver makes several of more, which would be too large.
 MOST_IN_COMMAND = 100
+
 Document = dict[str, Any]
 Pipeline = Sequence[Mapping[str, Any]]
 Source = type[models.Model] | str
 Hint = str | Mapping[str, int]
+
 #: The hint to read a collection from one end to the other, past its indexes.
 AS_STORED: Hint = {"$natural": 1}
 
@@ -195,7 +197,7 @@ class Collection:
         self,
         where: Mapping[str, Any],
         *,
-        sort: Mapping[str, int] | None = None,
+        sort: Sequence[tuple[str, int]] | None = None,
         limit: int,
         max_time_ms: int = MAX_TIME_MS,
     ) -> list[Document]:
@@ -209,7 +211,7 @@ class Collection:
                 database = connection.get_database()
                 command: Document = {"find": self.name, "filter": where, "limit": limit, "batchSize": limit}
                 if sort:
-                    command["sort"] = sort
+                    command["sort"] = dict(sort)
                 command |= {"maxTimeMS": max_time_ms, "readConcern": database.read_concern.document}
                 try:
                     found = database.command(command, codec_options=self.codec)["cursor"]
@@ -218,7 +220,7 @@ class Collection:
                     database.command({"killCursors": self.name, "cursors": [found["id"]]})
                 except AutoReconnect:
                     pass
-        return self.find(where, sort=list(sort.items()) if sort else None, limit=limit, max_time_ms=max_time_ms)
+        return self.find(where, sort=sort, limit=limit, max_time_ms=max_time_ms)
 
     def stream(
         self, pipeline: Pipeline, *, hint: str | None = None, batch_size: int = STREAM_BATCH

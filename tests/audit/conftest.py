@@ -3,7 +3,8 @@
 from collections.abc import Iterator
 
 import pytest
-from django.db import connection
+
+from tests.audit.trail import wipe
 
 
 @pytest.fixture
@@ -12,12 +13,3 @@ def own_trail(transactional_db: None) -> Iterator[None]:
     wipe()
     yield
     wipe()
-
-
-def wipe() -> None:
-    with connection.cursor() as cursor:
-        # The superuser of the embedded server can switch all triggers off.
-        cursor.execute("SET session_replication_role = replica")
-        for table in ("audit_patients", "audit_entries", "audit_heads"):
-            cursor.execute(f"DELETE FROM {table}")  # noqa: S608 - one of these
-        cursor.execute("SET session_replication_role = DEFAULT")

@@ -24,7 +24,7 @@ from audit import services as audit_services
 from healthcare import events
 from healthcare.management.backups import making
 from healthcare.mongodb import dumping
-from tests.audit.conftest import wipe
+from tests.audit.trail import wipe
 from tests.live.client import Client
 from tests.live.conftest import environment_of_this_run, token_of
 from tests.live.server import ROOT, LiveServer
