@@ -2,11 +2,13 @@
 
 import base64
 import json
+import os
 from collections.abc import Mapping
 from functools import lru_cache
 from typing import Any, cast
 
-from cryptography.fernet import Fernet, InvalidToken
+from cryptography.exceptions import InvalidTag
+from cryptography.hazmat.primitives.ciphers.aead import ChaCha20Poly1305
 from django.apps import apps
 from django.conf import settings
 from django.db.models import Field, Q, QuerySet
@@ -23,6 +25,8 @@ Rows = QuerySet[Any] | Documents[Any]
 
 DEFAULT_PAGE_SIZE = 50
 MAX_PAGE_SIZE = 200
+#: What a cursor begins with: the number that it was sealed with, which is used once.
+_NONCE_BYTES = 12
 
 
 class BadCursor(Exception):
@@ -46,13 +50,15 @@ class Order:
         else:
             values = [str(getattr(row, name)) for name in self.names]
         text = json.dumps([backwards, *values], ensure_ascii=False).encode()
-        return self._seal.encrypt(text).decode().rstrip("=")
+        nonce = os.urandom(_NONCE_BYTES)
+        return base64.urlsafe_b64encode(nonce + self._seal.encrypt(nonce, text, None)).decode().rstrip("=")
 
     def read(self, cursor: str) -> tuple[bool, dict[str, Any]]:
         """Whether the page lies before the row, and the row's ordering values. Raises: BadCursor."""
         try:
-            text = self._seal.decrypt(cursor + "=" * (-len(cursor) % 4))
-        except (InvalidToken, ValueError) as error:
+            sealed = base64.b64decode(cursor + "=" * (-len(cursor) % 4), altchars=b"-_", validate=True)
+            text = self._seal.decrypt(sealed[:_NONCE_BYTES], sealed[_NONCE_BYTES:], None)
+        except (InvalidTag, ValueError) as error:
             raise BadCursor from error
         backwards, *values = json.loads(text)
         typed = [field.to_python(value) for field, value in zip(self.fields, values, strict=True)]
@@ -73,7 +79,7 @@ class Order:
 
 
 @lru_cache(maxsize=64)
-def _order_of(label: str, order: tuple[str, ...], secret: str) -> tuple[bool, list[str], list[Field], Fernet]:
+def _order_of(label: str, order: tuple[str, ...], secret: str) -> tuple[bool, list[str], list[Field], ChaCha20Poly1305]:
     """Whether it goes down, its names and fields, and the seal of its cursors.
 
     Sealed for this list and this order: what comes back is what went out, or no cursor at all. And encrypted, since it
@@ -83,7 +89,7 @@ def _order_of(label: str, order: tuple[str, ...], secret: str) -> tuple[bool, li
     key = salted_hmac(f"cursor {label} {list(order)}", "key", secret=secret, algorithm="sha256").digest()
     model = apps.get_model(label)
     fields = [cast(Field, model._meta.get_field(name)) for name in names]
-    return order[0].startswith("-"), names, fields, Fernet(base64.urlsafe_b64encode(key))
+    return order[0].startswith("-"), names, fields, ChaCha20Poly1305(key)
 
 
 class KeysetPagination(BasePagination):

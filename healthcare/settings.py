@@ -68,7 +68,8 @@ if _sql["ENGINE"] == "django.db.backends.sqlite3":
     # Writers queue for the one lock instead of failing when a reader turns into a writer (Django ticket 29280).
     _sql.setdefault("OPTIONS", {}).update(transaction_mode="IMMEDIATE", timeout=20)
 else:
-    _sql.setdefault("OPTIONS", {}).setdefault("connect_timeout", 3)
+    # Without a threshold psycopg prepares nothing, whatever a statement asks for (healthcare.statements).
+    _sql["OPTIONS"] = {"connect_timeout": 3, "prepare_threshold": 5, **_sql.get("OPTIONS", {})}
 
 DATABASES = {
     "default": {

@@ -35,3 +35,13 @@ def test_later_statement_does_not() -> None:
     with pytest.raises(DatabaseError):
         statements.execute("SELECT 1", [])
     connection.close()
+
+
+def test_statement_is_planned_once_in_a_connection() -> None:
+    """psycopg prepares nothing, whatever it is asked for, on a connection without a threshold: Django's default."""
+    for _ in range(3):
+        assert statements.execute("SELECT 40 + %s", [2]).fetchone() == (42,)
+    with connection.cursor() as cursor:
+        cursor.execute("SELECT calls FROM (SELECT generic_plans + custom_plans AS calls, statement "
+                       "FROM pg_prepared_statements) AS s WHERE statement LIKE 'SELECT 40 +%%'")  # fmt: skip
+        assert cursor.fetchall() == [(3,)]
