@@ -22,7 +22,7 @@ from typing import Any, NamedTuple
 from bson import ObjectId
 from django.db import connections
 
-from healthcare import clock, outages, trail
+from healthcare import clock, heard, outages, trail
 from healthcare.exceptions import is_outage
 from healthcare.models import Event
 from healthcare.mongodb import raw
@@ -171,9 +171,10 @@ def leave(facts: trail.Facts, *, at: datetime, event_id: ObjectId) -> None:
     )
 
 
-def due_events(limit: int = 500) -> list[dict[str, Any]]:
-    """Events that wait for a consumer and whose time has come, the longest waiting first."""
-    return raw.collection(Event).find({"due_at": {"$lte": clock.now()}}, sort=[("due_at", 1), ("_id", 1)], limit=limit)
+def due_events(limit: int = 500, *, grace: timedelta = timedelta()) -> list[dict[str, Any]]:
+    """Events that wait for a consumer and whose time has come, `grace` ago at least, the longest waiting first."""
+    due = {"due_at": {"$lte": clock.now() - grace}}
+    return raw.collection(Event).find(due, sort=[("due_at", 1), ("_id", 1)], limit=limit)
 
 
 def waiting_since() -> datetime | None:
@@ -199,19 +200,22 @@ def lag() -> Lag:
     )
 
 
-def relay() -> Iterator[tuple[dict[str, Any], bool]]:
+def relay(*, grace: timedelta = timedelta()) -> Iterator[tuple[dict[str, Any], bool]]:
     """Deliver what is due, once through; yields each event and whether all its consumers have heard it.
 
+    `grace`: how long to leave an event to the request that published it, which delivers it just now.
     Raises: ConsumerOutage.
     """
-    while events := due_events():
+    while events := due_events(grace=grace):
         for event in events:
             yield event, deliver(event)
+        # Or they would be due once more.
+        heard.write()
 
 
 def deliver(event: Mapping[str, Any]) -> bool:
     """Tell every waiting consumer; True when none waits any more. Raises: ConsumerOutage."""
-    heard: list[str] = []
+    told: list[str] = []
     for name in event["pending"]:
         consumer = _consumers.get(name)
         try:
@@ -219,20 +223,14 @@ def deliver(event: Mapping[str, Any]) -> bool:
                 raise LookupError(f"There is no consumer {name!r}.")
             consumer.listen(event)
         except Exception as error:
-            if heard:
-                raw.collection(Event).update_one({"_id": event["_id"]}, {"$pull": {"pending": {"$in": heard}}})
+            if told:
+                raw.collection(Event).update_one({"_id": event["_id"]}, {"$pull": {"pending": {"$in": told}}})
             if is_outage(error):
                 raise ConsumerOutage from error
             _note_failure(event, name, error)
             return False
-        heard.append(name)
-    # One write for all of them. Dying before it, or losing it with a primary, means that they are told again, which
-    # they are made for, so nobody waits until a majority has it on disk.
-    raw.collection(Event).update_one(
-        {"_id": event["_id"]},
-        {"$unset": {"due_at": "", "pending": "", "reason": "", "set_aside_at": ""}},
-        is_dispensable=True,
-    )
+        told.append(name)
+    heard.note(event["_id"])
     return True
 
 

@@ -10,10 +10,11 @@ from django.conf import settings  # noqa: E402 - after they are there
 from django.core import signals  # noqa: E402
 from django.db import OperationalError, connections, reset_queries  # noqa: E402
 
-from healthcare import outages  # noqa: E402
+from healthcare import heard, outages  # noqa: E402
 from healthcare.routers import CLINICAL  # noqa: E402
 
 outages.bound_answers()
+heard.gather()
 if not settings.DEBUG:
     # It forgets the statements that DEBUG notes.
     signals.request_started.disconnect(reset_queries)

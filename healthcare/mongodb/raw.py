@@ -110,6 +110,10 @@ CODEC: CodecOptions[Document] = CodecOptions(
 # charts it makes aware dates in 1.2 ms, and takes 0.8 to look at each value for what it has to convert.
 PLAIN_CODEC: CodecOptions[Document] = CodecOptions(type_registry=TypeRegistry([_DecimalEncoder(), _DateEncoder()]))
 
+# The same without decoders, which answers to commands pass by anyhow: for each of them the driver makes a codec that
+# has none, unless it is given one (0.03 ms).
+_OF_COMMANDS: CodecOptions[Document] = CODEC.with_options(type_registry=PLAIN_CODEC.type_registry)
+
 
 def collection(source: Source, codec: CodecOptions[Document] = CODEC) -> "Collection":
     """The collection of a model, or of that name in the clinical database."""
@@ -317,10 +321,8 @@ class Collection:
         *,
         upsert: bool = False,
         array_filters: Sequence[Mapping[str, Any]] | None = None,
-        is_dispensable: bool = False,
         max_time_ms: int = MAX_TIME_MS,
     ) -> UpdateResult:
-        """`is_dispensable`: outside a transaction it is acknowledged by the primary alone, and may be lost with it."""
         if self._is_in_transaction():
             said: Document = {"q": where, "u": update, "upsert": upsert}
             if array_filters:
@@ -329,8 +331,6 @@ class Collection:
             upserted = [each["_id"] for each in reply.get("upserted", ())]
             return UpdateResult({**reply, "upserted": upserted[0] if upserted else None}, acknowledged=True)
         with self._bounded(max_time_ms) as (documents, session):
-            if is_dispensable:
-                documents = documents.with_options(write_concern=WriteConcern(w=1))
             return documents.update_one(where, update, upsert=upsert, array_filters=array_filters, session=session)
 
     def update_many(
@@ -339,9 +339,13 @@ class Collection:
         update: Mapping[str, Any] | Pipeline,
         *,
         array_filters: Sequence[Mapping[str, Any]] | None = None,
+        is_dispensable: bool = False,
         max_time_ms: int = MAX_TIME_MS,
     ) -> UpdateResult:
+        """`is_dispensable`: outside a transaction it is acknowledged by the primary alone, and may be lost with it."""
         with self._bounded(max_time_ms) as (documents, session):
+            if is_dispensable:
+                documents = documents.with_options(write_concern=WriteConcern(w=1))
             return documents.update_many(where, update, array_filters=array_filters, session=session)
 
     def update_each(
@@ -413,7 +417,8 @@ class Collection:
         connection = cast(DatabaseWrapper, connections[CLINICAL])
         command["maxTimeMS"] = max_time_ms
         with self._translated():
-            reply = connection.database.command(command, codec_options=self.codec, session=connection.session)
+            codec = _OF_COMMANDS if self.codec is CODEC else self.codec
+            reply = connection.database.command(command, codec_options=codec, session=connection.session)
             if "writeErrors" in reply:
                 raise BulkWriteError(reply)
             return reply

@@ -49,7 +49,6 @@ def test_the_bill_is_there_with_the_answer(admin: Client, people: People) -> Non
     visit = make_appointment(people)
     assert admin.patch(f"/appointments/{visit.appointment_id}", {"status": "completed"}).status == 200
     assert Bill.objects.get().appointment_id == visit.appointment_id
-    assert events.waiting_since() is None
     assert_whole()
 
 

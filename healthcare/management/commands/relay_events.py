@@ -8,6 +8,7 @@ import signal
 import threading
 import time
 from argparse import ArgumentParser
+from datetime import timedelta
 from typing import Any
 
 from django.core.management.base import BaseCommand, CommandError
@@ -19,6 +20,8 @@ from healthcare.exceptions import is_outage
 
 LONGEST_PAUSE_SECONDS = 30
 SEAL_SECONDS = 60.0
+#: How long it leaves an event to the server that published it, which delivers it and gathers its notes of that.
+GRACE = timedelta(seconds=1)
 
 
 class Command(BaseCommand):
@@ -42,7 +45,7 @@ class Command(BaseCommand):
         seal_at = time.monotonic()
         while not self._is_asked_to_stop.is_set():
             try:
-                self._relay(verbose=options["verbosity"] > 0)
+                self._relay(grace=GRACE if watch else timedelta(), verbose=options["verbosity"] > 0)
                 if watch and not self._is_asked_to_stop.is_set() and time.monotonic() >= seal_at:
                     self._seal()
                     seal_at = time.monotonic() + SEAL_SECONDS
@@ -71,9 +74,9 @@ class Command(BaseCommand):
             # Such as a role that may not: bills are not to wait for it.
             self.stderr.write(f"The audit trail was not sealed: {type(error.__cause__ or error).__name__}.")
 
-    def _relay(self, *, verbose: bool) -> None:
+    def _relay(self, *, grace: timedelta, verbose: bool) -> None:
         delivered = failed = 0
-        for _event, done in events.relay():
+        for _event, done in events.relay(grace=grace):
             delivered, failed = delivered + done, failed + (not done)
             if self._is_asked_to_stop.is_set():
                 break

@@ -1,0 +1,92 @@
+"""Noting which events all of their consumers have heard of: of each at once, and in a server of many together.
+
+A write of its own for each was a seventh of what a booking cost the process and both databases. An event whose note is
+lost, with the process or with a primary, is told again, which consumers are made for.
+"""
+
+import atexit
+import logging
+import threading
+import time
+
+from bson import ObjectId
+from django.db import DatabaseError
+
+from healthcare.models import Event
+from healthcare.mongodb import raw
+
+#: How long a server gathers.
+GATHER_SECONDS = 0.2
+
+logger = logging.getLogger("healthcare.events")
+
+
+def note(event_id: ObjectId) -> None:
+    """Nobody waits for this event any more. Raises: DatabaseError, unless this process gathers."""
+    if _gathered is None:
+        _write([event_id])
+    else:
+        _gathered.add(event_id)
+
+
+def gather() -> None:
+    """Have this process write its notes together, GATHER_SECONDS later at most, and when it ends."""
+    global _gathered
+    if _gathered is None:
+        _gathered = _Gathered()
+        atexit.register(write)
+
+
+def write() -> None:
+    """Write now what this process has gathered."""
+    if _gathered is not None:
+        _gathered.write()
+
+
+class _Gathered:
+    """Notes that are not written yet, and the thread that writes them, which lives as long as there are some."""
+
+    def __init__(self) -> None:
+        self._event_ids: list[ObjectId] = []
+        self._writer: threading.Thread | None = None
+        self._changing, self._writing = threading.Lock(), threading.Lock()
+
+    def add(self, event_id: ObjectId) -> None:
+        with self._changing:
+            self._event_ids.append(event_id)
+            # It is dead, too, in a process that was forked from the one that had it.
+            if self._writer is None or not self._writer.is_alive():
+                self._writer = threading.Thread(target=self._write_while_there_are, name="heard", daemon=True)
+                self._writer.start()
+
+    def write(self) -> None:
+        # Whoever ends the process waits for the writer.
+        with self._writing:
+            with self._changing:
+                event_ids, self._event_ids = self._event_ids, []
+            if not event_ids:
+                return
+            try:
+                _write(event_ids)
+            except DatabaseError as error:
+                logger.warning("%d events will be told again: %s", len(event_ids), type(error.__cause__).__name__)
+
+    def _write_while_there_are(self) -> None:
+        while True:
+            time.sleep(GATHER_SECONDS)
+            self.write()
+            with self._changing:
+                if not self._event_ids:
+                    self._writer = None
+                    return
+
+
+_gathered: _Gathered | None = None
+
+
+def _write(event_ids: list[ObjectId]) -> None:
+    raw.collection(Event).update_many(
+        {"_id": {"$in": event_ids}},
+        {"$unset": {"due_at": "", "pending": "", "reason": "", "set_aside_at": ""}},
+        is_dispensable=True,
+    )

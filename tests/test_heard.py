@@ -1,0 +1,114 @@
+"""A server writes together which events were heard of, and what it loses is told again."""
+
+import os
+import subprocess
+import sys
+import time
+from datetime import timedelta
+from typing import Any
+
+import pytest
+from bson import ObjectId
+from django.core.management import call_command
+from django.db import DatabaseError
+
+from healthcare import clock, events, heard
+from healthcare.models import AuditEntry, Event
+from healthcare.mongodb import raw
+from tests.live.conftest import environment_of_this_run
+from tests.live.server import ROOT
+from tests.people import People
+from tests.records import make_appointment
+
+pytestmark = pytest.mark.django_db(transaction=True)
+
+
+@pytest.fixture
+def gathered(monkeypatch: pytest.MonkeyPatch) -> heard._Gathered:
+    """As in a server, but that nothing is written before the test says so."""
+    monkeypatch.setattr(heard, "_gathered", made := heard._Gathered())
+    monkeypatch.setattr(heard, "GATHER_SECONDS", 60)
+    return made
+
+
+def waiting() -> int:
+    return raw.collection(Event).count({"pending": {"$exists": True}})
+
+
+def booked(appointment_id: str) -> Any:
+    return AuditEntry.objects.filter(action="appointment.booked", subject=appointment_id)
+
+
+def test_notes_are_written_together(people: People, gathered: heard._Gathered) -> None:
+    for hour in ("09:00", "10:00", "11:00"):
+        make_appointment(people, time=hour)
+    assert waiting() == 3
+    gathered.write()
+    assert waiting() == 0
+    gathered.write()
+
+
+def test_notes_are_written_a_moment_later_by_themselves(people: People, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(heard, "_gathered", heard._Gathered())
+    for hour in ("09:00", "10:00"):
+        # The second time by a new thread: the first has ended when there was nothing left.
+        make_appointment(people, time=hour)
+        deadline = time.monotonic() + 30
+        while waiting():
+            assert time.monotonic() < deadline
+            time.sleep(0.02)
+        time.sleep(3 * heard.GATHER_SECONDS)
+
+
+def test_an_event_whose_note_is_lost_is_told_again_and_leaves_one_entry(
+    people: People, gathered: heard._Gathered
+) -> None:
+    """As when the process is killed: what it had gathered is gone."""
+    visit = make_appointment(people)
+    assert (waiting(), booked(visit.appointment_id).count()) == (1, 1)
+    call_command("relay_events", verbosity=0)
+    gathered.write()
+    assert (waiting(), booked(visit.appointment_id).count()) == (0, 1)
+
+
+def test_an_outage_loses_notes_and_breaks_nothing(
+    people: People, gathered: heard._Gathered, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(event_ids: list[ObjectId]) -> None:
+        raise DatabaseError("gone")
+
+    visit = make_appointment(people)
+    with monkeypatch.context() as broken:
+        broken.setattr(heard, "_write", refuse)
+        gathered.write()
+    gathered.write()
+    assert waiting() == 1
+    assert list(events.relay(grace=timedelta(hours=1))) == []
+    assert [done for _, done in events.relay()] == [True]
+    gathered.write()
+    assert (waiting(), booked(visit.appointment_id).count()) == (0, 1)
+
+
+def test_a_server_that_ends_writes_what_it_has_gathered(people: People, gathered: heard._Gathered) -> None:
+    make_appointment(people)
+    (event_id,) = gathered._event_ids
+    serve = (
+        "from bson import ObjectId; import healthcare.wsgi; from healthcare import heard; "
+        f"heard.GATHER_SECONDS = 60; heard.note(ObjectId('{event_id}'))"
+    )
+    environment = {**os.environ, **environment_of_this_run()}
+    subprocess.run([sys.executable, "-c", serve], cwd=ROOT, env=environment, check=True, timeout=45)
+    assert waiting() == 0
+
+
+def test_a_forked_process_writes_its_own(people: People, gathered: heard._Gathered) -> None:
+    """gunicorn with `preload_app` imports the application, and forks."""
+    make_appointment(people)
+    child = os.fork()
+    if child == 0:
+        # The thread that would write has stayed behind.
+        os._exit(0 if gathered._writer is not None and not gathered._writer.is_alive() else 1)
+    assert os.waitpid(child, 0)[1] == 0
+    assert gathered._writer is not None
+    assert gathered._writer.is_alive()
+    assert clock.now() - timedelta(minutes=1) < events.waiting_since()
