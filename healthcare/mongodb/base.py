@@ -6,10 +6,11 @@ import random
 import threading
 import time
 from collections.abc import Iterator
-from typing import Any
+from typing import Any, cast
 from urllib.parse import urlsplit
 
 import pymongo
+from bson.codec_options import CodecOptions
 from django.core.exceptions import ImproperlyConfigured
 from django.db import OperationalError, connections
 from django.db.backends.utils import debug_transaction
@@ -33,8 +34,10 @@ COMMIT_RETRY_PAUSE_SECONDS = 0.05
 PATIENCE_SECONDS = 5.0
 #: What is not aborted by then ends on the server without us.
 ABORT_SECONDS = 2.0
-#: While there is no primary: looking for one would keep the next try, or the answer, back.
-ABORT_IN_VAIN_SECONDS = 0.001
+#: While no primary is known: waiting for one would keep the next try, or the answer, back. But the driver forgets the
+#: primary when one connection to it breaks, and looks for it again half a second later; what is not aborted then makes
+#: every next try conflict with it for as long as the server keeps it.
+ABORT_IN_VAIN_SECONDS = 0.6
 
 _NEEDS_REPLICA_SET = (
     "Start it with `mongod --replSet rs0` and run `rs.initiate()` in mongosh once, or unset MONGODB_URI to "
@@ -71,6 +74,8 @@ class DatabaseWrapper(base.DatabaseWrapper):
         super().__init__(*args, **kwargs)
         # What a joined call raised in the transaction that is open now (healthcare.mongodb.transactions).
         self.raised_inside: BaseException | None = None
+        # The driver's connection that the commands of the open transaction go by, and the loan of it.
+        self._line: tuple[Any, Any] | None = None
 
     # --- Connecting
 
@@ -158,7 +163,7 @@ class DatabaseWrapper(base.DatabaseWrapper):
         """Drop what a forked child inherited, without closing it: the sockets are the parent's."""
         self.connection = None
         self.__dict__.pop("database", None)
-        self.session = None
+        self.session = self._line = None
         self._leave_block()
         self.run_on_commit = []
 
@@ -174,8 +179,36 @@ class DatabaseWrapper(base.DatabaseWrapper):
         self.raised_inside = None
         self.in_atomic_block_mongo = True
 
+    def transaction_command(
+        self, command: dict[str, Any], codec_options: CodecOptions[dict[str, Any]]
+    ) -> dict[str, Any]:
+        """Run a command of the open transaction; all of them go by one connection. Raises: PyMongoError.
+
+        `Database.command` looks for the server and borrows a connection for each, and gets ready to send it again,
+        which in a transaction nothing but the whole is. It takes internals of the driver (pymongo 4.20).
+        """
+        client, session = cast(Any, self.connection), self.session
+        if self._line is None:
+            loan = client._conn_for_writes(session, next(iter(command)))
+            self._line = loan, loan.__enter__()
+        connection = self._line[1]
+        try:
+            return connection.command(
+                self.database.name, command, codec_options=codec_options, session=session, client=client
+            )
+        except BaseException as error:
+            # The driver says of a lost connection here that the transaction may be tried again.
+            self._hang_up(error)
+            raise
+
+    def _hang_up(self, error: BaseException | None = None) -> None:
+        line, self._line = self._line, None
+        if line is not None:
+            line[0].__exit__(type(error) if error else None, error, error.__traceback__ if error else None)
+
     def rollback_mongo(self) -> None:
         """Abort the open transaction and leave none of its state, even when the abort itself fails."""
+        self._hang_up()
         session, self.session = self.session, None
         self.run_on_commit = []
         self._leave_block()
@@ -202,6 +235,7 @@ class DatabaseWrapper(base.DatabaseWrapper):
         through its `except DatabaseError`, and the thread went on writing into the dead transaction; here the
         session and the callbacks are gone whatever happens.
         """
+        self._hang_up()
         session, self.session = self.session, None
         self._leave_block()
         if session is None:

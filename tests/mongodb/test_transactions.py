@@ -50,7 +50,7 @@ def assert_no_state_left() -> None:
         False,
         0,
     )
-    assert (connection.run_on_commit, connection.raised_inside) == ([], None)
+    assert (connection.run_on_commit, connection.raised_inside, connection._line) == ([], None, None)
     assert not in_transaction()
     assert session() is None
 
@@ -293,6 +293,20 @@ def test_conflict_is_tried_again(stored: Stored, fail_command: Any) -> None:
     assert names(stored) == ["A", "A raw"]
 
 
+@pytest.mark.parametrize("command", ["insert", "update"])
+def test_a_connection_that_breaks_is_met_by_a_retry_on_another(stored: Stored, fail_command: Any, command: str) -> None:
+    @clinical_transaction
+    def service() -> None:
+        raw.collection(Tally).insert_one({"_id": "A", "total": 1})
+        raw.collection(Tally).update_one({"_id": "A"}, {"$inc": {"total": 1}})
+
+    before = counters.retries
+    with fail_command(command, closeConnection=True):
+        service()
+    assert counters.retries == before + 1
+    assert stored(Tally) == [{"_id": "A", "total": 2}]
+
+
 def set_to_ten() -> None:
     connections["clinical"].database.tallies.update_one({"_id": "A"}, {"$set": {"total": 10}})
 
@@ -484,6 +498,38 @@ def test_interrupt_leaves_no_state(stored: Stored) -> None:
         service()
     assert_no_state_left()
     assert names(stored) == []
+
+
+def lent() -> int:
+    """How many connections to the primary the driver has given to somebody."""
+    client = connections["clinical"].connection
+    (server,) = client._topology._servers.values()
+    return int(server.pool.active_sockets)
+
+
+@pytest.mark.parametrize("fail", [None, Undone(), "duplicate", "refused"])
+def test_commands_of_a_transaction_go_by_one_connection_which_comes_back(stored: Stored, fail: Any) -> None:
+    lines = []
+
+    @clinical_transaction
+    def write() -> None:
+        for name in ("one", "two", "one" if fail == "duplicate" else "three"):
+            raw.collection(Tally).insert_one({"_id": name})
+            lines.append(connections["clinical"]._line[1])
+        assert lent() == 1
+        if fail == "refused":
+            raw.collection(Tally).update_one({"_id": "one"}, {"$nonsense": {"n": 1}})
+        if fail:
+            raise fail
+
+    before = lent()
+    if fail is None:
+        write()
+    else:
+        with pytest.raises(Undone if isinstance(fail, Undone) else DatabaseError):
+            write()
+    assert len(set(lines)) == 1
+    assert (before, lent()) == (0, 0)
 
 
 def test_decorator_keeps_name_and_arguments() -> None:
