@@ -35,6 +35,7 @@ class Writer:
         self.document = _Expression("{}.get({!r})").compiled(serializer)
         # With its lists in the one expression: a page in 0.40 ms, not 0.58.
         self.whole = _Expression("{}[{!r}]", holds_lists=True).compiled(serializer)
+        self.wholes = _Expression("{}[{!r}]", holds_lists=True).compiled(serializer, many=True)
 
     def __call__(self, record: Any) -> Row:
         if not isinstance(record, dict):
@@ -44,6 +45,13 @@ class Writer:
         except (KeyError, TypeError):
             # It is older than one of its fields, or it is no document and holds something else in its lists.
             return self.document(record)
+
+    def many(self, records: list[Any]) -> list[Row]:
+        """What it writes of each, in one expression where that will do."""
+        try:
+            return cast(list[Row], self.wholes(records))
+        except (KeyError, TypeError):
+            return [self(record) for record in records]
 
 
 class _Expression:
@@ -57,9 +65,11 @@ class _Expression:
         self._take, self._is_document, self._holds_lists = take, is_document, holds_lists
         self._known: dict[str, Any] = {}
 
-    def compiled(self, serializer: serializers.Serializer) -> Write:
+    def compiled(self, serializer: serializers.Serializer, *, many: bool = False) -> Write:
+        written = self._entries(serializer, "record")
+        text = f"lambda records: [{written} for record in records]" if many else f"lambda record: {written}"
         # Made of the names that our own serializers declare; what a client sends has no part in it.
-        return eval(f"lambda record: {self._entries(serializer, 'record')}", self._known)  # noqa: S307
+        return eval(text, self._known)  # noqa: S307
 
     def _entries(self, serializer: serializers.Serializer, record: str) -> str:
         shown = [field for field in serializer.fields.values() if not field.write_only]

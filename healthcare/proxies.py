@@ -37,9 +37,14 @@ class ForwardedHeadersMiddleware:
         self.get_response = get_response
 
     def __call__(self, request: HttpRequest) -> HttpResponseBase:
-        if "HTTP_X_FORWARDED_PROTO" in request.META and not _is_from_proxy(request):
-            del request.META["HTTP_X_FORWARDED_PROTO"]
+        forget_what_nobody_may_say(request)
         return self.get_response(request)
+
+
+def forget_what_nobody_may_say(request: HttpRequest) -> None:
+    """Nobody but a named proxy may say which scheme it was asked by."""
+    if "HTTP_X_FORWARDED_PROTO" in request.META and not _is_from_proxy(request):
+        del request.META["HTTP_X_FORWARDED_PROTO"]
 
 
 def _is_from_proxy(request: HttpRequest) -> bool:

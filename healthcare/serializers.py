@@ -376,7 +376,7 @@ class OutSerializer(serializers.Serializer):
         records = list(records)
         if cls.noun:
             trail.shown(f"{cls.noun}.listed", [_said(record, "patient_id") for record in records])
-        return list(map(cls.writer(), records))
+        return cls.writer().many(records)
 
     @classmethod
     def writer(cls) -> Writer:

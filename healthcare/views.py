@@ -9,7 +9,7 @@ from django.http import HttpRequest, HttpResponse
 from django.views import csrf
 from django.views.decorators.csrf import csrf_exempt
 from rest_framework import serializers, viewsets
-from rest_framework.exceptions import AuthenticationFailed
+from rest_framework.exceptions import AuthenticationFailed, NotAuthenticated, PermissionDenied
 from rest_framework.request import Request
 from rest_framework.response import Response
 from rest_framework.reverse import reverse
@@ -33,7 +33,7 @@ VERBS: Mapping[str, str] = {
 
 
 _JSON = JSONRenderer()
-_JSON_OR_ANYTHING = frozenset({"*/*", JSONRenderer.media_type})
+JSON_OR_ANYTHING = frozenset({"*/*", JSONRenderer.media_type})
 
 
 class RoomViewSet(viewsets.GenericViewSet):
@@ -69,19 +69,44 @@ class RoomViewSet(viewsets.GenericViewSet):
         return f"{cls.noun}.{cls.verbs.get(action) or VERBS[action]}"
 
     def initial(self, request: Request, *args: Any, **kwargs: Any) -> None:
+        self._say_what_is_tried(kwargs)
+        super().initial(request, *args, **kwargs)
+        self._refuse_parameters(request)
+
+    def answer_program(self, request: Any, action: str, kwargs: Mapping[str, Any]) -> Response:
+        """What the action answers a plain request of Django's for data, past DRF's dispatch (`healthcare.lane`).
+
+        Raises: whatever the dispatch would make an error's answer of, and more.
+        """
+        self.request, self.args, self.kwargs, self.action = request, (), dict(kwargs), action
+        request.query_params = request.GET
+        request.accepted_renderer, request.accepted_media_type = _JSON, JSONRenderer.media_type
+        self._say_what_is_tried(kwargs)
+        found = next(filter(None, (each.authenticate(request) for each in self.get_authenticators())), None)
+        if found is None or self.throttle_classes or self.renderer_classes[0] is not JSONRenderer:
+            raise NotAuthenticated
+        request.user, request.auth = found
+        if not all(permission.has_permission(request, self) for permission in self.get_permissions()):
+            raise PermissionDenied
+        self._refuse_parameters(request)
+        response: Response = getattr(self, action)(request, **kwargs)
+        return response
+
+    def _say_what_is_tried(self, kwargs: Mapping[str, Any]) -> None:
         if self.action in self.allowed:
             trail.attempts(self.deed(self.action), subject=next(iter(kwargs.values()), None))
             trail.concerns(kwargs.get("patient_id"))
-        super().initial(request, *args, **kwargs)
+
+    def _refuse_parameters(self, request: Request) -> None:
+        """Parameters are refused where nothing reads them, too."""
         if self.action not in self.parameters:
-            # Parameters are refused where nothing reads them, too.
             paged = KeysetPagination is self.pagination_class and self.action == "list"
             NoQuery.parse_query(request, **({} if paged else {"also": frozenset()}))
 
     def perform_content_negotiation(self, request: Request, force: bool = False) -> tuple[Any, str]:
         accept = request.META.get("HTTP_ACCEPT", "*/*")
         is_named = "format" in request.GET or "format" in self.kwargs
-        if accept in _JSON_OR_ANYTHING and self.renderer_classes[0] is JSONRenderer and not is_named:
+        if accept in JSON_OR_ANYTHING and self.renderer_classes[0] is JSONRenderer and not is_named:
             # As the long way would say, for nearly all requests of programs.
             return _JSON, JSONRenderer.media_type
         return super().perform_content_negotiation(request, force)

@@ -4,15 +4,17 @@ import os
 from django.core.wsgi import get_wsgi_application
 
 os.environ.setdefault("DJANGO_SETTINGS_MODULE", "healthcare.settings")
-application = get_wsgi_application()
+django_application = get_wsgi_application()
 
 from django.conf import settings  # noqa: E402 - after they are there
 from django.core import signals  # noqa: E402
 from django.db import OperationalError, connections, reset_queries  # noqa: E402
 
 from healthcare import heard, outages  # noqa: E402
+from healthcare.lane import Lane  # noqa: E402
 from healthcare.routers import CLINICAL  # noqa: E402
 
+application = Lane(django_application)
 outages.bound_answers()
 heard.gather()
 if not settings.DEBUG:

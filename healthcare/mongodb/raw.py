@@ -212,16 +212,15 @@ class Collection:
         connection = cast(DatabaseWrapper, connections[CLINICAL])
         if connection.session is None and getattr(_moment, "session", None) is None:
             with self._translated():
-                database = connection.get_database()
                 command: Document = {"find": self.name, "filter": where, "limit": limit, "batchSize": limit}
                 if sort:
                     command["sort"] = dict(sort)
-                command |= {"maxTimeMS": max_time_ms, "readConcern": database.read_concern.document}
+                command |= {"maxTimeMS": max_time_ms, "readConcern": connection.database.read_concern.document}
                 try:
-                    found = database.command(command, codec_options=self.codec)["cursor"]
+                    found = connection.read_command(command, self.codec)["cursor"]
                     if not found["id"]:
                         return cast(list[Document], found["firstBatch"])
-                    database.command({"killCursors": self.name, "cursors": [found["id"]]})
+                    connection.read_command({"killCursors": self.name, "cursors": [found["id"]]}, self.codec)
                 except AutoReconnect:
                     pass
         return self.find(where, sort=sort, limit=limit, max_time_ms=max_time_ms)
@@ -258,6 +257,11 @@ class Collection:
         hint: str | None = None,
         max_time_ms: int = MAX_TIME_MS,
     ) -> list[Document]:
+        if self._is_in_transaction():
+            found = self._found(where, projection, sort, max_time_ms, limit=limit, **({"hint": hint} if hint else {}))
+            if not found["id"]:
+                return cast(list[Document], found["firstBatch"])
+        # Outside a transaction, or more than comes in one answer.
         with self._opened() as (documents, session):
             return list(
                 documents.find(
@@ -280,11 +284,7 @@ class Collection:
         max_time_ms: int = MAX_TIME_MS,
     ) -> Document | None:
         if self._is_in_transaction():
-            said: Document = {"find": self.name, "filter": where, "limit": 1, "singleBatch": True}
-            said |= _projected(projection)
-            if sort:
-                said["sort"] = dict(sort)
-            found = self._command(said, max_time_ms)["cursor"]["firstBatch"]
+            found = self._found(where, projection, sort, max_time_ms, limit=1, singleBatch=True)["firstBatch"]
             return found[0] if found else None
         with self._opened() as (documents, session):
             return documents.find_one(where, projection, sort=sort, session=session, max_time_ms=max_time_ms)
@@ -321,8 +321,10 @@ class Collection:
         *,
         upsert: bool = False,
         array_filters: Sequence[Mapping[str, Any]] | None = None,
+        is_dispensable: bool = False,
         max_time_ms: int = MAX_TIME_MS,
     ) -> UpdateResult:
+        """`is_dispensable`: outside a transaction it is acknowledged by the primary alone, and may be lost with it."""
         if self._is_in_transaction():
             said: Document = {"q": where, "u": update, "upsert": upsert}
             if array_filters:
@@ -331,6 +333,8 @@ class Collection:
             upserted = [each["_id"] for each in reply.get("upserted", ())]
             return UpdateResult({**reply, "upserted": upserted[0] if upserted else None}, acknowledged=True)
         with self._bounded(max_time_ms) as (documents, session):
+            if is_dispensable:
+                documents = documents.with_options(write_concern=WriteConcern(w=1))
             return documents.update_one(where, update, upsert=upsert, array_filters=array_filters, session=session)
 
     def update_many(
@@ -342,7 +346,7 @@ class Collection:
         is_dispensable: bool = False,
         max_time_ms: int = MAX_TIME_MS,
     ) -> UpdateResult:
-        """`is_dispensable`: outside a transaction it is acknowledged by the primary alone, and may be lost with it."""
+        """`is_dispensable`: as of `update_one`."""
         with self._bounded(max_time_ms) as (documents, session):
             if is_dispensable:
                 documents = documents.with_options(write_concern=WriteConcern(w=1))
@@ -375,7 +379,7 @@ class Collection:
         if self._is_in_transaction() and not array_filters and not sort and projection is None:
             said: Document = {"findAndModify": self.name, "query": where, "update": update, "upsert": upsert}
             found: Document | None = self._command({**said, "new": return_after}, max_time_ms)["value"]
-            return found
+            return self._as_asked(found)
         with self._bounded(max_time_ms) as (documents, session):
             return documents.find_one_and_update(
                 where,
@@ -403,6 +407,31 @@ class Collection:
         """Send pymongo's InsertOne, UpdateOne, … in one command."""
         with self._bounded(max_time_ms) as (documents, session):
             return documents.bulk_write(writes, ordered=is_ordered, session=session)
+
+    def _found(
+        self,
+        where: Mapping[str, Any],
+        projection: Mapping[str, Any] | Sequence[str] | None,
+        sort: Sequence[tuple[str, int]] | None,
+        max_time_ms: int,
+        **options: Any,
+    ) -> Document:
+        """The cursor that a `find` of the open transaction answers: its first batch, and an id when there is more."""
+        said: Document = {"find": self.name, "filter": where, **_projected(projection), **options}
+        if sort:
+            said["sort"] = dict(sort)
+        cursor: Document = self._command(said, max_time_ms)["cursor"]
+        return {**cursor, "firstBatch": [self._as_asked(document) for document in cursor["firstBatch"]]}
+
+    def _as_asked(self, value: Any) -> Any:
+        """What a command answered, decoded as the driver's methods do."""
+        if self.codec is not CODEC:
+            return value
+        if isinstance(value, dict):
+            return {name: self._as_asked(each) for name, each in value.items()}
+        if isinstance(value, list):
+            return [self._as_asked(each) for each in value]
+        return to_decimal(value) if isinstance(value, Decimal128) else value
 
     @staticmethod
     def _is_in_transaction() -> bool:

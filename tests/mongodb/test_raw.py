@@ -12,6 +12,7 @@ import pytest
 from bson import Decimal128, ObjectId
 from django.db import DatabaseError, IntegrityError, connections
 from django.db.transaction import TransactionManagementError
+from django_mongodb_backend import transaction as engine_transaction
 from pymongo.errors import PyMongoError
 
 from healthcare.mongodb import raw
@@ -278,6 +279,25 @@ def test_values_come_out_as_python_has_them_at_every_depth() -> None:
     assert str(found["cost"]) == "12.50"
     assert found["at"].tzinfo is UTC
     assert found["day"].date() == datetime.date(2030, 3, 1)
+    # The commands of a transaction pass the driver's decoders by.
+    with engine_transaction.atomic(using="clinical"):
+        assert tallies.find({}) == [expected]
+        assert tallies.find({}, projection=["cost"], sort=[("_id", 1)], limit=3) == [
+            {name: expected[name] for name in ("_id", "cost")}
+        ]
+        assert tallies.find_one({}) == expected
+        assert tallies.find_one_and_update({}, {"$set": {"none": None}}) == expected
+        assert tallies.find_one_and_update({"_id": "nobody"}, {"$set": {"none": None}}) is None
+
+
+def test_all_is_found_in_a_transaction_however_many_answers_it_takes() -> None:
+    tallies = raw.collection("tallies")
+    tallies.insert_many([{"_id": number} for number in range(250)])
+    with engine_transaction.atomic(using="clinical"):
+        tallies.insert_one({"_id": 250})
+        assert [each["_id"] for each in tallies.find({}, sort=[("_id", 1)])] == list(range(251))
+        assert [each["_id"] for each in tallies.find({}, sort=[("_id", -1)], limit=150)] == list(range(250, 100, -1))
+        assert len(tallies.find({"_id": {"$gte": 100}}, hint="_id_")) == 151
 
 
 DECIMALS = [

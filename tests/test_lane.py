@@ -1,0 +1,301 @@
+"""The short way answers as the long one does, leaves the same on record, and leaves to it what it should.
+
+Every other test of the API goes by it, too: `tests.people.ServerHandler`.
+"""
+
+import io
+import json
+import sys
+from collections.abc import Iterator
+from ipaddress import ip_network
+from typing import Any
+
+import pytest
+from django.core import signals
+from django.core.handlers.wsgi import WSGIHandler
+from django.db import OperationalError, close_old_connections
+from django.test import override_settings
+from prometheus_client import REGISTRY
+
+from accounts import tokens
+from accounts.models import User
+from appointments import services
+from appointments.models import Appointment
+from healthcare import audit, lane, metrics
+from healthcare.models import AuditEntry
+from tests.people import People
+from tests.records import complete, days_from_now, make_appointment, make_bill, make_prescription
+
+pytestmark = pytest.mark.django_db
+
+Answered = tuple[str, dict[str, str], Any]
+#: What differs from answer to answer.
+OWN = ("X-Request-ID", "Content-Length")
+
+
+@pytest.fixture(autouse=True)
+def kept_connections() -> Iterator[None]:
+    """In this test's transaction, as Django's test client does."""
+    ends = (signals.request_started, signals.request_finished)
+    for each in ends:
+        each.disconnect(close_old_connections)
+    yield
+    for each in ends:
+        each.connect(close_old_connections)
+
+
+@pytest.fixture
+def everything(people: People) -> People:
+    visit = make_appointment(people)
+    make_prescription(people, appointment_id=visit.pk)
+    complete(people, make_appointment(people, appointment_id="A1", time="15:00"))
+    make_bill(people, patient_id="P1")
+    return people
+
+
+def environ(method: str, path: str, user: User | None, body: Any = None, **more: Any) -> dict[str, Any]:
+    path, _, query = path.partition("?")
+    text = b"" if body is None else body if isinstance(body, bytes) else json.dumps(body).encode()
+    said = {
+        "REQUEST_METHOD": method, "PATH_INFO": path, "QUERY_STRING": query, "SERVER_NAME": "testserver",
+        "SERVER_PORT": "80", "HTTP_HOST": "testserver", "SERVER_PROTOCOL": "HTTP/1.1", "REMOTE_ADDR": "192.0.2.7",
+        "wsgi.input": io.BytesIO(text), "wsgi.errors": sys.stderr, "wsgi.url_scheme": "http",
+    }  # fmt: skip
+    if body is not None:
+        said |= {"CONTENT_TYPE": "application/json", "CONTENT_LENGTH": str(len(text))}
+    if user is not None:
+        said["HTTP_AUTHORIZATION"] = f"Bearer {tokens.start_family(user)['access_token']}"
+    return {**said, **more}
+
+
+def sent(application: Any, asked: dict[str, Any]) -> Answered:
+    """Status, headers and body, which is None when there is none."""
+    begun: list[Any] = []
+    asked["wsgi.input"].seek(0)
+    parts = application(dict(asked), lambda status, headers, _error=None: begun.append((status, dict(headers))))
+    text = b"".join(parts)
+    if hasattr(parts, "close"):
+        parts.close()
+    ((status, headers),) = begun
+    is_json = "json" in headers.get("Content-Type", "")
+    return status, headers, json.loads(text) if is_json else "a page" if text else None
+
+
+def by_the_long_way(asked: dict[str, Any]) -> Answered:
+    return sent(WSGIHandler(), asked)
+
+
+def by_the_short_way(asked: dict[str, Any]) -> Answered:
+    def refuse(*_: Any) -> Any:
+        raise AssertionError("went the long way")
+
+    return sent(lane.Lane(refuse), asked)
+
+
+def by_either(asked: dict[str, Any]) -> Answered:
+    return sent(lane.Lane(WSGIHandler()), asked)
+
+
+def assert_alike(one: Answered, other: Answered) -> None:
+    (status, headers, body), (other_status, other_headers, other_body) = one, other
+    assert status == other_status
+    assert {k: v for k, v in headers.items() if k not in OWN} == {
+        k: v for k, v in other_headers.items() if k not in OWN
+    }
+    assert headers.keys() == other_headers.keys()
+    for each in (body, other_body):
+        if isinstance(each, dict):
+            # Sealed anew, and said when it was made.
+            each.pop("as_of", None)
+            each["next"], each["previous"] = bool(each.get("next")), bool(each.get("previous"))
+    assert body == other_body
+
+
+def entries_of(send: Any, asked: dict[str, Any]) -> tuple[Answered, list[Any]]:
+    """The answer, and what it left on record."""
+    last = AuditEntry.objects.order_by("-id").values_list("id", flat=True).first() or 0
+    answered = send(asked)
+    kept = ("actor_id", "role", "action", "patient_ids", "subject", "outcome", "reason", "channel", "address")
+    return answered, list(AuditEntry.objects.filter(id__gt=last).order_by("id").values_list(*kept))
+
+
+READS = [
+    "/api/patients", "/api/patients?page_size=1", "/api/patients?search=Ali", "/api/patients/P1",
+    "/api/patients/P1/access-log", "/api/doctors", "/api/doctors?specialty=Cardiology", "/api/doctors/D1",
+    f"/api/doctors/D1/slots?from={days_from_now(1)}&to={days_from_now(2)}", "/api/appointments",
+    "/api/appointments?doctor_id=D1&page_size=1", "/api/appointments/A1", "/api/prescriptions", "/api/billing",
+    "/api/accounts", "/api/audit", "/api/reports/top-doctors", "/api/reports/disease-trends",
+    "/api/reports/monthly-appointments-trend", "/api/reports/average-prescription-cost",
+]  # fmt: skip
+REFUSED = [
+    "/api/patients/P0", "/api/patients/P2", "/api/appointments?from=never", "/api/patients?nonsense=1",
+    "/api/patients?page_size=0", "/api/patients?cursor=made-up", "/api/doctors?specialty=a&specialty=b",
+    "/api/nothing", "/api/patients/P1/anonymize",
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("path", READS)
+@pytest.mark.parametrize("who", ["admin", "doctor", "patient", "staff"])
+def test_a_read_is_answered_alike(everything: People, who: str, path: str) -> None:
+    asked = environ("GET", path, getattr(everything, who))
+    expected, entries = entries_of(by_the_long_way, asked)
+    is_answered = expected[0] == "200 OK"
+    found, left = entries_of(by_the_short_way if is_answered else by_either, asked)
+    if path == "/api/audit" or path.endswith("/access-log"):
+        # The second one reads about the first.
+        for _, _, body in (found, expected):
+            body.pop("results", None)
+        entries, left = ([each[:3] for each in some] for some in (entries, left))
+    assert_alike(found, expected)
+    assert left == entries
+    assert entries or not is_answered or path.startswith(("/api/doctors", "/api/accounts"))
+
+
+@pytest.mark.parametrize("path", REFUSED)
+@pytest.mark.parametrize("who", ["admin", "patient"])
+def test_a_read_that_is_refused_is_refused_alike_and_on_record_once(everything: People, who: str, path: str) -> None:
+    asked = environ("GET", path, getattr(everything, who))
+    expected, entries = entries_of(by_the_long_way, asked)
+    found, left = entries_of(by_either, asked)
+    assert_alike(found, expected)
+    assert left == entries
+    assert len(left) <= 1
+
+
+@pytest.mark.parametrize(
+    "more",
+    [
+        {"HTTP_AUTHORIZATION": "Bearer nonsense"},
+        {"HTTP_AUTHORIZATION": "Basic YTpi"},
+        {"HTTP_AUTHORIZATION": "Bearer "},
+        {"HTTP_HOST": "elsewhere.example.org"},
+        {"HTTP_ACCEPT": "text/html"},
+        {"HTTP_ACCEPT": "application/json; indent=2"},
+        {"HTTP_ORIGIN": "https://app.example.org"},
+        {"HTTP_TRANSFER_ENCODING": "chunked"},
+        {"CONTENT_LENGTH": "99999999999"},
+        {"QUERY_STRING": "format=json"},
+        {"QUERY_STRING": "&".join(f"p{number}=1" for number in range(2000))},
+        {"PATH_INFO": "/api/patients/"},
+        {"PATH_INFO": "/api/patients/P\xc3\xa9"},
+        # As a server says it: one letter for each byte.
+        {"PATH_INFO": "/api/patients/\U0001f600".encode().decode("latin-1")},
+        {"PATH_INFO": "/api/patients/\xff"},
+        {"PATH_INFO": "/api/patients/%00"},
+        {"PATH_INFO": "/api/auth/logout"},
+        {"REQUEST_METHOD": "HEAD"},
+        {"REQUEST_METHOD": "PUT"},
+        {"REQUEST_METHOD": "OPTIONS"},
+        {"REQUEST_METHOD": "TRACE"},
+    ],
+)
+def test_what_is_not_plain_is_answered_alike(everything: People, more: dict[str, str]) -> None:
+    asked = environ("GET", "/api/patients/P1", everything.admin, **more)
+    expected, entries = entries_of(by_the_long_way, asked)
+    found, left = entries_of(by_either, asked)
+    assert_alike(found, expected)
+    assert left == entries
+
+
+def test_a_token_ends_at_once(everything: People) -> None:
+    asked = environ("GET", "/api/patients/P1", everything.doctor)
+    assert by_the_short_way(asked)[0] == "200 OK"
+    User.objects.filter(pk=everything.doctor.pk).update(is_active=False)
+    status, _, body = by_either(asked)
+    assert status == "401 Unauthorized"
+    assert "Ali" not in json.dumps(body)
+
+
+WRITES: list[tuple[str, str, Any]] = [
+    ("POST", "/api/appointments", {"patient_id": "P1", "doctor_id": "D1", "date": str(days_from_now(9))}),
+    ("POST", "/api/appointments", {"patient_id": "P1"}),
+    ("POST", "/api/appointments", b"{"),
+    ("POST", "/api/appointments", b"x" * 3_000_000),
+    ("POST", "/api/appointments?nonsense=1", {"patient_id": "P1", "doctor_id": "D1", "date": str(days_from_now(9))}),
+    ("POST", "/api/patients/P1", {}),
+    ("PATCH", "/api/appointments/A1", {"status": "cancelled"}),
+    ("PATCH", "/api/appointments/A0", {"status": "cancelled"}),
+    ("PATCH", "/api/patients/P1", {"phone": "+49 30 1234567"}),
+    ("DELETE", "/api/appointments/A1", None),
+    ("POST", "/api/nothing", {}),
+]
+
+
+@pytest.mark.parametrize(("method", "path", "body"), WRITES, ids=lambda value: str(value)[:40])
+@pytest.mark.parametrize("who", ["admin", "patient"])
+def test_a_write_is_answered_alike(everything: People, who: str, method: str, path: str, body: Any) -> None:
+    asked = environ(method, path, getattr(everything, who), body)
+    one, entries = entries_of(by_the_long_way, asked)
+    other, left = entries_of(by_either, asked)
+    for answered in (one, other):
+        if one[0] == "201 Created":
+            # Another one each time.
+            for name in ("appointment_id", "created_at"):
+                answered[2].pop(name)
+    assert_alike(one, other)
+    assert [each[:4] + each[5:] for each in left] == [each[:4] + each[5:] for each in entries]
+
+
+def test_a_deleted_record_is_answered_without_a_body(everything: People) -> None:
+    make_appointment(everything, appointment_id="A2", time="11:00")
+    status, headers, body = by_the_short_way(environ("DELETE", "/api/appointments/A2", everything.admin))
+    assert (status, body, headers["Content-Length"]) == ("204 No Content", None, "0")
+
+
+def test_a_write_that_breaks_is_not_tried_again(everything: People, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The long way would write a second time."""
+    book, calls = services.book_appointment, []
+
+    def book_and_break(**given: Any) -> Any:
+        calls.append(book(**given))
+        raise RuntimeError("no")
+
+    monkeypatch.setattr(services, "book_appointment", book_and_break)
+    before = Appointment.objects.count()
+    status, headers, body = by_either(environ(*WRITES[0][:2], everything.admin, WRITES[0][2]))
+    assert (status, body["status"]) == ("500 Internal Server Error", 500)
+    assert headers["Content-Type"] == "application/problem+json"
+    assert (len(calls), Appointment.objects.count()) == (1, before + 1)
+
+
+def test_nothing_leaves_when_it_cannot_be_put_on_record(everything: People, monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(*_: Any, **__: Any) -> None:
+        raise OperationalError("gone")
+
+    monkeypatch.setattr(audit, "_insert", refuse)
+    monkeypatch.setattr(audit.events, "leave", refuse)
+    status, _, body = by_either(environ("GET", "/api/patients/P1", everything.admin))
+    assert status == "503 Service Unavailable"
+    assert "Ali" not in json.dumps(body)
+
+
+@pytest.mark.parametrize(("path", "status"), [("/api/patients/P1", 200), ("/api/patients/P0", 404)])
+def test_a_request_is_counted_once(everything: People, path: str, status: int) -> None:
+    def counted() -> float:
+        labels = {"route": "/api/patients/{patient_id}", "method": "GET", "status": str(status)}
+        return metrics._registry.get_sample_value("http_requests_total", labels) or 0
+
+    assert REGISTRY is not metrics._registry
+    before = counted()
+    by_either(environ("GET", path, everything.admin))
+    assert counted() == before + 1
+
+
+@pytest.mark.parametrize("address", ["127.0.0.1", "192.0.2.7"])
+@pytest.mark.parametrize("method", ["GET", "PATCH"])
+def test_https_is_asked_for_alike(everything: People, address: str, method: str) -> None:
+    lane._headers_of_all.cache_clear()
+    body = None if method == "GET" else {"phone": "+49 30 1234567"}
+    asked = environ(method, "/api/patients/P1", everything.admin, body)
+    said = {**asked, "REMOTE_ADDR": address, "HTTP_X_FORWARDED_PROTO": "https"}
+    with override_settings(
+        SECURE_SSL_REDIRECT=True,
+        SECURE_HSTS_SECONDS=600,
+        SECURE_PROXY_SSL_HEADER=("HTTP_X_FORWARDED_PROTO", "https"),
+        TRUSTED_PROXIES=[ip_network("127.0.0.1")],
+    ):
+        expected = by_the_long_way(said)
+        assert_alike(by_either(said), expected)
+        assert expected[0] == ("200 OK" if address == "127.0.0.1" else "301 Moved Permanently")
+        assert ("Strict-Transport-Security" in expected[1]) == (address == "127.0.0.1")
+    lane._headers_of_all.cache_clear()
