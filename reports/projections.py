@@ -67,7 +67,7 @@ def _count_appointment(before: Fact | None, after: Fact | None) -> None:
         if change:
             _change_pair(pair, change, sums)
     for treatment in treatments:
-        _renew_treatment(treatment, sums)
+        _renew_treatment(treatment, _attendance(treatment), sums)
     add(sums)
 
 
@@ -78,7 +78,10 @@ def _count_prescription(before: Fact | None, after: Fact | None) -> None:
             sums.add_cost(image, sign)
     keys = {rollups.treatment_of_prescription(image) for image in (before, after) if image is not None}
     for key in keys - {None}:
-        _renew_treatment(key, sums)  # type: ignore[arg-type]
+        was, now = _courses(key, before, after)  # type: ignore[arg-type]
+        # A second drug of the same days, say, leaves the treatment as it is.
+        if was != now:
+            _renew_treatment(key, now, sums)  # type: ignore[arg-type]
     written = after if before is None else None
     add(sums, guarded=[written["doctor_id"]] if written else [])
 
@@ -102,9 +105,19 @@ def _change_pair(key: PairKey, change: int, sums: Sums) -> None:
         raw.collection(Pair).delete_one(where)
 
 
-def _renew_treatment(key: TreatmentKey, sums: Sums) -> None:
-    """Make a treatment from its facts, as they are in this transaction."""
-    after = _from_facts(key)
+def _courses(
+    key: TreatmentKey, before: Fact | None, after: Fact | None
+) -> tuple[rollups.Treatment | None, rollups.Treatment | None]:
+    """The treatment without a change of one of its prescriptions, and with it."""
+    changed = (after or before or {})["id"]
+    others = [each for each in _prescriptions_of(key) if each["_id"] != changed]
+    images = [image if image and rollups.treatment_of_prescription(image) == key else None for image in (before, after)]
+    was, now = (rollups.course([*others, image] if image else others) for image in images)
+    return was, now
+
+
+def _renew_treatment(key: TreatmentKey, after: rollups.Treatment | None, sums: Sums) -> None:
+    """Store what a treatment is now, by its facts as they are in this transaction."""
     where = {"_id": treatment_id(key)}
     if after is None:
         before = raw.collection(Treatment).find_one(where)
@@ -115,13 +128,15 @@ def _renew_treatment(key: TreatmentKey, sums: Sums) -> None:
     sums.add_treatment(key, treatment_from(before) if before else None, after)
 
 
-def _from_facts(key: TreatmentKey) -> rollups.Treatment | None:
-    where: dict[str, Any] = {"patient_id": key.patient_id, "disease": key.disease}
-    if key.basis == "prescriptions":
-        found = raw.collection(Prescription).find(where, projection=["start_date", "duration_days"])
-        return rollups.course(found)
-    found = raw.collection(Appointment).find({**where, "status": rollups.COMPLETED}, projection=["date"])
+def _attendance(key: TreatmentKey) -> rollups.Treatment | None:
+    where = {"patient_id": key.patient_id, "disease": key.disease, "status": rollups.COMPLETED}
+    found = raw.collection(Appointment).find(where, projection=["date"])
     return rollups.attendance(each["date"] for each in found)
+
+
+def _prescriptions_of(key: TreatmentKey) -> list[dict[str, Any]]:
+    where = {"patient_id": key.patient_id, "disease": key.disease}
+    return raw.collection(Prescription).find(where, projection=["start_date", "duration_days"])
 
 
 # --- The documents ---------------------------------------------------------------------------------------------------

@@ -13,7 +13,7 @@ from django.db import DatabaseError, connections
 from appointments import services as appointment_services
 from doctors import services as doctor_services
 from prescriptions import services as prescription_services
-from reports import queries, services
+from reports import projections, queries, services
 from reports.rollups import Sums
 from tests.people import People, make_doctor, make_patient
 from tests.records import complete, make_appointment, make_prescription
@@ -229,4 +229,24 @@ def test_a_doctor_who_goes_leaves_no_figures(people: People) -> None:
     appointment_services.delete_appointment(actor=people.admin, appointment_id="A1")
     doctor_services.delete_doctor(actor=people.admin, doctor_id="D1")
     assert connections["clinical"].database["report_counters"].find_one({"_id": "doctor D1"}) is None
+    assert differences() == []
+
+
+def test_a_prescription_that_changes_no_treatment_writes_none(people: People, monkeypatch: pytest.MonkeyPatch) -> None:
+    renewed: list[Any] = []
+    renew = projections._renew_treatment
+    monkeypatch.setattr(projections, "_renew_treatment", lambda *of: (renewed.append(of[1]), renew(*of)))
+    of_ten = {"start_date": date(2025, 9, 1), "duration_days": 10}
+    make_prescription(people, **of_ten)
+    second = make_prescription(people, **of_ten, drug="Prednisolone")
+    make_prescription(people, start_date=date(2025, 9, 3), duration_days=2)
+    assert [each.days for each in renewed] == [10]
+    amend = prescription_services.amend_prescription
+    amend(actor=people.admin, prescription_id=str(second.pk), dosage="3 puff")
+    amend(actor=people.admin, prescription_id=str(second.pk), duration_days=14)
+    amend(actor=people.admin, prescription_id=str(second.pk), disease="Influenza")
+    assert sorted(each.days for each in renewed) == [10, 10, 14, 14]
+    prescription_services.delete_prescription(actor=people.admin, prescription_id=str(second.pk))
+    assert renewed[-1] is None
+    assert trends() == {"Asthma": (1, 0, Decimal(10))}
     assert differences() == []
