@@ -22,6 +22,7 @@ from django.core.handlers.wsgi import WSGIRequest
 from django.http import HttpRequest, HttpResponse
 from django.http.response import HttpResponseBase
 from django.urls import Resolver404, ResolverMatch, resolve
+from django.utils.cache import patch_vary_headers
 from django.utils.log import log_response
 from django.utils.module_loading import import_string
 from rest_framework.response import Response
@@ -76,7 +77,10 @@ def answer(environ: dict[str, Any]) -> HttpResponse | None:
     if response.status_code >= 400:
         log_response("%s: %s", response.reason_phrase, request.path, response=response, request=request)
     for name, value in _headers_of_all(request.is_secure()):
-        response.headers.setdefault(name, value)
+        if name.lower() == "vary":
+            patch_vary_headers(response, value.split(", "))
+        else:
+            response.headers.setdefault(name, value)
     response.headers.setdefault("Content-Length", str(len(response.content)))
     return response
 
@@ -197,5 +201,6 @@ def _headers_of_all(is_secure: bool) -> tuple[tuple[str, str], ...]:
         if name in settings.MIDDLEWARE:
             get_response = import_string(name)(get_response)
     request = HttpRequest()
+    request.path = request.path_info = "/api/"
     request.is_secure = lambda: is_secure  # type: ignore[method-assign]
     return tuple((name, value) for name, value in get_response(request).items() if name != "Content-Type")

@@ -11,6 +11,7 @@ from ipaddress import ip_network
 from typing import Any
 
 import pytest
+from django.conf import settings
 from django.core import signals
 from django.core.handlers.wsgi import WSGIHandler
 from django.db import OperationalError, close_old_connections
@@ -298,4 +299,26 @@ def test_https_is_asked_for_alike(everything: People, address: str, method: str)
         assert_alike(by_either(said), expected)
         assert expected[0] == ("200 OK" if address == "127.0.0.1" else "301 Moved Permanently")
         assert ("Strict-Transport-Security" in expected[1]) == (address == "127.0.0.1")
+    lane._headers_of_all.cache_clear()
+
+
+@pytest.mark.parametrize(
+    "more", [{}, {"HTTP_ORIGIN": "https://app.example.org"}, {"HTTP_ORIGIN": "https://evil.example"}]
+)
+def test_pages_of_other_sites_are_answered_alike(everything: People, more: dict[str, str]) -> None:
+    lane._headers_of_all.cache_clear()
+    with override_settings(
+        MIDDLEWARE=["corsheaders.middleware.CorsMiddleware", *settings.MIDDLEWARE],
+        CORS_ALLOWED_ORIGINS=["https://app.example.org"],
+    ):
+        asked = environ("GET", "/api/patients/P1", everything.admin, **more)
+        expected = by_the_long_way(asked)
+        assert "origin" in (expected[1].get("Vary") or expected[1]["vary"])
+        found = by_either(asked)
+        # The name of the header is the middleware's own spelling here, and DRF's there.
+        one, other = ({name.lower(): value for name, value in each[1].items()} for each in (found, expected))
+        assert set(one.pop("vary").split(", ")) == set(other.pop("vary").split(", "))
+        assert {k: v for k, v in one.items() if k != "x-request-id"} == {
+            k: v for k, v in other.items() if k != "x-request-id"
+        }
     lane._headers_of_all.cache_clear()
