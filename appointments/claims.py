@@ -36,11 +36,11 @@ def ids_of(visit: Appointment) -> list[str]:
     """The claims that a visit holds: none unless it is scheduled and timed."""
     if visit.status != Status.SCHEDULED or visit.starts_at is None:
         return []
-    moments = [moment.strftime(_FORMAT) for moment in quanta(visit.starts_at, visit.duration_minutes)]
+    marks = [_mark(moment) for moment in quanta(visit.starts_at, visit.duration_minutes)]
     return [
-        f"{holder} {key} {moment}"
+        _id(holder, key, mark)
         for holder, key in (("doctor", visit.doctor_id), ("patient", visit.patient_id))
-        for moment in moments
+        for mark in marks
     ]
 
 
@@ -78,8 +78,7 @@ def move(*, appointment_id: str, held: list[str], wanted: list[str]) -> None:
 
 def doctor_quanta(doctor_id: str, since: datetime, until: datetime) -> set[datetime]:
     """The five-minute instants from `since` to before `until` that a doctor's visits hold."""
-    since_text, until_text = (moment.astimezone(UTC).strftime(_FORMAT) for moment in (since, until))
-    bounds = {"$gte": f"doctor {doctor_id} {since_text}", "$lt": f"doctor {doctor_id} {until_text}"}
+    bounds = {"$gte": _id("doctor", doctor_id, _mark(since)), "$lt": _id("doctor", doctor_id, _mark(until))}
     return {
         datetime.fromisoformat(claim["_id"].rsplit(" ", 1)[1])
         for claim in raw.collection(Claim).find({"_id": bounds}, projection=["_id"])
@@ -102,6 +101,14 @@ def quanta(starts_at: datetime, duration_minutes: int) -> Iterator[datetime]:
 
 def _document(claim_id: str, appointment_id: str) -> dict[str, Any]:
     return {"_id": claim_id, "appointment_id": appointment_id}
+
+
+def _id(holder: str, key: str, mark: str) -> str:
+    return f"{holder} {key} {mark}"
+
+
+def _mark(moment: datetime) -> str:
+    return moment.astimezone(UTC).strftime(_FORMAT)
 
 
 def _holder_in(error: IntegrityError) -> str:

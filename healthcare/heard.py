@@ -6,6 +6,7 @@ lost, with the process or with a primary, is told again, which consumers are mad
 
 import atexit
 import logging
+import os
 import threading
 import time
 
@@ -17,6 +18,7 @@ from healthcare.mongodb import raw
 
 #: How long a server gathers.
 GATHER_SECONDS = 0.2
+_HEARD = {"$unset": {"due_at": "", "pending": "", "reason": "", "set_aside_at": ""}}
 
 logger = logging.getLogger("healthcare.events")
 
@@ -54,7 +56,6 @@ class _Gathered:
     def add(self, event_id: ObjectId) -> None:
         with self._changing:
             self._event_ids.append(event_id)
-            # It is dead, too, in a process that was forked from the one that had it.
             if self._writer is None or not self._writer.is_alive():
                 self._writer = threading.Thread(target=self._write_while_there_are, name="heard", daemon=True)
                 self._writer.start()
@@ -84,7 +85,14 @@ class _Gathered:
 _gathered: _Gathered | None = None
 
 
-_HEARD = {"$unset": {"due_at": "", "pending": "", "reason": "", "set_aside_at": ""}}
+def _after_fork_in_child() -> None:
+    """What the parent has gathered it writes itself, and its locks may be held by threads that are not here."""
+    global _gathered
+    if _gathered is not None:
+        _gathered = _Gathered()
+
+
+os.register_at_fork(after_in_child=_after_fork_in_child)
 
 
 def _write(event_ids: list[ObjectId]) -> None:

@@ -83,7 +83,7 @@ class RoomViewSet(viewsets.GenericViewSet):
         request.accepted_renderer, request.accepted_media_type = _JSON, JSONRenderer.media_type
         self._say_what_is_tried(kwargs)
         found = next(filter(None, (each.authenticate(request) for each in self.get_authenticators())), None)
-        if found is None or self.throttle_classes or self.renderer_classes[0] is not JSONRenderer:
+        if found is None:
             raise NotAuthenticated
         request.user, request.auth = found
         if not all(permission.has_permission(request, self) for permission in self.get_permissions()):

@@ -9,7 +9,8 @@ from collections.abc import Iterator
 from typing import Any
 
 import pytest
-from django.db import connections
+from django.core import signals
+from django.db import close_old_connections, connections
 from django.test.utils import override_settings, setup_databases, teardown_databases
 from pytest_django import DjangoDbBlocker
 from rest_framework.test import APIClient
@@ -96,6 +97,17 @@ def first_fees(request: pytest.FixtureRequest) -> None:
 def no_outage_remembered(monkeypatch: pytest.MonkeyPatch) -> None:
     """Begin with PostgreSQL in reach: a test that plays an outage leaves this process wary for seconds."""
     monkeypatch.setattr(outages, "postgresql", outages.Breaker())
+
+
+@pytest.fixture
+def kept_connections() -> Iterator[None]:
+    """Keep the test's transaction open where it calls the application itself; Django's test client does this, too."""
+    ends = (signals.request_started, signals.request_finished)
+    for each in ends:
+        each.disconnect(close_old_connections)
+    yield
+    for each in ends:
+        each.connect(close_old_connections)
 
 
 @pytest.fixture

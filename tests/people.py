@@ -26,7 +26,7 @@ class ServerHandler(ForceAuthClientHandler):
     """Answers as a server does, which tries the short way first; Django's own takes the long one only."""
 
     def __call__(self, environ: dict[str, Any]) -> Any:
-        response: Any = lane.answer(environ)
+        response: Any = lane.answer(environ) if lane.may_be_plain(environ) else None
         if response is None:
             return super().__call__(environ)
         response.wsgi_request = WSGIRequest(environ.copy())

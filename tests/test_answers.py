@@ -38,7 +38,7 @@ from patients.serializers import PatientOut
 from prescriptions import queries as prescription_queries
 from prescriptions.models import Prescription
 from prescriptions.serializers import PrescriptionOut
-from tests.people import People
+from tests.people import People, make_patient
 
 DAYS = st.dates(date(1880, 1, 1), date(2199, 12, 31))
 INSTANTS = st.datetimes(datetime(1970, 1, 1), datetime(2200, 1, 1), timezones=st.just(UTC)).map(  # noqa: DTZ001
@@ -148,11 +148,26 @@ def test_sql_rooms_answer_what_drf_writes(people: People) -> None:
         assert as_we_write(answer, record) == as_drf_writes(answer, record)
 
 
-def test_field_that_is_not_in_an_old_document_is_null() -> None:
+@pytest.mark.django_db
+def test_field_that_is_not_in_an_old_document_is_null(people: People) -> None:
     found = {"patient_id": "P1", "name": "Ali Raza", "diseases": [], "appointments": [], "prescriptions": []}
     answered = PatientOut.of(found)
     assert answered["notes"] is None
     assert answered["age"] is None
+    # Beside one that has them all, too.
+    made = make_patient(people.admin, "P3", notes="Sleeps badly")
+    whole = Documents(Patient).filter(pk=made.pk).first()
+    assert PatientOut.many_of([whole, found]) == [PatientOut.of(whole), answered]
+
+
+@pytest.mark.django_db
+def test_many_are_written_as_each_is(people: People) -> None:
+    found = Documents(Patient).filter().order_by("patient_id").read()
+    assert len(found) == 2
+    assert PatientOut.many_of(found) == [PatientOut.of(each) for each in found]
+    models = list(Patient.objects.order_by("patient_id"))
+    assert PatientOut.many_of(models) == [PatientOut.of(each) for each in models]
+    assert PatientOut.many_of([]) == []
 
 
 def test_answer_takes_a_field_whole() -> None:

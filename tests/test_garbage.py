@@ -9,9 +9,7 @@ from contextlib import contextmanager
 from typing import Any
 
 import pytest
-from django.core import signals
 from django.core.handlers.wsgi import WSGIHandler
-from django.db import close_old_connections
 
 from accounts import tokens
 from healthcare.lane import Lane
@@ -39,14 +37,9 @@ def left_behind() -> Iterator[Counter[str]]:
 
 
 @pytest.fixture(params=[WSGIHandler, lambda: Lane(WSGIHandler())], ids=["long way", "short way"])
-def handler(request: pytest.FixtureRequest) -> Iterator[Any]:
-    """The application as a server calls it, in this test's transaction: Django's own test client does the same."""
-    ends = (signals.request_started, signals.request_finished)
-    for each in ends:
-        each.disconnect(close_old_connections)
-    yield request.param()
-    for each in ends:
-        each.connect(close_old_connections)
+def handler(request: pytest.FixtureRequest, kept_connections: None) -> Any:
+    """The application as a server calls it."""
+    return request.param()
 
 
 @pytest.mark.parametrize(

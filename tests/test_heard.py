@@ -1,9 +1,11 @@
 """A server writes together which events were heard of, and what it loses is told again."""
 
 import os
+import signal
 import subprocess
 import sys
 import time
+from collections.abc import Iterator
 from datetime import timedelta
 from typing import Any
 
@@ -12,7 +14,8 @@ from bson import ObjectId
 from django.core.management import call_command
 from django.db import DatabaseError
 
-from healthcare import clock, events, heard
+from healthcare import events, heard
+from healthcare.management.commands import relay_events
 from healthcare.models import AuditEntry, Event
 from healthcare.mongodb import raw
 from tests.live.conftest import environment_of_this_run
@@ -101,14 +104,34 @@ def test_a_server_that_ends_writes_what_it_has_gathered(people: People, gathered
     assert waiting() == 0
 
 
-def test_a_forked_process_writes_its_own(people: People, gathered: heard._Gathered) -> None:
-    """gunicorn with `preload_app` imports the application, and forks."""
+def test_a_forked_process_begins_anew(people: People, gathered: heard._Gathered) -> None:
+    """gunicorn with `preload_app` imports the application, and forks, whatever the threads of the first one hold."""
     make_appointment(people)
-    child = os.fork()
-    if child == 0:
-        # The thread that would write has stayed behind.
-        os._exit(0 if gathered._writer is not None and not gathered._writer.is_alive() else 1)
+    theirs = ObjectId()
+    with gathered._writing, gathered._changing:
+        child = os.fork()
+        if child == 0:
+            # In a child of pytest nothing may be raised; one that waits for a lock is ended.
+            signal.alarm(20)
+            heard.note(theirs)
+            assert_own = heard._gathered is not None and heard._gathered._event_ids == [theirs]
+            os._exit(0 if assert_own else 1)
     assert os.waitpid(child, 0)[1] == 0
-    assert gathered._writer is not None
-    assert gathered._writer.is_alive()
-    assert clock.now() - timedelta(minutes=1) < events.waiting_since()
+    assert len(gathered._event_ids) == 1
+
+
+def test_a_watching_relay_leaves_fresh_events_to_their_server(monkeypatch: pytest.MonkeyPatch) -> None:
+    asked: list[timedelta] = []
+
+    def relay(*, grace: timedelta) -> Iterator[Any]:
+        asked.append(grace)
+        watching._is_asked_to_stop.set()
+        return iter(())
+
+    monkeypatch.setattr(events, "relay", relay)
+    monkeypatch.setattr(relay_events.signal, "signal", lambda *_: None)
+    for words in (["--watch"], []):
+        watching = relay_events.Command()
+        call_command(watching, *words, verbosity=0)
+    assert asked == [relay_events.GRACE, timedelta()]
+    assert relay_events.GRACE.total_seconds() > heard.GATHER_SECONDS

@@ -115,7 +115,7 @@ class DatabaseWrapper(base.DatabaseWrapper):
     def read_command(self, command: dict[str, Any], codec_options: CodecOptions[dict[str, Any]]) -> dict[str, Any]:
         """Run a command that reads, outside a transaction, once and without a session. Raises: PyMongoError.
 
-        `Database.command` gets ready to try it again, and lends it a session: a third of what it takes here.
+        `Database.command` gets ready to try it again, and lends it a session. It takes internals, as the one below.
         """
         self._refuse_in_outage()
         client = cast(Any, self.database.client)

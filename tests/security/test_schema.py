@@ -5,14 +5,11 @@ time those of records that are there, so that the services behind are reached, t
 """
 
 import zlib
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 import schemathesis
-from django.core.signals import request_finished, request_started
 from django.core.wsgi import get_wsgi_application
-from django.db import close_old_connections
 from hypothesis import HealthCheck, settings
 from schemathesis.checks import not_a_server_error
 from schemathesis.specs.openapi.checks import (
@@ -23,6 +20,7 @@ from schemathesis.specs.openapi.checks import (
 )
 
 from accounts import tokens
+from healthcare.lane import Lane
 from tests.people import People
 from tests.records import make_appointment, make_bill, make_prescription
 
@@ -34,18 +32,7 @@ CHECKS = [
 ACTORS = ("anonymous", "patient", "doctor", "admin")
 
 schema = schemathesis.openapi.from_path(Path(__file__).parents[2] / "docs" / "openapi.yaml")
-schema.app = get_wsgi_application()
-
-
-@pytest.fixture(autouse=True)
-def kept_connections() -> Iterator[None]:
-    """The application itself, not Django's test client, which does this too: the test's transaction stays open."""
-    signals = (request_started, request_finished)
-    for signal in signals:
-        signal.disconnect(close_old_connections)
-    yield
-    for signal in signals:
-        signal.connect(close_old_connections)
+schema.app = Lane(get_wsgi_application())
 
 
 @pytest.fixture
@@ -64,6 +51,7 @@ def known(people: People) -> dict[str, str]:
 
 @pytest.mark.fuzz
 @pytest.mark.django_db
+@pytest.mark.usefixtures("kept_connections")
 @pytest.mark.parametrize("actor", ACTORS)
 @schema.parametrize()
 @settings(
