@@ -10,9 +10,11 @@ that comes to anything but 200, from its beginning, as if nobody had tried this 
 is no second way to say what is wrong. A write is dispatched by DRF here, too; it passes by the middleware only.
 """
 
-from collections.abc import Callable, Iterable
+import time
+from collections.abc import Callable, Iterable, Mapping
 from functools import cache
-from typing import Any, cast
+from http.client import responses
+from typing import Any, NamedTuple, cast
 
 from django.conf import settings
 from django.core import signals
@@ -25,11 +27,11 @@ from django.urls import Resolver404, ResolverMatch, resolve
 from django.utils.cache import patch_vary_headers
 from django.utils.log import log_response
 from django.utils.module_loading import import_string
-from rest_framework.response import Response
 
-from healthcare.metrics import MetricsMiddleware
-from healthcare.middleware import AuditMiddleware, BodySizeMiddleware
-from healthcare.proxies import forget_what_nobody_may_say
+from healthcare import audit, trail
+from healthcare.metrics import MetricsMiddleware, count
+from healthcare.middleware import NOT_KEPT, AuditMiddleware, BodySizeMiddleware
+from healthcare.proxies import client_address, forget_what_nobody_may_say
 from healthcare.renderers import JSONRenderer
 from healthcare.views import JSON_OR_ANYTHING, RoomViewSet
 
@@ -47,6 +49,14 @@ _SAYING_THE_SAME = (
 )
 
 
+class Answer(NamedTuple):
+    """What the server sends."""
+
+    status: int
+    headers: Mapping[str, str]
+    body: bytes
+
+
 class Lane:
     """A WSGI application in front of Django's."""
 
@@ -54,35 +64,24 @@ class Lane:
         self.long_way = long_way
 
     def __call__(self, environ: dict[str, Any], start_response: Start) -> Iterable[bytes]:
-        if not may_be_plain(environ):
+        answered = answer(environ) if may_be_plain(environ) else None
+        if answered is None:
             return self.long_way(environ, start_response)
-        signals.request_started.send(sender=type(self), environ=environ)
-        response = answer(environ)
-        if response is None:
-            return self.long_way(environ, start_response)
-        start_response(f"{response.status_code} {response.reason_phrase}", list(response.items()))
+        start_response(f"{answered.status} {responses[answered.status]}", list(answered.headers.items()))
+        # What listens to `request_started` does the same as what listens to this: it looks after connections.
         signals.request_finished.send(sender=type(self))
-        return [response.content]
+        return [answered.body]
 
 
-def answer(environ: dict[str, Any]) -> HttpResponse | None:
+def answer(environ: dict[str, Any]) -> Answer | None:
     """What a request that may be plain is answered, on record; None for the long way."""
     request = _plain_request(environ)
     if request is None:
         return None
     try:
-        response = cast(HttpResponse, (_read if request.method == "GET" else _write)(request))
+        return (_read if request.method == "GET" else _write)(request)
     except NotRead:
         return None
-    if response.status_code >= 400:
-        log_response("%s: %s", response.reason_phrase, request.path, response=response, request=request)
-    for name, value in _headers_of_all(request.is_secure()):
-        if name.lower() == "vary":
-            patch_vary_headers(response, value.split(", "))
-        else:
-            response.headers.setdefault(name, value)
-    response.headers.setdefault("Content-Length", str(len(response.content)))
-    return response
 
 
 class NotRead(Exception):
@@ -111,7 +110,7 @@ def may_be_plain(environ: dict[str, Any]) -> bool:
 def _plain_request(environ: dict[str, Any]) -> WSGIRequest | None:
     """The request with its route, when that leads to a room; None for the long way."""
     # Of a copy: it writes into it, and the long way makes its own of what the server said.
-    request = WSGIRequest(environ.copy())
+    request = _Request(environ.copy())
     forget_what_nobody_may_say(request)
     if settings.SECURE_SSL_REDIRECT and not request.is_secure():
         return None
@@ -131,10 +130,26 @@ def _plain_request(environ: dict[str, Any]) -> WSGIRequest | None:
     return request
 
 
+class _Request(WSGIRequest):
+    """Django's, which remembers the names that are ours."""
+
+    def get_host(self) -> str:
+        host = self._get_raw_host()
+        if host not in _known_hosts or _known_hosts[host] is not settings.ALLOWED_HOSTS:
+            super().get_host()
+            if len(_known_hosts) < MOST_HOSTS:
+                _known_hosts[host] = settings.ALLOWED_HOSTS
+        return host
+
+
 def _is_plain(kind: type) -> bool:
     return issubclass(kind, RoomViewSet) and not kind.throttle_classes and kind.renderer_classes[0] is JSONRenderer
 
 
+#: Names of ours, with many ports each, or any name where "*" is allowed.
+MOST_HOSTS = 256
+#: Name → the settings by which it is one.
+_known_hosts: dict[str, Any] = {}
 #: Paths that name no record.
 _known_routes: dict[str, ResolverMatch] = {}
 
@@ -142,29 +157,30 @@ _known_routes: dict[str, ResolverMatch] = {}
 # --- Reading: past Django and DRF, and back to them for everything but an answer --------------------------------------
 
 
-def _answer(request: HttpRequest) -> HttpResponseBase:
+def _read(request: WSGIRequest) -> Answer:
+    """Raises: NotRead."""
+    began = time.perf_counter()
     routed, kwargs = _route_of(request)
-    response: Response = routed.cls(**routed.initkwargs).answer_program(request, routed.actions["get"], kwargs)
-    response.content = _JSON.render(response.data)
-    response["Content-Type"] = JSONRenderer.media_type
-    for name, value in _headers_of_view(routed).items():
-        response.headers.setdefault(name, value)
-    return response
-
-
-def _answer_on_record(request: HttpRequest) -> HttpResponseBase:
     try:
-        response = _audited_answer(request)
+        with trail.opened(channel="api", address=client_address(request)) as current:
+            # For log lines that are written when this is over (healthcare.logs).
+            request.request_id = current.request_id  # type: ignore[attr-defined]
+            response = routed.cls(**routed.initkwargs).answer_program(request, routed.actions["get"], kwargs)
+            if response.status_code != 200:
+                raise NotRead
+            body = _JSON.render(response.data)
+            audit.settle(current, actor=request.user, answered=True)
     except Exception as error:
         # Whatever it is, the long way says it.
         raise NotRead from error
-    if response.status_code != 200:
-        raise NotRead
-    return response
-
-
-_audited_answer = AuditMiddleware(_answer)
-_read = MetricsMiddleware(_answer_on_record)
+    headers = {
+        **_headers_of_reads(routed, request.is_secure()),
+        **{name: value for name, value in response.items() if name != "Content-Type"},
+        "X-Request-ID": current.request_id,
+        "Content-Length": str(len(body)),
+    }
+    count(request, response.status_code, time.perf_counter() - began)
+    return Answer(response.status_code, headers, body)
 
 
 # --- Writing: past the middleware; DRF's dispatch says what is wrong --------------------------------------------------
@@ -176,7 +192,16 @@ def _dispatch(request: HttpRequest) -> HttpResponseBase:
 
 
 _safe_dispatch = cast(Callable[[HttpRequest], HttpResponseBase], convert_exception_to_response(_dispatch))
-_write = MetricsMiddleware(BodySizeMiddleware(AuditMiddleware(_safe_dispatch)))
+_counted_dispatch = MetricsMiddleware(BodySizeMiddleware(AuditMiddleware(_safe_dispatch)))
+
+
+def _write(request: WSGIRequest) -> Answer:
+    response = cast(HttpResponse, _counted_dispatch(request))
+    if response.status_code >= 400:
+        log_response("%s: %s", response.reason_phrase, request.path, response=response, request=request)
+    _put_headers_of_all(response, request.is_secure())
+    response.headers.setdefault("Content-Length", str(len(response.content)))
+    return Answer(response.status_code, dict(response.items()), response.content)
 
 
 # --- Headers ---------------------------------------------------------------------------------------------------------
@@ -189,13 +214,24 @@ def _route_of(request: HttpRequest) -> tuple[Any, dict[str, Any]]:
 
 
 @cache
-def _headers_of_view(routed: Any) -> dict[str, str]:
-    """What DRF says with every answer at a path."""
+def _headers_of_reads(routed: Any, is_secure: bool) -> dict[str, str]:
+    """What every answer of a read says at a path."""
     view = routed.cls(**routed.initkwargs)
     # As its own `as_view` ties methods to actions.
     for method, action in {"head": routed.actions["get"], **routed.actions}.items():
         setattr(view, method, getattr(view, action))
-    return dict(view.default_response_headers)
+    said = {"Content-Type": JSONRenderer.media_type, "Cache-Control": NOT_KEPT}
+    response = HttpResponse(headers={**view.default_response_headers, **said})
+    _put_headers_of_all(response, is_secure)
+    return dict(response.items())
+
+
+def _put_headers_of_all(response: HttpResponse, is_secure: bool) -> None:
+    for name, value in _headers_of_all(is_secure):
+        if name.lower() == "vary":
+            patch_vary_headers(response, value.split(", "))
+        else:
+            response.headers.setdefault(name, value)
 
 
 @cache

@@ -73,21 +73,24 @@ class MetricsMiddleware:
 
     def __init__(self, get_response: Callable[[HttpRequest], HttpResponseBase]) -> None:
         self.get_response = get_response
-        self.writes_lines = settings.LOG_REQUESTS
 
     def __call__(self, request: HttpRequest) -> HttpResponseBase:
         began = time.perf_counter()
         response = self.get_response(request)
-        seconds = time.perf_counter() - began
-        route, status = route_of(request), response.status_code
-        method = request.method if request.method in METHODS else "other"
-        count, duration = _children(route, method, status)
-        count.inc()
-        duration.observe(seconds)
-        if self.writes_lines:
-            facts = {"method": method, "route": route, "status": status, "milliseconds": round(seconds * 1000, 1)}
-            logger.info("answered", extra={"facts": facts, "request": request})
+        count(request, response.status_code, time.perf_counter() - began)
         return response
+
+
+def count(request: HttpRequest, status: int, seconds: float) -> None:
+    """Count a request that was answered, and write its line where the settings ask for one."""
+    route = route_of(request)
+    method = request.method if request.method in METHODS else "other"
+    counter, duration = _children(route, method, status)
+    counter.inc()
+    duration.observe(seconds)
+    if settings.LOG_REQUESTS:
+        facts = {"method": method, "route": route, "status": status, "milliseconds": round(seconds * 1000, 1)}
+        logger.info("answered", extra={"facts": facts, "request": request})
 
 
 @cache

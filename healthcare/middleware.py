@@ -25,6 +25,9 @@ from healthcare.proxies import client_address
 
 logger = logging.getLogger("healthcare.errors")
 
+#: `Cache-Control` of the API.
+NOT_KEPT = "no-store"
+
 
 class TrailingSlashMiddleware:
     """Make /api/patients/ and /api/patients one path: the URLs have no slash, some clients put one there."""
@@ -189,7 +192,7 @@ class AuditMiddleware:
             response["X-Request-ID"] = current.request_id
         if request.path_info.startswith("/api"):
             # A browser's or proxy's copy of a record would outlive the right to see it.
-            response.headers.setdefault("Cache-Control", "no-store")
+            response.headers.setdefault("Cache-Control", NOT_KEPT)
         return response
 
     def _instead(self, request: HttpRequest, error: Exception) -> HttpResponse:

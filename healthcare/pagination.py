@@ -6,6 +6,7 @@ import os
 from collections.abc import Mapping
 from functools import lru_cache
 from typing import Any, cast
+from urllib.parse import urlencode
 
 from cryptography.exceptions import InvalidTag
 from cryptography.hazmat.primitives.ciphers.aead import ChaCha20Poly1305
@@ -13,11 +14,11 @@ from django.apps import apps
 from django.conf import settings
 from django.db.models import Field, Q, QuerySet
 from django.utils.crypto import salted_hmac
+from django.utils.encoding import escape_uri_path
 from rest_framework.exceptions import ValidationError
 from rest_framework.pagination import BasePagination
 from rest_framework.request import Request
 from rest_framework.response import Response
-from rest_framework.utils.urls import replace_query_param
 
 from healthcare.mongodb.documents import Documents
 
@@ -176,4 +177,5 @@ class KeysetPagination(BasePagination):
 
     def _link(self, row: Any, *, backwards: bool) -> str:
         cursor = self.order.cursor(row, backwards=backwards)
-        return replace_query_param(self.request.build_absolute_uri(), "cursor", cursor)
+        query = sorted({**dict(self.request.query_params.lists()), "cursor": [cursor]}.items())
+        return f"{self.request.build_absolute_uri(escape_uri_path(self.request.path))}?{urlencode(query, doseq=True)}"

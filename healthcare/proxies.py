@@ -5,6 +5,7 @@ appends the address that it saw, so it is read from the right. Of the scheme, to
 """
 
 from collections.abc import Callable
+from functools import lru_cache
 from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_address
 
 from django.conf import settings
@@ -57,6 +58,7 @@ def _is_from_proxy_socket(request: HttpRequest) -> bool:
     return settings.TRUSTED_PROXY_SOCKET and not request.META.get("REMOTE_ADDR")
 
 
+@lru_cache(maxsize=1_024)
 def _parsed(text: str) -> Address | None:
     try:
         address = ip_address(text)

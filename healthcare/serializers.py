@@ -327,8 +327,27 @@ class QuerySerializer(StrictSerializer):
             raise ValidationError({name: ["Given more than once."] for name in repeated}, code="repeated")
         read_elsewhere = also | {"format"}
         own = {name: value for name, value in given.items() if name not in read_elsewhere}
-        found = cls._checked(own, request)
-        return {str(name): found.get(name) for name in _fields_of(cls)}
+        return cls._optional(own) or {**dict.fromkeys(_fields_of(cls)), **cls._checked(own, request)}
+
+    @classmethod
+    def _optional(cls, given: Mapping[str, Any]) -> dict[str, Any] | None:
+        """The same of parameters that may all be absent, each asked by itself; None where DRF has more to say."""
+        fields = _optional_fields_of(cls)
+        if fields is None or not given.keys() <= fields.keys():
+            return None
+        try:
+            return {name: fields[name].run_validation(given[name]) if name in given else None for name in fields}
+        except ValidationError:
+            return None
+
+
+@cache
+def _optional_fields_of(kind: type[QuerySerializer]) -> dict[str, serializers.Field] | None:
+    """None for a query string that must or does name something, or that is judged as a whole."""
+    fields = dict(_fields_of(kind))
+    is_whole = kind.validate is not serializers.Serializer.validate or _blank(kind).validators
+    says = any(each.required or each.default is not serializers.empty for each in fields.values())
+    return None if is_whole or says or any(hasattr(kind, f"validate_{name}") for name in fields) else fields
 
 
 class PeriodQuery(QuerySerializer):

@@ -171,7 +171,7 @@ def facts(
         "role": str(role),
         "action": action,
         # A filter's value may be anything that somebody typed.
-        "patient_ids": [patient_id for patient_id in patient_ids if as_id(patient_id)],
+        "patient_ids": [patient_id for patient_id in patient_ids if _ID.fullmatch(patient_id)],
         "subject": as_id(subject),
         "outcome": outcome,
         "reason": reason,

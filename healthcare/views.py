@@ -1,6 +1,7 @@
 """What every room's views are made of, and the few pages that belong to no room."""
 
 from collections.abc import Callable, Iterable, Mapping
+from functools import cache
 from typing import Any, ClassVar, cast
 
 from django.contrib import admin
@@ -82,11 +83,12 @@ class RoomViewSet(viewsets.GenericViewSet):
         request.query_params = request.GET
         request.accepted_renderer, request.accepted_media_type = _JSON, JSONRenderer.media_type
         self._say_what_is_tried(kwargs)
-        found = next(filter(None, (each.authenticate(request) for each in self.get_authenticators())), None)
+        authenticators, permissions = _guards_of(type(self))
+        found = next(filter(None, (each.authenticate(request) for each in authenticators)), None)
         if found is None:
             raise NotAuthenticated
         request.user, request.auth = found
-        if not all(permission.has_permission(request, self) for permission in self.get_permissions()):
+        if not all(permission.has_permission(request, self) for permission in permissions):
             raise PermissionDenied
         self._refuse_parameters(request)
         response: Response = getattr(self, action)(request, **kwargs)
@@ -139,6 +141,13 @@ class RoomViewSet(viewsets.GenericViewSet):
             raise ImproperlyConfigured(f"{type(self).__name__} lists, but declares no answer or no pagination.")
         rows = cast(KeysetPagination, self.paginator).paginate_queryset(found, self.request, view=self)
         return self.paginator.get_paginated_response(answer.many_of(list(as_rows(rows or []))))
+
+
+@cache
+def _guards_of(kind: type[RoomViewSet]) -> tuple[list[Any], list[Any]]:
+    """Its authenticators and permissions, which keep nothing about a request."""
+    view = kind()
+    return view.get_authenticators(), view.get_permissions()
 
 
 def _let_go(response: Response) -> None:

@@ -4,6 +4,7 @@ from dataclasses import dataclass
 from typing import Any, Self
 
 from django.core.handlers.wsgi import WSGIRequest
+from django.http import HttpResponse
 from rest_framework.test import APIClient, ForceAuthClientHandler
 
 from accounts import tokens
@@ -26,9 +27,10 @@ class ServerHandler(ForceAuthClientHandler):
     """Answers as a server does, which tries the short way first; Django's own takes the long one only."""
 
     def __call__(self, environ: dict[str, Any]) -> Any:
-        response: Any = lane.answer(environ) if lane.may_be_plain(environ) else None
-        if response is None:
+        answer = lane.answer(environ) if lane.may_be_plain(environ) else None
+        if answer is None:
             return super().__call__(environ)
+        response: Any = HttpResponse(answer.body, status=answer.status, headers=dict(answer.headers))
         response.wsgi_request = WSGIRequest(environ.copy())
         return response
 

@@ -83,6 +83,12 @@ def by_either(asked: dict[str, Any]) -> Answered:
     return sent(lane.Lane(WSGIHandler()), asked)
 
 
+def forget_headers() -> None:
+    """They are made once, from the settings."""
+    lane._headers_of_all.cache_clear()
+    lane._headers_of_reads.cache_clear()
+
+
 def assert_alike(one: Answered, other: Answered) -> None:
     (status, headers, body), (other_status, other_headers, other_body) = one, other
     assert status == other_status
@@ -270,7 +276,7 @@ def test_a_request_is_counted_once(everything: People, path: str, status: int) -
 @pytest.mark.parametrize("address", ["127.0.0.1", "192.0.2.7"])
 @pytest.mark.parametrize("method", ["GET", "PATCH"])
 def test_https_is_asked_for_alike(everything: People, address: str, method: str) -> None:
-    lane._headers_of_all.cache_clear()
+    forget_headers()
     body = None if method == "GET" else {"phone": "+49 30 1234567"}
     asked = environ(method, "/api/patients/P1", everything.admin, body)
     said = {**asked, "REMOTE_ADDR": address, "HTTP_X_FORWARDED_PROTO": "https"}
@@ -284,14 +290,14 @@ def test_https_is_asked_for_alike(everything: People, address: str, method: str)
         assert_alike(by_either(said), expected)
         assert expected[0] == ("200 OK" if address == "127.0.0.1" else "301 Moved Permanently")
         assert ("Strict-Transport-Security" in expected[1]) == (address == "127.0.0.1")
-    lane._headers_of_all.cache_clear()
+    forget_headers()
 
 
 @pytest.mark.parametrize(
     "more", [{}, {"HTTP_ORIGIN": "https://app.example.org"}, {"HTTP_ORIGIN": "https://evil.example"}]
 )
 def test_pages_of_other_sites_are_answered_alike(everything: People, more: dict[str, str]) -> None:
-    lane._headers_of_all.cache_clear()
+    forget_headers()
     with override_settings(
         MIDDLEWARE=["corsheaders.middleware.CorsMiddleware", *settings.MIDDLEWARE],
         CORS_ALLOWED_ORIGINS=["https://app.example.org"],
@@ -306,4 +312,4 @@ def test_pages_of_other_sites_are_answered_alike(everything: People, more: dict[
         assert {k: v for k, v in one.items() if k != "x-request-id"} == {
             k: v for k, v in other.items() if k != "x-request-id"
         }
-    lane._headers_of_all.cache_clear()
+    forget_headers()
