@@ -134,7 +134,7 @@ class _Request(WSGIRequest):
     """Django's, which remembers the names that are ours."""
 
     def get_host(self) -> str:
-        host = self._get_raw_host()
+        host: str = self._get_raw_host()  # type: ignore[attr-defined]
         if host not in _known_hosts or _known_hosts[host] is not settings.ALLOWED_HOSTS:
             super().get_host()
             if len(_known_hosts) < MOST_HOSTS:
@@ -162,7 +162,7 @@ def _read(request: WSGIRequest) -> Answer:
     began = time.perf_counter()
     routed, kwargs = _route_of(request)
     try:
-        with trail.opened(channel="api", address=client_address(request)) as current:
+        with trail.opened(channel="api", address=client_address(request), may_assume=True) as current:
             # For log lines that are written when this is over (healthcare.logs).
             request.request_id = current.request_id  # type: ignore[attr-defined]
             response = routed.cls(**routed.initkwargs).answer_program(request, routed.actions["get"], kwargs)

@@ -15,6 +15,8 @@ from django.db.backends.signals import connection_created
 
 #: How long a request waits for the answer to one statement. Commands wait as long as it takes.
 ANSWER_SECONDS = 5.0
+#: A server that answers with an error this soon is there, or has been started again.
+RECONNECT_WITHIN_SECONDS = 1.0
 #: How long nobody asks a database that was out a moment ago, but who goes to see.
 PAUSE_SECONDS = 1.0
 
@@ -25,6 +27,10 @@ class Breaker:
     def __init__(self) -> None:
         self._try_at: float | None = None
         self._lock = threading.Lock()
+
+    def is_up(self) -> bool:
+        """Whether it answered when this process asked it last."""
+        return self._try_at is None
 
     def may_try(self) -> bool:
         """Whether to ask the database; while it is out one caller each PAUSE_SECONDS is told so."""

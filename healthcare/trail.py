@@ -14,7 +14,7 @@ leave nothing; writes are recorded all the same.
 
 import re
 import secrets
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass, field
@@ -39,6 +39,14 @@ class Attempt:
     reason: str | None = None
 
 
+@dataclass(frozen=True)
+class Premise:
+    """What an asker's right rests on: a condition in SQL and its parameters."""
+
+    condition: str
+    parameters: Sequence[Any]
+
+
 @dataclass
 class Trail:
     """Who came from where, and what happened since."""
@@ -55,6 +63,10 @@ class Trail:
     recorded_refusals: set[str] = field(default_factory=set)
     concerned: dict[str, None] = field(default_factory=dict)
     attempt: Attempt | None = None
+    #: Whether the premise may be looked at when the entry is inserted, before anything leaves, and not at first.
+    may_assume: bool = False
+    #: What was assumed so far, and has to hold of the entries of this request.
+    premise: Premise | None = None
 
     def facts_of_reads(self, actor: Any) -> list[Facts]:
         """One for each kind of record that was shown and not written: a write's own entry covers its answer."""
@@ -92,9 +104,13 @@ _current: ContextVar[Trail | None] = ContextVar("trail", default=None)
 
 
 @contextmanager
-def opened(*, channel: str, address: str | None = None, request_id: str | None = None) -> Iterator[Trail]:
+def opened(
+    *, channel: str, address: str | None = None, request_id: str | None = None, may_assume: bool = False
+) -> Iterator[Trail]:
     """Begin a trail; `channel` is "api", "admin" or "command"."""
-    begun = Trail(channel=channel, address=address, request_id=request_id or secrets.token_hex(8))
+    begun = Trail(
+        channel=channel, address=address, request_id=request_id or secrets.token_hex(8), may_assume=may_assume
+    )
     token = _current.set(begun)
     try:
         yield begun
@@ -106,6 +122,18 @@ def request_id() -> str | None:
     """The id of the request or command that is under way."""
     trail = _current.get()
     return trail.request_id if trail else None
+
+
+def may_assume() -> bool:
+    """Whether what is assumed is looked at before anything leaves."""
+    trail = _current.get()
+    return trail is not None and trail.may_assume
+
+
+def assume(condition: str, parameters: Sequence[Any]) -> None:
+    """Have the entries of this request inserted only if the condition holds then."""
+    if trail := _current.get():
+        trail.premise = Premise(condition, parameters)
 
 
 def consulted(noun: str) -> None:

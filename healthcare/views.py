@@ -147,7 +147,7 @@ class RoomViewSet(viewsets.GenericViewSet):
 def _guards_of(kind: type[RoomViewSet]) -> tuple[list[Any], list[Any]]:
     """Its authenticators and permissions, which keep nothing about a request."""
     view = kind()
-    return view.get_authenticators(), view.get_permissions()
+    return list(view.get_authenticators()), list(view.get_permissions())
 
 
 def _let_go(response: Response) -> None:

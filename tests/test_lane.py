@@ -12,15 +12,17 @@ from typing import Any
 import pytest
 from django.conf import settings
 from django.core.handlers.wsgi import WSGIHandler
-from django.db import OperationalError
+from django.db import OperationalError, connection
 from django.test import override_settings
+from django.test.utils import CaptureQueriesContext
 
-from accounts import tokens
+from accounts import authentication, tokens
 from accounts.models import User
 from appointments import services
 from appointments.models import Appointment
 from healthcare import audit, lane, metrics
 from healthcare.models import AuditEntry
+from patients.models import Patient
 from tests.people import People
 from tests.records import complete, days_from_now, make_appointment, make_bill, make_prescription
 
@@ -190,13 +192,86 @@ def test_what_is_not_plain_is_answered_alike(everything: People, more: dict[str,
     assert left == entries
 
 
-def test_a_token_ends_at_once(everything: People) -> None:
-    asked = environ("GET", "/api/patients/P1", everything.doctor)
+#: What can happen to an account, and what its token is worth then.
+HAPPENS = {
+    "disabled": ("UPDATE accounts_user SET is_active = false WHERE id = %s", "401 Unauthorized"),
+    "logged out": ("UPDATE accounts_tokenfamily SET ended_at = now() WHERE user_id = %s", "401 Unauthorized"),
+    "new password": ("UPDATE accounts_user SET token_version = token_version + 1 WHERE id = %s", "401 Unauthorized"),
+    "removed": ("DELETE FROM accounts_tokenfamily WHERE user_id = %s", "401 Unauthorized"),
+    "another role": ("UPDATE accounts_user SET role = 'admin' WHERE id = %s", "200 OK"),
+    "another address": ("UPDATE accounts_user SET email = 'new@example.org' WHERE id = %s", "200 OK"),
+}
+
+
+def do(what: str, user: User) -> None:
+    with connection.cursor() as cursor:
+        cursor.execute(HAPPENS[what][0], [user.pk])
+
+
+@pytest.mark.parametrize("what", HAPPENS)
+@pytest.mark.parametrize("path", ["/api/patients/P1", "/api/doctors"])
+def test_what_happens_to_an_account_counts_at_once(everything: People, path: str, what: str) -> None:
+    asked = environ("GET", path, everything.doctor)
+    # Read, and then assumed.
+    assert by_the_short_way(asked)[0] == by_the_short_way(asked)[0] == "200 OK"
+    do(what, everything.doctor)
+    answered, entries = entries_of(by_either, asked)
+    assert answered[0] == HAPPENS[what][1]
+    assert "Ali" not in json.dumps(answered[2]) or answered[0] == "200 OK"
+    assert [role for _, role, *_ in entries] in ([], ["anonymous"], ["admin" if what == "another role" else "doctor"])
+
+
+@pytest.mark.parametrize("what", HAPPENS)
+@pytest.mark.parametrize("path", ["/api/patients/P1", "/api/doctors"])
+def test_what_happens_while_it_is_answered_counts(
+    everything: People, monkeypatch: pytest.MonkeyPatch, path: str, what: str
+) -> None:
+    """The account is assumed, the data are read, the account changes, and nothing leaves but by what it is then."""
+    asked = environ("GET", path, everything.doctor)
     assert by_the_short_way(asked)[0] == "200 OK"
-    User.objects.filter(pk=everything.doctor.pk).update(is_active=False)
-    status, _, body = by_either(asked)
+    render, happened = lane._JSON.render, []
+
+    def render_and_change(data: Any) -> bytes:
+        if not happened:
+            happened.append(do(what, everything.doctor))
+        return render(data)
+
+    monkeypatch.setattr(lane._JSON, "render", render_and_change)
+    answered, entries = entries_of(by_either, asked)
+    assert happened
+    assert answered[0] == HAPPENS[what][1]
+    assert [role for _, role, *_ in entries] in ([], ["anonymous"], ["admin" if what == "another role" else "doctor"])
+
+
+@pytest.mark.parametrize(
+    ("path", "statements"), [("/api/patients/P1", 1), ("/api/appointments", 1), ("/api/doctors", 1)]
+)
+def test_account_and_entry_are_one_statement(everything: People, path: str, statements: int) -> None:
+    asked = environ("GET", path, everything.admin)
+    by_the_short_way(asked)
+    with CaptureQueriesContext(connection) as captured:
+        by_the_short_way(asked)
+    assert len(captured) == statements
+    assert "ended_at IS NULL" in captured[0]["sql"]
+
+
+def test_a_write_reads_its_account_first(everything: People) -> None:
+    """What is written is not taken back when its entry is."""
+    asked = environ("GET", "/api/patients/P1", everything.admin)
+    by_the_short_way(asked)
+    do("disabled", everything.admin)
+    status, _, _ = by_either({**asked, "REQUEST_METHOD": "DELETE"})
     assert status == "401 Unauthorized"
-    assert "Ali" not in json.dumps(body)
+    assert Patient.objects.filter(pk="P1").exists()
+
+
+def test_an_account_that_was_read_long_ago_is_read_again(everything: People, monkeypatch: pytest.MonkeyPatch) -> None:
+    asked = environ("GET", "/api/patients/P1", everything.admin)
+    by_the_short_way(asked)
+    monkeypatch.setattr(authentication, "ASSUMED_SECONDS", -1)
+    with CaptureQueriesContext(connection) as captured:
+        by_the_short_way(asked)
+    assert len(captured) == 2
 
 
 WRITES: list[tuple[str, str, Any]] = [
