@@ -6,6 +6,7 @@ import random
 import threading
 import time
 from collections.abc import Iterator
+from functools import partial
 from typing import Any, cast
 from urllib.parse import urlsplit
 
@@ -243,7 +244,6 @@ class DatabaseWrapper(base.DatabaseWrapper):
         through its `except DatabaseError`, and the thread went on writing into the dead transaction; here the
         session and the callbacks are gone whatever happens.
         """
-        self._hang_up()
         session, self.session = self.session, None
         self._leave_block()
         if session is None:
@@ -253,7 +253,7 @@ class DatabaseWrapper(base.DatabaseWrapper):
             while True:
                 try:
                     with debug_transaction(self, "session.commit_transaction()"):
-                        session.commit_transaction()
+                        self._commit_by_line(session)
                     return resent
                 except PyMongoError as error:
                     if not is_unknown_commit(error) or time.monotonic() >= give_up_at:
@@ -265,6 +265,25 @@ class DatabaseWrapper(base.DatabaseWrapper):
             raise
         finally:
             session.end_session()
+
+    def _commit_by_line(self, session: Any) -> None:
+        """Have the driver commit, the first time by the connection that the commands went by. Raises: PyMongoError.
+
+        It would look for the server and borrow a connection once more, 0.2 ms, to be ready to send it again, which is
+        done above.
+        """
+        if self._line is None:
+            session.commit_transaction()
+            return
+        session._finish_transaction_with_retry = partial(session._finish_transaction, self._line[1])
+        try:
+            session.commit_transaction()
+        except BaseException as error:
+            self._hang_up(error)
+            raise
+        finally:
+            del session._finish_transaction_with_retry
+            self._hang_up()
 
     def run_and_clear_commit_hooks(self) -> None:
         """Run the callbacks, also inside Django's own `atomic`, which does nothing on MongoDB.
