@@ -68,8 +68,10 @@ class Lane:
         if answered is None:
             return self.long_way(environ, start_response)
         start_response(f"{answered.status} {responses[answered.status]}", list(answered.headers.items()))
-        # What listens to `request_started` does the same as what listens to this: it looks after connections.
-        signals.request_finished.send(sender=type(self))
+        if environ["REQUEST_METHOD"] != "GET":
+            # Whose listeners look after connections to databases, as those of `request_started` do. A read that came
+            # to an answer has had no trouble with any.
+            signals.request_finished.send(sender=type(self))
         return [answered.body]
 
 

@@ -8,6 +8,7 @@ from functools import lru_cache
 from typing import Any, cast
 from urllib.parse import urlencode
 
+import orjson
 from cryptography.exceptions import InvalidTag
 from cryptography.hazmat.primitives.ciphers.aead import ChaCha20Poly1305
 from django.apps import apps
@@ -50,7 +51,7 @@ class Order:
             values = [str(field.to_python(row[field.name])) for field in self.fields]
         else:
             values = [str(getattr(row, name)) for name in self.names]
-        text = json.dumps([backwards, *values], ensure_ascii=False).encode()
+        text = orjson.dumps([backwards, *values])
         nonce = os.urandom(_NONCE_BYTES)
         return base64.urlsafe_b64encode(nonce + self._seal.encrypt(nonce, text, None)).decode().rstrip("=")
 

@@ -178,6 +178,28 @@ def test_answer_takes_a_field_whole() -> None:
         Out.of({"doctor": {"name": "Amara Okafor"}})
 
 
+@pytest.mark.parametrize(
+    ("asked", "expected"),
+    [
+        ([{"patient_id": "P1"}, {"doctor_id": "D1"}], {"patient_id": "P1", "doctor_id": "D1"}),
+        # One's own and somebody else's are nobody's, and never the last one named.
+        ([{"patient_id": "P1"}, {"patient_id": "P2"}], {"$and": [{"patient_id": "P1"}, {"patient_id": "P2"}]}),
+        ([{"date__gte": 1}, {"date__lte": 2}, {"status": "x"}], {"date": {"$gte": 1, "$lte": 2}, "status": "x"}),
+        ([{"date__gte": 1}, {"date__gte": 2}], {"$and": [{"date": {"$gte": 1}}, {"date": {"$gte": 2}}]}),
+        ([{"date": 1}, {"date__gte": 2}], {"$and": [{"date": 1}, {"date": {"$gte": 2}}]}),
+        (
+            [{"status__in": ["a"]}, {"status__gte": "b"}],
+            {"$and": [{"status": {"$in": ["a"]}}, {"status": {"$gte": "b"}}]},
+        ),
+    ],
+)
+def test_conditions_on_one_field_are_all_asked(asked: list[dict[str, Any]], expected: dict[str, Any]) -> None:
+    found = Documents(Appointment)
+    for lookups in asked:
+        found = found.filter(**lookups)
+    assert found._where() == expected
+
+
 # --- Who sees what, both ways ----------------------------------------------------------------------------------------
 
 

@@ -20,6 +20,7 @@ from django_mongodb_backend import base
 from django_mongodb_backend.query import wrap_database_errors
 from pymongo import MongoClient, ReadPreference
 from pymongo.errors import AutoReconnect, PyMongoError, ServerSelectionTimeoutError
+from pymongo.server_selectors import writable_server_selector
 from pymongo.uri_parser import split_options
 
 from healthcare.mongodb import encryption
@@ -77,6 +78,8 @@ class DatabaseWrapper(base.DatabaseWrapper):
         self.raised_inside: BaseException | None = None
         # The driver's connection that the commands of the open transaction go by, and the loan of it.
         self._line: tuple[Any, Any] | None = None
+        # The server that the last read was sent to, and the client that it belongs to.
+        self._primary: tuple[Any, Any] = None, None
 
     # --- Connecting
 
@@ -118,13 +121,23 @@ class DatabaseWrapper(base.DatabaseWrapper):
 
         `Database.command` gets ready to try it again, and lends it a session. It takes internals, as the one below.
         """
-        self._refuse_in_outage()
         client = cast(Any, self.database.client)
-        with client._conn_for_writes(None, next(iter(command))) as connection:
-            return cast(
-                dict[str, Any],
-                connection.command(self.database.name, command, codec_options=codec_options, client=client),
-            )
+        asked, server = self._primary
+        # The driver's monitors change the description of a server that is there.
+        if asked is not client or not server.description.is_writable:
+            self._refuse_in_outage()
+            server = client._select_server(writable_server_selector, None, next(iter(command)))
+            self._primary = client, server
+        try:
+            with client._checkout(server, None) as connection:
+                return cast(
+                    dict[str, Any],
+                    connection.command(self.database.name, command, codec_options=codec_options, client=client),
+                )
+        except PyMongoError:
+            # It may be gone, and its description with it.
+            self._primary = None, None
+            raise
 
     def _refuse_in_outage(self) -> None:
         """Answer at once what the driver would say after five seconds, when it has said so already.
@@ -173,6 +186,7 @@ class DatabaseWrapper(base.DatabaseWrapper):
         self.connection = None
         self.__dict__.pop("database", None)
         self.session = self._line = None
+        self._primary = None, None
         self._leave_block()
         self.run_on_commit = []
 
