@@ -57,8 +57,6 @@ def _assumed_account_of(family: int) -> tuple[Any, ...] | None:
     if row is None or time.monotonic() - read_at > ASSUMED_SECONDS:
         return None
     trail.assume(_ACCOUNT_IS_AS_IT_WAS, [family, *row])
-    # As below: the statement tells whether the connection is still good.
-    connection.health_check_done = True  # type: ignore[attr-defined]
     return row
 
 
@@ -71,7 +69,7 @@ def _account_of(family: int) -> tuple[Any, ...] | None:
     if not outages.postgresql.may_try():
         return _last_read_account_of(family)
     try:
-        row = _read_account_of(family)
+        row = statements.execute_first(_ACCOUNT_OF_FAMILY, [family]).fetchone()
     except (OperationalError, InterfaceError) as error:
         outages.postgresql.failed()
         # A dead connection is not used again, even outside the request cycle that would look after it.
@@ -84,21 +82,6 @@ def _account_of(family: int) -> tuple[Any, ...] | None:
         if len(_last_read) > LAST_READ_LENGTH:
             _last_read.popitem(last=False)
     return row
-
-
-def _read_account_of(family: int) -> tuple[Any, ...] | None:
-    """The row as it is now; a connection that has died since it was kept is made anew. Raises: OperationalError."""
-    was_open, began = connection.connection is not None, time.monotonic()
-    # Django would ask a connection whether it is still good before this first statement of the request, which tells.
-    connection.health_check_done = True  # type: ignore[attr-defined]
-    try:
-        return statements.execute(_ACCOUNT_OF_FAMILY, [family]).fetchone()
-    except (OperationalError, InterfaceError):
-        is_frozen = time.monotonic() - began > outages.RECONNECT_WITHIN_SECONDS
-        if not was_open or is_frozen or connection.in_atomic_block:
-            raise
-        connection.close()
-        return statements.execute(_ACCOUNT_OF_FAMILY, [family]).fetchone()
 
 
 def _last_read_account_of(family: int, error: Exception | None = None) -> tuple[Any, ...] | None:

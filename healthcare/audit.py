@@ -12,8 +12,8 @@ Entries are rows of PostgreSQL (`AuditEntry`), which takes inserts and nothing e
 
 import json
 import logging
-import time
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from datetime import datetime
 from functools import cache
 from typing import Any
@@ -86,8 +86,8 @@ def settle(current: Trail, *, actor: Any, answered: bool) -> None:
     """Put on record what a request has read or was refused; to be called before its answer leaves.
 
     `answered`: the answer holds what was asked for, and not an error.
-    Raises: Unrecorded; DatabaseError when neither database takes the entry; Outdated, and whatever PostgreSQL says,
-    where something was assumed (`trail.assume`).
+    Raises: Unrecorded; Outdated, where something was assumed (`trail.assume`) that does not hold; DatabaseError when
+    neither database takes the entry.
     """
     refusals = current.facts_of_refusal(actor)
     reads = current.facts_of_reads(actor) if answered and not refusals else []
@@ -101,37 +101,44 @@ def settle(current: Trail, *, actor: Any, answered: bool) -> None:
 
 
 def _insert_if(premise: Premise, entries: Sequence[Facts]) -> None:
-    """Insert entries of what was read if the premise holds, in one statement each. Raises: Outdated, DatabaseError."""
-    began = time.monotonic()
-    try:
-        if entries:
-            holds = all(_insert(facts, at=clock.now(), source=str(ObjectId()), premise=premise) for facts in entries)
-        else:
-            holds = statements.execute(f"SELECT WHERE {premise.condition}", premise.parameters).rowcount > 0
-    except Exception as error:
-        if is_outage(error) and time.monotonic() - began > outages.RECONNECT_WITHIN_SECONDS:
-            # So that whoever goes on from here does not wait as long again.
-            outages.postgresql.failed()
-        raise
-    if not holds:
-        raise Outdated
+    """Insert entries of what was read if the premise holds, in one statement each.
+
+    While PostgreSQL cannot be reached nobody knows: then it holds, as it did when it was read last, so that clinical
+    work goes on (brief 3.3). Raises: Outdated; DatabaseError when neither database takes an entry.
+    """
+    named = [(facts, clock.now(), ObjectId()) for facts in entries]
+    with _or_leave(named):
+        if not all(_insert(facts, at=at, source=str(name), premise=premise) for facts, at, name in named):
+            raise Outdated
+        if not named and not statements.execute_first(f"SELECT WHERE {premise.condition}", premise.parameters).rowcount:
+            raise Outdated
 
 
 def _insert_or_leave(facts: Facts) -> None:
-    # One name for both ways: a server that is frozen, or dies before it has answered, may have the entry all the same.
-    at, event_id = clock.now(), ObjectId()
-    if outages.postgresql.may_try():
-        try:
-            _insert(facts, at=at, source=str(event_id))
-        except Exception as error:
-            if not is_outage(error):
-                raise
-            outages.postgresql.failed()
-            logger.warning("PostgreSQL cannot be reached; entries of the audit trail wait as events.")
-        else:
-            outages.postgresql.succeeded()
-            return
-    events.leave(facts, at=at, event_id=event_id)
+    at, name = clock.now(), ObjectId()
+    if not outages.postgresql.may_try():
+        events.leave(facts, at=at, event_id=name)
+        return
+    with _or_leave([(facts, at, name)]):
+        _insert(facts, at=at, source=str(name))
+        outages.postgresql.succeeded()
+
+
+@contextmanager
+def _or_leave(entries: Sequence[tuple[Facts, datetime, ObjectId]]) -> Iterator[None]:
+    """Leave events in the place of the entries that are inserted within, should PostgreSQL be out.
+
+    One name for both ways: a server that is frozen, or dies before it has answered, may have the entry all the same.
+    """
+    try:
+        yield
+    except Exception as error:
+        if not is_outage(error):
+            raise
+        outages.postgresql.failed()
+        logger.warning("PostgreSQL cannot be reached; entries of the audit trail wait as events.")
+        for facts, at, name in entries:
+            events.leave(facts, at=at, event_id=name)
 
 
 def _insert(facts: Facts, *, at: datetime, source: str | None, premise: Premise | None = None) -> bool:
@@ -143,7 +150,9 @@ def _insert(facts: Facts, *, at: datetime, source: str | None, premise: Premise 
     written = {**facts, "patient_ids": f"{{{orjson.dumps(facts['patient_ids']).decode()[1:-1]}}}"}
     statement = _statement(names_patients=bool(facts["patient_ids"]), condition=premise.condition if premise else None)
     values = [at, *(written[name] for name in _COLUMNS[1:-1]), source, *(premise.parameters if premise else ())]
-    return bool(statements.execute(statement, values).rowcount > 0)
+    # With a premise nothing has been asked of PostgreSQL before, and an entry that has a name may be sent twice.
+    execute = statements.execute if premise is None else statements.execute_first
+    return bool(execute(statement, values).rowcount > 0)
 
 
 @cache

@@ -15,8 +15,6 @@ from django.db.backends.signals import connection_created
 
 #: How long a request waits for the answer to one statement. Commands wait as long as it takes.
 ANSWER_SECONDS = 5.0
-#: A server that answers with an error this soon is there, or has been started again.
-RECONNECT_WITHIN_SECONDS = 1.0
 #: How long nobody asks a database that was out a moment ago, but who goes to see.
 PAUSE_SECONDS = 1.0
 

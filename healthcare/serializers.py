@@ -343,9 +343,9 @@ class QuerySerializer(StrictSerializer):
 
 @cache
 def _optional_fields_of(kind: type[QuerySerializer]) -> dict[str, serializers.Field] | None:
-    """None for a query string that must or does name something, or that is judged as a whole."""
+    """None for a query string that must or does name something, that is judged as a whole, or by who asks."""
     fields = dict(_fields_of(kind))
-    is_whole = kind.validate is not serializers.Serializer.validate or _blank(kind).validators
+    is_whole = kind.validate is not serializers.Serializer.validate or _blank(kind).validators or kind.writable
     says = any(each.required or each.default is not serializers.empty for each in fields.values())
     return None if is_whole or says or any(hasattr(kind, f"validate_{name}") for name in fields) else fields
 

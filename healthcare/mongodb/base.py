@@ -32,8 +32,9 @@ from healthcare.mongodb.schema import DatabaseSchemaEditor
 logger = logging.getLogger("healthcare.mongodb")
 
 COMMIT_RETRY_PAUSE_SECONDS = 0.05
-#: What the driver, too, waits for a primary (serverSelectionTimeoutMS): most elections are over by then.
-PATIENCE_SECONDS = 5.0
+#: A little less than the driver waits for a primary (serverSelectionTimeoutMS), so that whoever has done so in vain and
+#: begins again (`healthcare.lane`) does not wait a second time. Most elections are over by then.
+PATIENCE_SECONDS = 4.0
 #: What is not aborted by then ends on the server without us.
 ABORT_SECONDS = 2.0
 #: While no primary is known: waiting for one would keep the next try, or the answer, back. But the driver forgets the
@@ -125,6 +126,7 @@ class DatabaseWrapper(base.DatabaseWrapper):
         asked, server = self._primary
         # The driver's monitors change the description of a server that is there.
         if asked is not client or not server.description.is_writable:
+            self._primary = None, None
             self._refuse_in_outage()
             server = client._select_server(writable_server_selector, None, next(iter(command)))
             self._primary = client, server

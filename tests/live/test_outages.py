@@ -69,6 +69,15 @@ class Hospital:
             )
             return Counter(row[0] for row in found)
 
+    def looks_at(self, patient_id: str) -> int:
+        """How many entries say that somebody saw the record."""
+        with psycopg.connect(self.stack.addresses["DATABASE_URL"]) as sql:
+            return sql.execute(
+                "SELECT count(*) FROM audit_entries WHERE action = 'patient.viewed' AND subject = %s "
+                "AND outcome = 'success'",
+                [patient_id],
+            ).fetchone()[0]
+
     @contextmanager
     def without(self, **servers: bool) -> Iterator[None]:
         """Stop the servers that are named, start them afterwards: `without(postgresql=True)`."""
@@ -204,6 +213,7 @@ def test_without_postgresql_clinical_work_goes_on(
 ) -> None:
     unseen = log_in(hospital.server.client()).body["access_token"]
     pids = hospital.server.worker_pids()
+    looks_before = hospital.looks_at("P0")
     load = Load(hospital, first_day=0 if how == "stopped" else 1000)
     outage = hospital.without(postgresql=True) if how == "stopped" else hospital.frozen("postgresql")
     relay = subprocess.Popen(
@@ -268,6 +278,7 @@ def test_without_postgresql_clinical_work_goes_on(
     # A completed visit has a second entry, that of its bill.
     assert {recorded[answer.headers["X-Request-ID"]] for answer in looked} == {1}
     assert set(recorded.values()) <= {1, 2}
+    assert hospital.looks_at("P0") == looks_before + len(looked)
 
 
 @pytest.mark.parametrize("how", ["stopped", "frozen"])
