@@ -13,6 +13,7 @@ is no second way to say what is wrong. A write is dispatched by DRF here, too; i
 import time
 from collections.abc import Callable, Iterable, Mapping
 from functools import cache
+from http import HTTPStatus
 from http.client import responses
 from typing import Any, NamedTuple, cast
 
@@ -68,9 +69,9 @@ class Lane:
         if answered is None:
             return self.long_way(environ, start_response)
         start_response(f"{answered.status} {responses[answered.status]}", list(answered.headers.items()))
-        if environ["REQUEST_METHOD"] != "GET":
-            # Whose listeners look after connections to databases, as those of `request_started` do. A read that came
-            # to an answer has had no trouble with any.
+        if answered.status >= HTTPStatus.INTERNAL_SERVER_ERROR:
+            # Whose listeners look after connections to databases. Where there was no trouble there is nothing to do: a
+            # connection that dies before the next request is found out by its first statement.
             signals.request_finished.send(sender=type(self))
         return [answered.body]
 
