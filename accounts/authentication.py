@@ -4,7 +4,7 @@ import math
 import threading
 import time
 from collections import OrderedDict
-from functools import lru_cache
+from functools import lru_cache, partial
 from typing import Any
 
 from django.db import InterfaceError, OperationalError, connection
@@ -56,7 +56,9 @@ def _assumed_account_of(family: int) -> tuple[Any, ...] | None:
     read_at, row = _last_read.get(family, (-math.inf, None))
     if row is None or time.monotonic() - read_at > ASSUMED_SECONDS:
         return None
-    trail.assume(_ACCOUNT_IS_AS_IT_WAS, [family, *row])
+    trail.assume(_ACCOUNT_IS_AS_IT_WAS, [family, *row], forget=partial(_last_read.pop, family, None))
+    # Whatever is asked first looks whether the connection is still good.
+    connection.health_check_done = False  # type: ignore[attr-defined]
     return row
 
 

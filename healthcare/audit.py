@@ -108,10 +108,33 @@ def _insert_if(premise: Premise, entries: Sequence[Facts]) -> None:
     """
     named = [(facts, clock.now(), ObjectId()) for facts in entries]
     with _or_leave(named):
-        if not all(_insert(facts, at=at, source=str(name), premise=premise) for facts, at, name in named):
-            raise Outdated
-        if not named and not statements.execute_first(f"SELECT WHERE {premise.condition}", premise.parameters).rowcount:
-            raise Outdated
+        for facts, at, name in named:
+            # One that is there already was sent twice, as its first answer was lost.
+            if not _insert(facts, at=at, source=str(name), premise=premise) and not _is_there(at, str(name)):
+                raise _outdated(premise)
+        if not named:
+            _require(premise)
+
+
+def require_premise() -> None:
+    """Look now at what was assumed, before something is done on its strength. Raises: Outdated, DatabaseError."""
+    if premise := trail.premise():
+        _require(premise)
+
+
+def _require(premise: Premise) -> None:
+    if not statements.execute_first(f"SELECT WHERE {premise.condition}", premise.parameters).rowcount:
+        raise _outdated(premise)
+
+
+def _outdated(premise: Premise) -> Outdated:
+    premise.forget()
+    return Outdated()
+
+
+def _is_there(at: datetime, source: str) -> bool:
+    found = statements.execute("SELECT FROM audit_entries WHERE source = %s AND at = %s", [source, at])
+    return bool(found.rowcount > 0)
 
 
 def _insert_or_leave(facts: Facts) -> None:
@@ -136,6 +159,10 @@ def _or_leave(entries: Sequence[tuple[Facts, datetime, ObjectId]]) -> Iterator[N
         if not is_outage(error):
             raise
         outages.postgresql.failed()
+        connection = connections[DEFAULT]
+        if not connection.in_atomic_block:
+            # A dead one is not used again.
+            connection.close_if_unusable_or_obsolete()
         logger.warning("PostgreSQL cannot be reached; entries of the audit trail wait as events.")
         for facts, at, name in entries:
             events.leave(facts, at=at, event_id=name)
@@ -150,7 +177,7 @@ def _insert(facts: Facts, *, at: datetime, source: str | None, premise: Premise 
     written = {**facts, "patient_ids": f"{{{orjson.dumps(facts['patient_ids']).decode()[1:-1]}}}"}
     statement = _statement(names_patients=bool(facts["patient_ids"]), condition=premise.condition if premise else None)
     values = [at, *(written[name] for name in _COLUMNS[1:-1]), source, *(premise.parameters if premise else ())]
-    # With a premise nothing has been asked of PostgreSQL before, and an entry that has a name may be sent twice.
+    # With a premise it is the first statement as a rule, and an entry that has a name may be sent twice.
     execute = statements.execute if premise is None else statements.execute_first
     return bool(execute(statement, values).rowcount > 0)
 

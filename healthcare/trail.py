@@ -14,7 +14,7 @@ leave nothing; writes are recorded all the same.
 
 import re
 import secrets
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass, field
@@ -41,10 +41,11 @@ class Attempt:
 
 @dataclass(frozen=True)
 class Premise:
-    """What an asker's right rests on: a condition in SQL and its parameters."""
+    """What an asker's right rests on: a condition in SQL, its parameters, and what is called when it does not hold."""
 
     condition: str
     parameters: Sequence[Any]
+    forget: Callable[[], object]
 
 
 @dataclass
@@ -130,10 +131,16 @@ def may_assume() -> bool:
     return trail is not None and trail.may_assume
 
 
-def assume(condition: str, parameters: Sequence[Any]) -> None:
+def assume(condition: str, parameters: Sequence[Any], *, forget: Callable[[], object]) -> None:
     """Have the entries of this request inserted only if the condition holds then."""
     if trail := _current.get():
-        trail.premise = Premise(condition, parameters)
+        trail.premise = Premise(condition, parameters, forget)
+
+
+def premise() -> Premise | None:
+    """What was assumed in this request."""
+    trail = _current.get()
+    return trail.premise if trail else None
 
 
 def consulted(noun: str) -> None:

@@ -23,6 +23,7 @@ from appointments.models import Appointment
 from healthcare import audit, lane, metrics
 from healthcare.models import AuditEntry
 from patients.models import Patient
+from reports import queries as report_queries
 from tests.people import People
 from tests.records import complete, days_from_now, make_appointment, make_bill, make_prescription
 
@@ -253,6 +254,34 @@ def test_account_and_entry_are_one_statement(everything: People, path: str, stat
         by_the_short_way(asked)
     assert len(captured) == statements
     assert "ended_at IS NULL" in captured[0]["sql"]
+
+
+def test_an_entry_that_was_sent_twice_is_there_once(everything: People, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A connection that dies before it has said that the entry is there has it sent again."""
+    asked = environ("GET", "/api/patients/P1", everything.admin)
+    by_the_short_way(asked)
+    insert = audit._insert
+
+    def insert_twice(*args: Any, **given: Any) -> bool:
+        assert insert(*args, **given)
+        return insert(*args, **given)
+
+    monkeypatch.setattr(audit, "_insert", insert_twice)
+    answered, entries = entries_of(by_the_short_way, asked)
+    assert answered[0] == "200 OK"
+    assert len(entries) == 1
+
+
+def test_nothing_is_made_anew_for_an_account_that_was_changed(
+    everything: People, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked = environ("GET", "/api/reports/average-prescription-cost?fresh=true", everything.admin)
+    assert by_the_short_way(asked)[0] == "200 OK"
+    renewed: list[Any] = []
+    monkeypatch.setattr(report_queries, "average_prescription_cost", lambda **given: renewed.append(given))
+    do("disabled", everything.admin)
+    assert by_either(asked)[0] == "401 Unauthorized"
+    assert renewed == []
 
 
 def test_a_write_reads_its_account_first(everything: People) -> None:

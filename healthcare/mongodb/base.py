@@ -20,6 +20,7 @@ from django_mongodb_backend import base
 from django_mongodb_backend.query import wrap_database_errors
 from pymongo import MongoClient, ReadPreference
 from pymongo.errors import AutoReconnect, PyMongoError, ServerSelectionTimeoutError
+from pymongo.pool_shared import _PoolClosedError
 from pymongo.server_selectors import writable_server_selector
 from pymongo.uri_parser import split_options
 
@@ -129,6 +130,7 @@ class DatabaseWrapper(base.DatabaseWrapper):
             self._primary = None, None
             self._refuse_in_outage()
             server = client._select_server(writable_server_selector, None, next(iter(command)))
+            self._no_primary_since.pop(self.alias, None)
             self._primary = client, server
         try:
             with client._checkout(server, None) as connection:
@@ -136,9 +138,11 @@ class DatabaseWrapper(base.DatabaseWrapper):
                     dict[str, Any],
                     connection.command(self.database.name, command, codec_options=codec_options, client=client),
                 )
-        except PyMongoError:
-            # It may be gone, and its description with it.
+        except PyMongoError as error:
+            # It may have left the set, and nobody changes its description any more.
             self._primary = None, None
+            if isinstance(error, _PoolClosedError):
+                raise AutoReconnect(str(error)) from error
             raise
 
     def _refuse_in_outage(self) -> None:
@@ -253,8 +257,8 @@ class DatabaseWrapper(base.DatabaseWrapper):
     def commit_session(self, *, give_up_at: float = 0.0) -> int:
         """Commit without running the on-commit callbacks; return how often the commit was sent again.
 
-        While the driver cannot say whether the commit happened it is sent again until `give_up_at`
-        (`time.monotonic()`), which is safe: the server commits a transaction once.
+        While the driver cannot say whether the commit happened it is sent again, until `give_up_at`
+        (`time.monotonic()`) and once at least, which is safe: the server commits a transaction once.
 
         Raises: DatabaseError, with the driver's error as its cause. The stock engine lets the driver's error
         through its `except DatabaseError`, and the thread went on writing into the dead transaction; here the
@@ -272,7 +276,8 @@ class DatabaseWrapper(base.DatabaseWrapper):
                         self._commit_by_line(session)
                     return resent
                 except PyMongoError as error:
-                    if not is_unknown_commit(error) or time.monotonic() >= give_up_at:
+                    # Once in any case, as the driver does.
+                    if not is_unknown_commit(error) or (resent and time.monotonic() >= give_up_at):
                         raise
                 resent += 1
                 time.sleep(random.uniform(0, COMMIT_RETRY_PAUSE_SECONDS))  # noqa: S311

@@ -14,8 +14,10 @@ from django.db import DatabaseError, IntegrityError, connections
 from django.db.transaction import TransactionManagementError
 from django_mongodb_backend import transaction as engine_transaction
 from pymongo.errors import PyMongoError
+from pymongo.pool_shared import _PoolClosedError
 
 from healthcare.mongodb import raw
+from healthcare.mongodb.base import DatabaseWrapper
 from healthcare.mongodb.raw import Collection, QueryTimedOut
 from healthcare.mongodb.transactions import clinical_transaction, session
 from tests.mongodb.models import Tally, Visit
@@ -401,3 +403,39 @@ def test_hint_names_an_index() -> None:
     match = [{"$match": {"doctor_id": "D"}}]
     assert len(raw.aggregate(Visit, match, hint="visits_doctor_date_id")) == 1
     assert len(raw.collection(Visit).find({"doctor_id": "D"}, hint="visits_doctor_date_id")) == 1
+
+
+# --- The primary that the last read was sent to ----------------------------------------------------------------------
+
+
+def test_a_primary_that_has_left_the_set_is_not_asked_again(
+    tallies: Collection, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    found = tallies.few({}, limit=1)
+    wrapper = connections["clinical"]
+    client, server = wrapper._primary
+    assert server.description.is_writable
+
+    def refuse(*_: Any) -> Any:
+        monkeypatch.undo()
+        raise _PoolClosedError("gone")
+
+    monkeypatch.setattr(client, "_checkout", refuse)
+    assert tallies.few({}, limit=1) == found
+    assert wrapper._primary == (None, None)
+
+
+def test_a_primary_that_is_found_again_ends_the_outage(tallies: Collection, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The next one that is lost is waited for as the first was."""
+    wrapper = connections["clinical"]
+    wrapper._primary = None, None
+    refuse = DatabaseWrapper._refuse_in_outage
+
+    def refuse_as_it_begins(connection: DatabaseWrapper) -> None:
+        refuse(connection)
+        # Somebody else's read, which has found no primary meanwhile.
+        DatabaseWrapper._no_primary_since[connection.alias] = 0.0
+
+    monkeypatch.setattr(DatabaseWrapper, "_refuse_in_outage", refuse_as_it_begins)
+    tallies.few({}, limit=1)
+    assert wrapper.alias not in DatabaseWrapper._no_primary_since

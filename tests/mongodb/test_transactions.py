@@ -366,6 +366,21 @@ def test_unknown_commit_is_sent_again_and_the_service_not(stored: Stored, fail_c
     assert names(stored) == ["A", "A raw"]
 
 
+def test_unknown_commit_is_sent_again_once_when_time_is_up(
+    stored: Stored, fail_command: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(transactions, "MAX_SECONDS", 0.0)
+
+    @clinical_transaction
+    def service() -> None:
+        # By the raw door, whose connection commits.
+        raw.collection(Tally).insert_one({"_id": "A", "total": 1})
+
+    with fail_command("commitTransaction", times=1, errorCode=HOST_UNREACHABLE, errorLabels=UNKNOWN):
+        service()
+    assert stored(Tally) == [{"_id": "A", "total": 1}]
+
+
 def test_commit_that_was_carried_out_and_whose_answer_was_lost_is_one_write(stored: Stored, fail_command: Any) -> None:
     """The server commits, the network fails: the commit is sent again and finds itself done."""
 
