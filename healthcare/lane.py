@@ -3,7 +3,8 @@
 Django's handler, its middleware and DRF's dispatch took a tenth of the processor time of such a request, to find out
 that there was nothing for them to do. What has to be decided is decided here by the same code as there: whom the
 token belongs to, whether the role may, what the query string says, who sees what; and nothing leaves before it is on
-record.
+record. Of the account a read may assume that it is as it was a moment ago: the statement that puts the read on record
+looks at it (`trail.assume`), before anything leaves.
 
 Whatever is not plain goes the long way, where `middleware.TokenLane` spares it what is for browsers. So does a read
 that comes to anything but 200, from its beginning, as if nobody had tried this one: it has changed nothing, and there

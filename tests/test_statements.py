@@ -1,7 +1,8 @@
 """Statements past Django's cursor are as patient with a connection that died between two requests as it is."""
 
 import pytest
-from django.db import DatabaseError, connection
+from django.db import DatabaseError, OperationalError, connection, transaction
+from django.test.utils import CaptureQueriesContext
 
 from healthcare import statements
 
@@ -34,6 +35,28 @@ def test_later_statement_does_not() -> None:
     connection.health_check_done = True
     with pytest.raises(DatabaseError):
         statements.execute("SELECT 1", [])
+    connection.close()
+
+
+def test_what_may_be_sent_twice_takes_a_new_connection_without_asking_before() -> None:
+    end_from_elsewhere()
+    connection.health_check_done = True
+    assert statements.execute_first("SELECT 1", []).fetchone() == (1,)
+    with CaptureQueriesContext(connection) as captured:
+        statements.execute_first("SELECT 1", [])
+    assert len(captured) == 1
+
+
+def test_what_may_be_sent_twice_is_not_within_a_transaction() -> None:
+    """Which says itself what it died of."""
+
+    @transaction.atomic
+    def service() -> None:
+        end_from_elsewhere()
+        statements.execute_first("SELECT 1", [])
+
+    with pytest.raises(OperationalError):
+        service()
     connection.close()
 
 
