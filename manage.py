@@ -16,11 +16,13 @@ def main() -> None:
             f"{missing}. Run `make run` once: it makes .venv and installs the requirements; "
             "then use .venv/bin/python manage.py."
         ) from missing
-    from healthcare import trail
+    from healthcare import audit_context
 
     # What a command does with people's data is on record under its name.
     command = sys.argv[1] if len(sys.argv) > 1 else "help"
-    with trail.opened(channel="command", request_id=trail.as_id(f"{command}-{secrets.token_hex(8)}")):
+    with audit_context.audit_context(
+        channel="command", request_id=audit_context.as_id(f"{command}-{secrets.token_hex(8)}")
+    ):
         try:
             execute_from_command_line(sys.argv)
         except ImproperlyConfigured as error:

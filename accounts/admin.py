@@ -21,10 +21,11 @@ from unfold.forms import AdminPasswordChangeForm, UserChangeForm, UserCreationFo
 from accounts import limits, queries, records, second_factor, services
 from accounts.forms import AdminLoginForm, OwnPasswordForm, SecondFactorForm
 from accounts.models import Role, User, normalize_email
-from healthcare import clock, trail
-from healthcare.admin import FOUND_AT_MOST, AuditedAdmin, CappedPaginator, FinderMixin, RefusalsOnForm
-from healthcare.exceptions import Conflict, InvalidValue, Refusal
-from healthcare.throttles import TooManyAttempts, ask_to_wait, with_wait
+from healthcare import audit_context, clock
+from healthcare.errors import Conflict, DomainError, InvalidValue
+from healthcare.staff_admin.autocomplete import MAX_RESULTS, AutocompleteMixin
+from healthcare.staff_admin.model_admin import AuditedAdmin, CappedPaginator, DomainErrorAdmin
+from healthcare.web.rate_limits import TooManyAttempts, require_wait, with_wait
 
 _BY_SERVICE = ("name", "role", "is_active")
 #: The record that an account has in a room → the pages of that room.
@@ -56,15 +57,15 @@ class AccountCreationForm(UserCreationForm):
     def _post_clean(self) -> None:
         super()._post_clean()
         if self.has_error("email", "unique"):
-            trail.refused("duplicate")
+            audit_context.mark_refused("duplicate")
 
 
 @admin.register(User)
-class AccountAdmin(FinderMixin, RefusalsOnForm, UserAdmin):
+class AccountAdmin(AutocompleteMixin, DomainErrorAdmin, UserAdmin):
     """Accounts, for admins: who changes them can take any power. A permission of a group lets look, no more."""
 
-    noun = "account"
-    verbs = {"find": "listed"}
+    resource = "account"
+    action_names = {"find": "listed"}
     add_form = AccountCreationForm
     form = UserChangeForm
     change_password_form = PasswordForm
@@ -97,20 +98,20 @@ class AccountAdmin(FinderMixin, RefusalsOnForm, UserAdmin):
 
     def find(self, user: Any, words: str) -> Iterable[tuple[str, str]]:
         """By the beginning of the e-mail, for the forms that tie a record to an account."""
-        trail.shown("account.listed")
+        audit_context.record_access("account.listed")
         if not words:
             return
         found = queries.visible_to(user).filter(email__startswith=normalize_email(words))
-        for account in found.order_by("email")[:FOUND_AT_MOST]:
+        for account in found.order_by("email")[:MAX_RESULTS]:
             yield str(account.pk), f"{account.email}, {account.get_role_display()}"
 
     @admin.display(description=_("made"), ordering="created_at")
     def made(self, user: User) -> str:
-        return clock.shown(user.created_at)
+        return clock.display(user.created_at)
 
     @admin.display(description=_("last login"))
     def seen(self, user: User) -> str:
-        return clock.shown(user.last_login)
+        return clock.display(user.last_login)
 
     @admin.display(description=_("record"))
     def record(self, user: User) -> Any:
@@ -181,7 +182,7 @@ class AccountAdmin(FinderMixin, RefusalsOnForm, UserAdmin):
     def has_change_permission(self, request: HttpRequest, obj: User | None = None) -> bool:
         return request.user.is_superuser
 
-    def user_change_password(self, request: HttpRequest, id: str, form_url: str = "") -> HttpResponse:  # noqa: A002
+    def user_change_password(self, request: HttpRequest, id: str, form_url: str = "") -> HttpResponse:
         """Somebody else's: one's own asks for the present one first."""
         if id == str(request.user.pk):
             return HttpResponseRedirect(reverse("admin:password_change"))
@@ -222,7 +223,7 @@ admin.site.unregister(Group)
 class StaffGroupAdmin(AuditedAdmin, GroupAdmin):
     """Groups of staff and what they may do. Admins change them: whoever else did could take any power."""
 
-    noun = "group"
+    resource = "group"
     names_people = False
 
     def has_add_permission(self, request: HttpRequest) -> bool:
@@ -252,7 +253,7 @@ def second_factor_page(request: HttpRequest) -> HttpResponseBase:
     context: dict[str, Any] = {**admin.site.each_context(request), "title": _("Second factor"), "form": form}
     if request.method == "POST" and form.is_valid():
         code = form.cleaned_data["code"]
-        trail.attempts(f"account.second_factor_{'removed' if is_set_up else 'added'}", subject=user.pk)
+        audit_context.begin_action(f"account.second_factor_{'removed' if is_set_up else 'added'}", subject=user.pk)
         try:
             limits.password_change(user)
             if is_set_up:
@@ -270,10 +271,10 @@ def second_factor_page(request: HttpRequest) -> HttpResponseBase:
             update_session_auth_hash(request, user)
             del request.session[_PENDING]
             return TemplateResponse(request, "admin/second_factor.html", context)
-        except Refusal as refusal:
+        except DomainError as refusal:
             if isinstance(refusal, TooManyAttempts):
-                ask_to_wait(request, refusal)
-            trail.refused(refusal.code)
+                require_wait(request, refusal)
+            audit_context.mark_refused(refusal.code)
             form.add_error("code" if refusal.field else None, refusal.detail)
     if not is_set_up:
         # The same secret until it is taken: the page may be sent twice, and the app has read it once.
@@ -299,6 +300,6 @@ admin.site.add_page(  # type: ignore[attr-defined]
     "second-factor/",
     never_cache(second_factor_page),
     "second_factor",
-    deeds=("admin.viewed", "account.second_factor_amended"),
+    actions=("admin.viewed", "account.second_factor_amended"),
 )
 admin.site.add_gate(second_factor_first)  # type: ignore[attr-defined]

@@ -17,7 +17,8 @@ from rest_framework_simplejwt.utils import aware_utcnow
 
 from accounts.models import User
 from accounts.tokens import FAMILY_CLAIM, VERSION_CLAIM
-from healthcare import outages, statements, trail
+from healthcare import audit_context
+from healthcare.postgresql import circuit_breaker, prepared_statements
 
 _COLUMNS = ("id", "email", "role", "is_active", "token_version")
 _ROW = ", ".join(f"u.{name}" for name in _COLUMNS)
@@ -34,7 +35,7 @@ VERIFIED_TOKENS = 4_096
 
 #: How long a process assumes that an account is as it read it, where that is looked at later (`_assumed_account_of`).
 ASSUMED_SECONDS = 60
-#: How long a process may judge by what it last read while PostgreSQL cannot be reached, and how many accounts it keeps.
+#: How long a process may serializer by what it last read while PostgreSQL cannot be reached, and how many accounts it keeps.
 LAST_READ_SECONDS = 300
 LAST_READ_LENGTH = 10_000
 _last_read: OrderedDict[int, tuple[float, tuple[Any, ...] | None]] = OrderedDict()
@@ -47,13 +48,17 @@ def _assumed_account_of(family: int) -> tuple[Any, ...] | None:
     That is one statement instead of two. None where it has to be read: for a write, for one that was not read lately
     or was refused then, and while PostgreSQL is out.
     """
-    if not trail.may_assume() or not outages.postgresql.is_up() or connection.vendor != "postgresql":
+    if (
+        not audit_context.may_defer_check()
+        or not circuit_breaker.postgresql.is_up()
+        or connection.vendor != "postgresql"
+    ):
         return None
     with _last_read_lock:
         read_at, row = _last_read.get(family, (-math.inf, None))
     if row is None or time.monotonic() - read_at > ASSUMED_SECONDS:
         return None
-    trail.assume(_ACCOUNT_IS_AS_IT_WAS, [family, *row], forget=partial(_forget, family))
+    audit_context.require_on_flush(_ACCOUNT_IS_AS_IT_WAS, [family, *row], forget=partial(_forget, family))
     # Whatever is asked first looks whether the connection is still good.
     connection.health_check_done = False  # type: ignore[attr-defined]
     return row
@@ -71,16 +76,16 @@ def _account_of(family: int) -> tuple[Any, ...] | None:
     Read anew; only while PostgreSQL cannot be reached the last answer serves, up to five minutes old, so that clinical
     work goes on (brief 3.3). Raises: OperationalError when there is none.
     """
-    if not outages.postgresql.may_try():
+    if not circuit_breaker.postgresql.allows_request():
         return _last_read_account_of(family)
     try:
-        row = statements.execute_first(_ACCOUNT_OF_FAMILY, [family]).fetchone()
+        row = prepared_statements.execute_first(_ACCOUNT_OF_FAMILY, [family]).fetchone()
     except (OperationalError, InterfaceError) as error:
-        outages.postgresql.failed()
+        circuit_breaker.postgresql.record_failure()
         # A dead connection is not used again, even outside the request cycle that would look after it.
         connection.close_if_unusable_or_obsolete()
         return _last_read_account_of(family, error)
-    outages.postgresql.succeeded()
+    circuit_breaker.postgresql.record_success()
     with _last_read_lock:
         _last_read[family] = (time.monotonic(), row)
         _last_read.move_to_end(family)
@@ -136,7 +141,7 @@ class SessionAuthentication(authentication.SessionAuthentication):
 
     def authenticate(self, request: Request) -> tuple[Any, None] | None:
         if "HTTP_AUTHORIZATION" in request.META:
-            # A client that names a credential is judged by it, not by a cookie that happens to be there.
+            # A client that names a credential is validated by it, not by a cookie that happens to be there.
             return None
         return super().authenticate(request)
 

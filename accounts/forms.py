@@ -17,8 +17,8 @@ from unfold.widgets import BASE_INPUT_CLASSES, UnfoldAdminTextInputWidget
 from accounts import limits, second_factor
 from accounts.models import User
 from accounts.services import record_failed_login, set_password
-from healthcare import trail
-from healthcare.throttles import TooManyAttempts, ask_to_wait
+from healthcare import audit_context
+from healthcare.web.rate_limits import TooManyAttempts, require_wait
 
 
 class CodeFormMixin(forms.Form):
@@ -43,7 +43,7 @@ class CodeFormMixin(forms.Form):
                 self._check_code()
         except TooManyAttempts as error:
             record_failed_login(None, error.code)
-            ask_to_wait(self.request, error)
+            require_wait(self.request, error)
             raise ValidationError(error.detail, code=error.code) from error
         return self.cleaned_data
 
@@ -88,13 +88,13 @@ class OwnPasswordForm(AdminOwnPasswordChangeForm):
         try:
             limits.password_change(self.user)
         except TooManyAttempts as error:
-            ask_to_wait(self.request, error)
-            trail.refused(error.code)
+            require_wait(self.request, error)
+            audit_context.mark_refused(error.code)
             raise ValidationError(error.detail, code=error.code) from error
         try:
             return super().clean_old_password()
         except ValidationError:
-            trail.refused("wrong_password")
+            audit_context.mark_refused("wrong_password")
             raise
 
     def save(self, commit: bool = True) -> User:

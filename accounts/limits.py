@@ -6,7 +6,7 @@ from contextlib import contextmanager
 from django.http import HttpRequest
 
 from accounts.models import User, normalize_email
-from healthcare.throttles import Limit, address_of, attempt
+from healthcare.web.rate_limits import Limit, address_of, count_attempt
 
 LOGINS_OF_ACCOUNT = Limit("logins of an account", "LOGIN_RATE")
 FAILURES_OF_ADDRESS = Limit("failed logins of an address", "LOGIN_RATE")
@@ -22,23 +22,23 @@ def login(request: HttpRequest, email: str) -> Iterator[None]:
 
     The body logs in; what it raises is a failure. Raises: TooManyAttempts, Unavailable.
     """
-    attempts = attempt((LOGINS_OF_ACCOUNT, normalize_email(email)), (FAILURES_OF_ADDRESS, address_of(request)))
+    attempts = count_attempt((LOGINS_OF_ACCOUNT, normalize_email(email)), (FAILURES_OF_ADDRESS, address_of(request)))
     yield
     attempts.give_back(FAILURES_OF_ADDRESS)
 
 
 def password_change(user: User) -> None:
     """Count an attempt: whoever holds a stolen token would find out the password here."""
-    attempt((PASSWORDS_OF_ACCOUNT, str(user.pk)))
+    count_attempt((PASSWORDS_OF_ACCOUNT, str(user.pk)))
 
 
 def registration(request: HttpRequest) -> None:
-    attempt((REGISTRATIONS_OF_ADDRESS, address_of(request)))
+    count_attempt((REGISTRATIONS_OF_ADDRESS, address_of(request)))
 
 
 def refresh(request: HttpRequest) -> None:
-    attempt((REFRESHES_OF_ADDRESS, address_of(request)))
+    count_attempt((REFRESHES_OF_ADDRESS, address_of(request)))
 
 
 def provider_login(request: HttpRequest) -> None:
-    attempt((PROVIDERS_OF_ADDRESS, address_of(request)))
+    count_attempt((PROVIDERS_OF_ADDRESS, address_of(request)))

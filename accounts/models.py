@@ -11,7 +11,7 @@ from django.utils import timezone
 from django.utils.crypto import salted_hmac
 from django.utils.translation import gettext_lazy as _
 
-from healthcare import audit
+from healthcare.audit_log import recorder
 from healthcare.routers import DEFAULT
 
 
@@ -41,7 +41,7 @@ class UserManager(BaseUserManager["User"]):
         user.set_password(password)
         with transaction.atomic(using=DEFAULT):
             user.save(using=self._db)
-            audit.record("account.created", actor=None, subject=user.pk)
+            recorder.record("account.created", actor=None, subject=user.pk)
         return user
 
     def create_superuser(self, email: str, password: str | None = None, **fields: Any) -> "User":

@@ -23,9 +23,9 @@ from django.http import HttpRequest, JsonResponse
 
 from accounts import records, second_factor, services
 from accounts.models import MAX_EMAIL_LENGTH, User, normalize_email
-from healthcare import events
-from healthcare.exceptions import Conflict, InvalidValue, NotAllowed
-from healthcare.serializers import is_clean
+from healthcare.api.fields import is_clean
+from healthcare.errors import Conflict, InvalidValue, NotAllowed
+from healthcare.outbox import events
 
 NO_STORE = {"Cache-Control": "no-store"}
 MAX_NAME_LENGTH = 200
@@ -147,7 +147,7 @@ def _make_account(sociallogin: SocialLogin) -> User:
     # Nothing of the profile is kept but the provider's number for it.
     sociallogin.account.extra_data = {}
     try:
-        with events.held_back(), transaction.atomic(using="default"):
+        with events.defer_delivery(), transaction.atomic(using="default"):
             user = records.make_newcomer(email=email, name=name)
             sociallogin.account.user = user
             sociallogin.account.save()

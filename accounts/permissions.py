@@ -1,7 +1,7 @@
 """Who may call what about accounts; brief section 2."""
 
 from accounts.models import Role
-from healthcare.permissions import ANY_ACCOUNT, ANYONE, RoleTable
+from healthcare.api.permissions import ANY_ACCOUNT, ANYONE, RoleTable
 
 AUTH: RoleTable = {
     "login": ANYONE,

@@ -5,13 +5,13 @@ from collections.abc import Collection
 from django.db.models import QuerySet
 
 from accounts.models import Role, User, normalize_email
-from healthcare import trail
-from healthcare.exceptions import NotVisible
+from healthcare import audit_context
+from healthcare.errors import NotVisible
 
 
 def visible_to(user: User) -> QuerySet[User]:
     """Admins see all accounts; everybody sees their own."""
-    trail.consulted("account")
+    audit_context.mark_queried("account")
     return User.objects.all() if user.role == Role.ADMIN else User.objects.filter(pk=user.pk)
 
 

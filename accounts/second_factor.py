@@ -14,9 +14,9 @@ from django.db import transaction
 from django.utils.crypto import salted_hmac
 
 from accounts.models import User
-from healthcare import audit
-from healthcare.exceptions import Conflict, InvalidValue
-from healthcare.throttles import counting
+from healthcare.audit_log import recorder
+from healthcare.errors import Conflict, InvalidValue
+from healthcare.web.rate_limits import counting
 
 
 class Adapter(DefaultMFAAdapter):
@@ -83,7 +83,7 @@ def set_up(*, actor: User, secret: str, code: str) -> list[str]:
             totp._mark_code_used(code)
         codes = RecoveryCodes.activate(actor).get_unused_codes()
         _end_tokens(actor)
-        audit.record("account.second_factor_added", actor=actor, subject=actor.pk)
+        recorder.record("account.second_factor_added", actor=actor, subject=actor.pk)
     return codes
 
 
@@ -97,7 +97,7 @@ def remove(*, actor: User | None, user: User) -> None:
         if not deleted:
             raise Conflict("There is no second factor to remove.")
         _end_tokens(user)
-        audit.record("account.second_factor_removed", actor=actor, subject=user.pk)
+        recorder.record("account.second_factor_removed", actor=actor, subject=user.pk)
 
 
 def _end_tokens(user: User) -> None:

@@ -7,15 +7,8 @@ from rest_framework import serializers
 
 from accounts.models import MAX_EMAIL_LENGTH, Role, normalize_email
 from accounts.passwords import MAX_LENGTH
-from healthcare.serializers import (
-    Boolean,
-    ChangesSerializer,
-    Choice,
-    OutSerializer,
-    QuerySerializer,
-    StrictSerializer,
-    Text,
-)
+from healthcare.api.fields import Boolean, Choice, Text
+from healthcare.api.serializers import ChangesSerializer, OutSerializer, QuerySerializer, StrictSerializer
 
 
 class Email(Text):
@@ -35,7 +28,7 @@ class Email(Text):
 
 
 class Password(Text):
-    """A password as it is typed: white space counts. Its strength is judged by the service."""
+    """A password as it is typed: white space counts. Its strength is validated by the service."""
 
     def __init__(self, **kwargs: Any) -> None:
         # Longer than the rule allows, so that the rule answers; bounded, since it is hashed.
@@ -110,7 +103,7 @@ class AccountQuery(QuerySerializer):
 
 
 class AccountOut(OutSerializer):
-    noun = "account"
+    resource = "account"
     id = serializers.IntegerField()
     email = serializers.EmailField()
     name = serializers.CharField()

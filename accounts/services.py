@@ -9,9 +9,9 @@ from django.db import IntegrityError, transaction
 
 from accounts import second_factor, tokens
 from accounts.models import Role, User, normalize_email
-from healthcare import audit
-from healthcare.exceptions import Conflict, InvalidValue, NotVisible
-from healthcare.trail import REFUSED
+from healthcare.audit_context import REFUSED
+from healthcare.audit_log import recorder
+from healthcare.errors import Conflict, InvalidValue, NotVisible
 
 
 class EmailTaken(Conflict):
@@ -45,7 +45,7 @@ def create_account(*, actor: User | None, email: str, password: str | None, role
         # A savepoint, so that a duplicate does not end the caller's transaction (registration has one around this).
         with transaction.atomic(using="default"):
             user.save(force_insert=True)
-            audit.record("account.created", actor=actor, subject=user.pk)
+            recorder.record("account.created", actor=actor, subject=user.pk)
     except IntegrityError as error:
         raise EmailTaken from error
     return user
@@ -69,7 +69,7 @@ def change_account(*, actor: User, user_id: int, **changes: Any) -> User:
         if power:
             user.end_tokens()
         user.save(update_fields=[*changes, "token_version"])
-        audit.record("account.amended", actor=actor, subject=user_id)
+        recorder.record("account.amended", actor=actor, subject=user_id)
     return user
 
 
@@ -96,13 +96,13 @@ def start_session(user: User) -> dict[str, Any]:
         record_failed_login(user, "disabled")
         raise WrongCredentials
     with transaction.atomic(using="default"):
-        audit.record("account.logged_in", actor=user, subject=user.pk)
+        recorder.record("account.logged_in", actor=user, subject=user.pk)
         return tokens.start_family(user)
 
 
 def record_failed_login(account: User | None, reason: str) -> None:
     """Put on record that a login failed; what was typed is not: people type passwords into the wrong field."""
-    audit.record(
+    recorder.record(
         "account.logged_in", actor=None, subject=account.pk if account else None, outcome=REFUSED, reason=reason
     )
 
@@ -125,7 +125,7 @@ def end_session(*, actor: User, family_id: int) -> None:
 def _end_session(*, actor: User | None, family_id: int, user_id: Any) -> None:
     with transaction.atomic(using="default"):
         tokens.end_family(family_id)
-        audit.record("account.logged_out", actor=actor, subject=user_id)
+        recorder.record("account.logged_out", actor=actor, subject=user_id)
 
 
 def change_password(*, actor: User, current_password: str, new_password: str) -> None:
@@ -144,7 +144,7 @@ def set_password(*, actor: User, user: User, password: str, field: str = "passwo
     user.set_password(password)
     with transaction.atomic(using="default"):
         user.save(update_fields=["password", "token_version"])
-        audit.record("account.password_changed", actor=actor, subject=user.pk)
+        recorder.record("account.password_changed", actor=actor, subject=user.pk)
 
 
 def remove_password(*, actor: User, user: User) -> None:
@@ -152,7 +152,7 @@ def remove_password(*, actor: User, user: User) -> None:
     user.set_unusable_password()
     with transaction.atomic(using="default"):
         user.save(update_fields=["password", "token_version"])
-        audit.record("account.password_removed", actor=actor, subject=user.pk)
+        recorder.record("account.password_removed", actor=actor, subject=user.pk)
 
 
 def check_password_strength(password: str, *, user: User, field: str) -> None:

@@ -18,8 +18,8 @@ from django.http.response import HttpResponseBase
 from accounts.forms import SessionLoginForm
 from accounts.models import User, normalize_email
 from accounts.services import record_failed_login
-from healthcare import audit
-from healthcare.throttles import with_wait
+from healthcare.audit_log import recorder
+from healthcare.web.rate_limits import with_wait
 
 #: Where a session keeps when it was last used, to the minute: writing it with each request would cost a write each.
 SEEN = "seen_at"
@@ -69,13 +69,13 @@ class SessionLoginView(LoginView):
 @receiver(user_logged_in)
 def _logged_in(user: User, request: HttpRequest, **_: Any) -> None:
     request.session[SEEN] = request.session[BEGUN] = time.time()
-    audit.record("account.logged_in", actor=user, subject=user.pk)
+    recorder.record("account.logged_in", actor=user, subject=user.pk)
 
 
 @receiver(user_logged_out)
 def _logged_out(user: User | None, **_: Any) -> None:
     if user is not None:
-        audit.record("account.logged_out", actor=user, subject=user.pk)
+        recorder.record("account.logged_out", actor=user, subject=user.pk)
 
 
 @receiver(user_login_failed)

@@ -12,7 +12,8 @@ from rest_framework_simplejwt.exceptions import TokenError
 from rest_framework_simplejwt.tokens import AccessToken, RefreshToken
 
 from accounts.models import TokenFamily, User
-from healthcare import audit, trail
+from healthcare import audit_context
+from healthcare.audit_log import recorder
 
 FAMILY_CLAIM = "family"
 VERSION_CLAIM = "version"
@@ -52,8 +53,8 @@ def rotate(refresh_token: str) -> dict[str, Any]:
     )
     if not won:
         if open_families.update(ended_at=timezone.now()):
-            audit.record(
-                "account.refreshed", actor=None, subject=user.pk, outcome=trail.REFUSED, reason="token_replayed"
+            recorder.record(
+                "account.refreshed", actor=None, subject=user.pk, outcome=audit_context.REFUSED, reason="token_replayed"
             )
         raise TokenRefused
     return _pair(user, token[FAMILY_CLAIM], fresh)

@@ -25,26 +25,26 @@ from accounts.serializers import (
     RefreshIn,
     TokensOut,
 )
-from healthcare.exceptions import NotVisible
-from healthcare.views import RoomViewSet
+from healthcare.api.views import ResourceViewSet
+from healthcare.errors import NotVisible
 
 NO_STORE = {"Cache-Control": "no-store"}
 
 
-class AuthViewSet(RoomViewSet):
+class AuthViewSet(ResourceViewSet):
     """Logging in and out. Registration makes a patient, so it stands in the patients' room."""
 
-    noun = "account"
-    verbs = {
+    resource = "account"
+    action_names = {
         "login": "logged_in", "refresh": "refreshed", "logout": "logged_out", "me": "viewed",
         "password": "password_changed",  # pragma: allowlist secret
     }  # fmt: skip
     allowed = permissions.AUTH
     pagination_class = None
-    bodies = {"login": LoginIn, "refresh": RefreshIn, "logout": LogoutIn, "password": PasswordIn}
-    answers = {"login": TokensOut, "refresh": TokensOut, "me": MeOut}
-    empty_answers = frozenset({"logout", "password"})
-    more_answers = {"login": ("401", "429"), "refresh": ("401", "429"), "logout": ("401",), "password": ("429",)}
+    request_serializers = {"login": LoginIn, "refresh": RefreshIn, "logout": LogoutIn, "password": PasswordIn}
+    response_serializers = {"login": TokensOut, "refresh": TokensOut, "me": MeOut}
+    empty_responses = frozenset({"logout", "password"})
+    extra_statuses = {"login": ("401", "429"), "refresh": ("401", "429"), "logout": ("401",), "password": ("429",)}
 
     def login(self, request: Request) -> Response:
         """Exchange e-mail and password for tokens."""
@@ -101,17 +101,17 @@ class AuthViewSet(RoomViewSet):
         raise refused
 
 
-class ProviderViewSet(RoomViewSet):
+class ProviderViewSet(ResourceViewSet):
     """Logging in with Google or GitHub."""
 
-    noun = "account"
-    verbs = {"begin": "sent_to_provider", "callback": "logged_in"}
+    resource = "account"
+    action_names = {"begin": "sent_to_provider", "callback": "logged_in"}
     allowed = permissions.PROVIDERS
     pagination_class = None
-    answers = {"callback": TokensOut}
-    parameters = {"callback": CallbackQuery}
+    response_serializers = {"callback": TokensOut}
+    query_serializers = {"callback": CallbackQuery}
     redirects = frozenset({"begin"})
-    more_answers = {"begin": ("404", "429"), "callback": ("401", "403", "404", "409", "429")}
+    extra_statuses = {"begin": ("404", "429"), "callback": ("401", "403", "404", "409", "429")}
     #: One of `accounts.oauth`'s adapters, named with the path.
     adapter: Any = None
 
@@ -133,16 +133,16 @@ class ProviderViewSet(RoomViewSet):
             raise AuthenticationFailed("There is no active account for this login.") from error
 
 
-class AccountViewSet(RoomViewSet):
+class AccountViewSet(ResourceViewSet):
     """Accounts, for admins: how doctors, staff and other admins get theirs."""
 
-    noun = "account"
+    resource = "account"
     lookup_url_kwarg = "account_id"
     lookup_value_converter = "int"
     allowed = permissions.ACCOUNTS
-    bodies = {"create": AccountIn, "partial_update": AccountChanges}
-    answer = AccountOut
-    parameters = {"list": AccountQuery}
+    request_serializers = {"create": AccountIn, "partial_update": AccountChanges}
+    response_serializer = AccountOut
+    query_serializers = {"list": AccountQuery}
 
     def list(self, request: AccountRequest) -> Response:
         return self.page(queries.matching(request.user, **AccountQuery.parse_query(request)))

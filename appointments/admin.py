@@ -31,10 +31,11 @@ from appointments.tables import AppointmentTable
 from doctors import queries as doctor_queries
 from doctors.admin import LINKS as DOCTOR_LINKS
 from doctors.models import Doctor
-from healthcare import clock, trail
-from healthcare.admin import FinderField, RoomForm
-from healthcare.exceptions import Refusal
-from healthcare.transfer import TransferAdmin
+from healthcare import audit_context, clock
+from healthcare.errors import DomainError
+from healthcare.staff_admin.autocomplete import AutocompleteField
+from healthcare.staff_admin.forms import ResourceForm
+from healthcare.staff_admin.import_export import ImportExportAdmin
 from patients import queries as patient_queries
 from patients.admin import LINKS, TIMELINE, Happening, Link
 from patients.models import Patient
@@ -51,10 +52,10 @@ ENDING = {
 }
 
 
-class AppointmentForm(RoomForm):
+class AppointmentForm(ResourceForm):
     new, changes = AppointmentIn, AppointmentChanges
-    patient_id = FinderField(label=_("Patient"), page="admin:patients_patient_find")
-    doctor_id = FinderField(label=_("Doctor"), page="admin:doctors_doctor_find")
+    patient_id = AutocompleteField(label=_("Patient"), page="admin:patients_patient_find")
+    doctor_id = AutocompleteField(label=_("Doctor"), page="admin:doctors_doctor_find")
     duration_minutes = forms.IntegerField(
         label=_("Minutes"),
         required=False,
@@ -113,11 +114,11 @@ class DayFilter(admin.SimpleListFilter):
 
 
 @admin.register(Appointment)
-class AppointmentAdmin(TransferAdmin):
-    noun = "appointment"
+class AppointmentAdmin(ImportExportAdmin):
+    resource = "appointment"
     table = AppointmentTable
     for_doctors = frozenset({"view", "add", "change"})
-    verbs = {"add": "booked", "week": "listed"}
+    action_names = {"add": "booked", "week": "listed"}
     form = AppointmentForm
     list_display = ("appointment_id", "date", "wall_time", "doctor_id", "patient_id", "state", "disease")
     list_filter = (DayFilter, "status")
@@ -210,7 +211,7 @@ class AppointmentAdmin(TransferAdmin):
     @admin.display(description=_("starts at"))
     def begins(self, visit: Appointment) -> str:
         """On the reader's clock."""
-        return clock.shown(visit.starts_at)
+        return clock.display(visit.starts_at)
 
     @display(
         description=_("status"),
@@ -288,16 +289,16 @@ class AppointmentAdmin(TransferAdmin):
         when = f"{visit.date:%Y-%m-%d} {visit.time}"
         if request.method == "POST" and form.is_valid():
             try:
-                if form.judged:
-                    visit = self.change(request.user, visit.pk, **form.judged)
+                if form.validated:
+                    visit = self.change(request.user, visit.pk, **form.validated)
                     moved = _("The visit is on %(when)s now.") % {"when": f"{visit.date:%Y-%m-%d} {visit.time}"}
                     self.message_user(request, moved, messages.SUCCESS)
                 return HttpResponseRedirect(reverse("admin:appointments_appointment_change", args=[visit.pk]))
-            except Refusal as refusal:
-                trail.refused(refusal.code)
+            except DomainError as refusal:
+                audit_context.mark_refused(refusal.code)
                 form.add_error(refusal.field if refusal.field in form.fields else None, refusal.detail)
         patient = patient_queries.visible_to(request.user).filter(pk=visit.patient_id).first()  # type: ignore[arg-type]
-        trail.shown("patient.viewed", [patient.pk] if patient else [])
+        audit_context.record_access("patient.viewed", [patient.pk] if patient else [])
         context = {
             **self.admin_site.each_context(request),
             "opts": self.opts,
@@ -345,7 +346,7 @@ class AppointmentAdmin(TransferAdmin):
         """The visits with their patients, as far as the reader may see patients."""
         keys = {visit.patient_id for visit in visits}
         found = {each.pk: each for each in patient_queries.visible_to(request.user).filter(pk__in=keys)}  # type: ignore[arg-type]
-        trail.shown("patient.listed", found)
+        audit_context.record_access("patient.listed", found)
 
         def cells(visit: Appointment) -> tuple[Any, ...]:
             patient = found.get(visit.patient_id)
@@ -406,7 +407,7 @@ def _figures(request: HttpRequest) -> dict[str, Any]:
         return {}
     visible, today = queries.visible_to(request.user), localdate()  # type: ignore[arg-type]
     # Nobody is named; that somebody counted is on record.
-    trail.shown("appointment.counted")
+    audit_context.record_access("appointment.counted")
     monday = today - timedelta(days=today.weekday())
     cancelled = visible.filter(status=Status.CANCELLED)
     this_week = cancelled.filter(date__gte=monday, date__lte=monday + timedelta(days=6)).count()

@@ -8,7 +8,7 @@ class AppointmentsConfig(AppConfig):
 
     def ready(self) -> None:
         from appointments import queries
-        from healthcare import references
+        from healthcare import protected_references
 
-        references.register("patient", "appointments", queries.count_of_patient)
-        references.register("doctor", "appointments", queries.count_of_doctor)
+        protected_references.register("patient", "appointments", queries.count_of_patient)
+        protected_references.register("doctor", "appointments", queries.count_of_doctor)

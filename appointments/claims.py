@@ -15,7 +15,7 @@ from django.db import IntegrityError
 from pymongo.errors import BulkWriteError
 
 from appointments.models import Appointment, Claim, Status
-from healthcare.exceptions import Conflict
+from healthcare.errors import Conflict
 from healthcare.mongodb import raw
 
 QUANTUM = timedelta(minutes=5)

@@ -15,9 +15,9 @@ from appointments.models import Appointment
 from doctors import hours
 from doctors import queries as doctor_queries
 from doctors.models import Doctor
-from healthcare import clock, trail
-from healthcare.exceptions import Refusal
-from healthcare.serializers import EARLIEST, LATEST
+from healthcare import audit_context, clock
+from healthcare.api.fields import EARLIEST, LATEST
+from healthcare.errors import DomainError
 from patients import queries as patient_queries
 
 WEEK = timedelta(days=7)
@@ -53,14 +53,14 @@ def week_page(request: HttpRequest, doctor_id: str) -> HttpResponse:
     own = doctor_queries.own_doctor_id(request.user)  # type: ignore[arg-type]
     doctor = _doctor(request, doctor_id)
     if getattr(request.user, "role", "") == "doctor" and own != doctor.pk:
-        trail.refused("not_found")
+        audit_context.mark_refused("not_found")
         raise Http404
     today = hours.today_of(doctor)
     shown = _day(request.GET.get("week")) or today
     monday = max(shown - timedelta(days=shown.weekday()), EARLIEST)
     visits = queries.of_doctor(request.user, doctor.pk, monday, monday + timedelta(days=6))  # type: ignore[arg-type]
     _name_patients(request, visits)
-    trail.shown("appointment.listed", [visit.patient_id for visit in visits], subject=doctor.pk)
+    audit_context.record_access("appointment.listed", [visit.patient_id for visit in visits], subject=doctor.pk)
     context = {
         **admin.site.each_context(request),
         "opts": pages.opts,
@@ -107,7 +107,7 @@ def _name_patients(request: HttpRequest, visits: list[Appointment]) -> None:
     """Put the patient's name on each visit, as far as the reader may see patients."""
     keys = {visit.patient_id for visit in visits}
     found = dict(patient_queries.visible_to(request.user).filter(pk__in=keys).values_list("pk", "name"))  # type: ignore[arg-type]
-    trail.shown("patient.listed", found)
+    audit_context.record_access("patient.listed", found)
     for visit in visits:
         visit.patient_name = found.get(visit.patient_id)  # type: ignore[attr-defined]
 
@@ -115,8 +115,8 @@ def _name_patients(request: HttpRequest, visits: list[Appointment]) -> None:
 def _doctor(request: HttpRequest, doctor_id: str) -> Doctor:
     try:
         return doctor_queries.get_visible(request.user, doctor_id)  # type: ignore[arg-type]
-    except Refusal as refusal:
-        trail.refused(refusal.code)
+    except DomainError as refusal:
+        audit_context.mark_refused(refusal.code)
         raise Http404(_("There is no such doctor.")) from refusal
 
 

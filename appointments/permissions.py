@@ -1,7 +1,7 @@
 """Who may call what about appointments; brief section 2. Whose rows they see is `queries.visible_to`."""
 
 from accounts.models import Role
-from healthcare.permissions import RoleTable
+from healthcare.api.permissions import RoleTable
 
 ALLOWED: RoleTable = {
     "list": {Role.ADMIN, Role.DOCTOR, Role.PATIENT},

@@ -13,12 +13,12 @@ from appointments.models import Appointment, Status
 from doctors import hours
 from doctors import queries as doctor_queries
 from doctors.models import Doctor
-from healthcare import clock, trail
-from healthcare.exceptions import InvalidValue, required
+from healthcare import audit_context, clock
+from healthcare.errors import InvalidValue, required
 from healthcare.mongodb import raw
-from healthcare.mongodb.documents import Documents
+from healthcare.mongodb.document_query import DocumentQuery
 from healthcare.mongodb.raw import Document
-from healthcare.references import COUNT_LIMIT
+from healthcare.protected_references import COUNT_LIMIT
 from patients import queries as patient_queries
 from patients.models import CHART_LENGTH, ChartAppointment
 
@@ -26,10 +26,10 @@ from patients.models import CHART_LENGTH, ChartAppointment
 MAX_SLOT_DAYS = 31
 
 
-def documents_visible_to(user: User) -> Documents[Appointment]:
+def documents_visible_to(user: User) -> DocumentQuery[Appointment]:
     """All for admins and staff whose groups say so; for patients and doctors their own."""
-    trail.consulted("appointment")
-    everyone = Documents(Appointment)
+    audit_context.mark_queried("appointment")
+    everyone = DocumentQuery(Appointment)
     if user.role == Role.ADMIN or is_permitted_staff(user, "appointments.view_appointment"):
         return everyone
     own: dict[str, Any] = {}
@@ -49,14 +49,14 @@ def visible_to(user: User) -> QuerySet[Appointment]:
 def get_visible(user: User, appointment_id: str) -> Appointment:
     """Raises: NotVisible."""
     found = visible_to(user).filter(pk=appointment_id).first()
-    trail.concerns(found.patient_id if found else _patient_of(appointment_id))
+    audit_context.involves(found.patient_id if found else _patient_of(appointment_id))
     return required(found)
 
 
 def document_visible(user: User, appointment_id: str) -> Document:
     """The same as a document, to be answered. Raises: NotVisible."""
     found = documents_visible_to(user).filter(pk=appointment_id).first()
-    trail.concerns(found["patient_id"] if found else _patient_of(appointment_id))
+    audit_context.involves(found["patient_id"] if found else _patient_of(appointment_id))
     return required(found)
 
 
@@ -74,7 +74,7 @@ def matching(
     status: str | None = None,
     since: date | None = None,
     until: date | None = None,
-) -> Documents[Appointment]:
+) -> DocumentQuery[Appointment]:
     """Visible appointments that the filters leave, the latest first."""
     wanted = {
         "patient_id": patient_id, "doctor_id": doctor_id, "status": status, "date__gte": since, "date__lte": until,
@@ -95,12 +95,12 @@ def require_of_patient(appointment_id: str | None, patient_id: str) -> None:
 
 
 def count_of_patient(patient_id: str) -> int:
-    """How many name the patient, up to the limit of `healthcare.references`."""
+    """How many name the patient, up to the limit of `healthcare.protected_references`."""
     return Appointment.objects.filter(patient_id=patient_id)[:COUNT_LIMIT].count()
 
 
 def count_of_doctor(doctor_id: str) -> int:
-    """How many name the doctor, up to the limit of `healthcare.references`."""
+    """How many name the doctor, up to the limit of `healthcare.protected_references`."""
     return Appointment.objects.filter(doctor_id=doctor_id)[:COUNT_LIMIT].count()
 
 

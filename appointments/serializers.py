@@ -3,18 +3,8 @@
 from rest_framework import serializers
 
 from appointments.models import Status
-from healthcare.serializers import (
-    ChangesSerializer,
-    Choice,
-    Date,
-    Identifier,
-    Minutes,
-    OutSerializer,
-    PeriodQuery,
-    StrictSerializer,
-    Text,
-    WallTime,
-)
+from healthcare.api.fields import Choice, Date, Identifier, Minutes, Text, WallTime
+from healthcare.api.serializers import ChangesSerializer, OutSerializer, PeriodQuery, StrictSerializer
 
 
 class AppointmentIn(StrictSerializer):
@@ -58,7 +48,7 @@ class SlotsOut(OutSerializer):
 
 
 class AppointmentOut(OutSerializer):
-    noun = "appointment"
+    resource = "appointment"
     appointment_id = serializers.CharField()
     patient_id = serializers.CharField()
     doctor_id = serializers.CharField()

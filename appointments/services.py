@@ -11,12 +11,13 @@ from appointments.models import Appointment, Status
 from appointments.permissions import MAY_COMPLETE
 from doctors import hours
 from doctors import queries as doctor_queries
-from healthcare import events, references, trail
-from healthcare.exceptions import Conflict, InvalidValue, NotAllowed
-from healthcare.keys import new_key
-from healthcare.mongodb import documents
-from healthcare.mongodb.duplicates import duplicated_field
+from healthcare import audit_context, protected_references
+from healthcare.errors import Conflict, InvalidValue, NotAllowed
+from healthcare.ids import new_id
+from healthcare.mongodb import document_query
+from healthcare.mongodb.duplicate_keys import duplicated_field
 from healthcare.mongodb.transactions import clinical_transaction
+from healthcare.outbox import events
 from patients import chart
 from patients import queries as patient_queries
 
@@ -56,7 +57,7 @@ def book_appointment(
 
     Raises: NotAllowed, InvalidValue, DuplicateAppointment, SlotTaken.
     """
-    trail.concerns(patient_id)
+    audit_context.involves(patient_id)
     if actor.role == Role.PATIENT and patient_id != patient_queries.own_patient_id(actor):
         raise NotAllowed("A patient books for themself only.")
     if actor.role == Role.DOCTOR and doctor_id != doctor_queries.own_doctor_id(actor):
@@ -77,7 +78,7 @@ def book_appointment(
         visit.appointment_id = appointment_id
         return _insert(actor=actor, visit=visit)
     while True:
-        visit.appointment_id = new_key(KEY_PREFIX)
+        visit.appointment_id = new_id(KEY_PREFIX)
         try:
             return _insert(actor=actor, visit=visit)
         except DuplicateAppointment:
@@ -128,7 +129,7 @@ def delete_appointment(*, actor: User, appointment_id: str) -> None:
     visit = queries.get_visible(actor, appointment_id)
     if visit.status == Status.COMPLETED:
         raise FinalStatus(visit.status)
-    references.refuse_if_named("appointment", appointment_id)
+    protected_references.raise_if_referenced("appointment", appointment_id)
     Appointment.objects.filter(pk=appointment_id).delete()
     chart.replace("appointments", visit.patient_id, queries.newest_entries(visit.patient_id))
     claims.move(appointment_id=appointment_id, held=claims.ids_of(visit), wanted=[])
@@ -143,7 +144,7 @@ def _insert(*, actor: User, visit: Appointment) -> Appointment:
     if not chart.add("appointments", visit.patient_id, queries.chart_entry(as_document(visit))):
         raise InvalidValue("There is no such patient.", code="unknown", field="patient_id")
     try:
-        documents.insert(visit)
+        document_query.insert(visit)
     except IntegrityError as error:
         raise (DuplicateAppointment() if duplicated_field(error) == "_id" else error) from error
     claims.move(appointment_id=visit.appointment_id, held=[], wanted=claims.ids_of(visit))

@@ -1,10 +1,10 @@
 """Appointments as the rows of a file."""
 
-from healthcare.cells import Cell, Clock, Day, Moment, Number
-from healthcare.transfer import RoomTable
+from healthcare.staff_admin.import_export import ResourceTable
+from healthcare.staff_admin.import_export_widgets import Cell, Clock, Day, Moment, Number
 
 
-class AppointmentTable(RoomTable):
+class AppointmentTable(ResourceTable):
     key = "appointment_id"
     columns = {
         "appointment_id": Cell(),

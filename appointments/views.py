@@ -13,20 +13,20 @@ from appointments.serializers import (
     SlotsOut,
 )
 from doctors import queries as doctor_queries
-from healthcare.views import RoomViewSet
+from healthcare.api.views import ResourceViewSet
 
 
-class AppointmentViewSet(RoomViewSet):
+class AppointmentViewSet(ResourceViewSet):
     """Visits, past and to come."""
 
-    noun = "appointment"
-    verbs = {"create": "booked"}
+    resource = "appointment"
+    action_names = {"create": "booked"}
     lookup_url_kwarg = "appointment_id"
     lookup_value_converter = "str"
     allowed = permissions.ALLOWED
-    bodies = {"create": AppointmentIn, "partial_update": AppointmentChanges}
-    answer = AppointmentOut
-    parameters = {"list": AppointmentQuery}
+    request_serializers = {"create": AppointmentIn, "partial_update": AppointmentChanges}
+    response_serializer = AppointmentOut
+    query_serializers = {"list": AppointmentQuery}
 
     def list(self, request: AccountRequest) -> Response:
         return self.page(queries.matching(request.user, **AppointmentQuery.parse_query(request)))
@@ -50,15 +50,15 @@ class AppointmentViewSet(RoomViewSet):
         return Response(status=204)
 
 
-class SlotViewSet(RoomViewSet):
+class SlotViewSet(ResourceViewSet):
     """When a doctor is free."""
 
-    noun = "doctor"
-    verbs = {"slots": "viewed"}
+    resource = "doctor"
+    action_names = {"slots": "viewed"}
     allowed = permissions.SLOTS
     pagination_class = None
-    answers = {"slots": SlotsOut}
-    parameters = {"slots": SlotQuery}
+    response_serializers = {"slots": SlotsOut}
+    query_serializers = {"slots": SlotQuery}
 
     def slots(self, request: AccountRequest, doctor_id: str) -> Response:
         """The free slots of some days, 31 at most: the doctor's hours less what is booked."""

@@ -14,9 +14,10 @@ from django.urls import URLPattern, path, reverse
 from django.utils.translation import gettext_lazy as _
 
 from audit import queries
-from healthcare import audit, clock, spreadsheets, trail
-from healthcare.admin import AuditedAdmin, CappedPaginator
-from healthcare.models import AuditEntry
+from healthcare import audit_context, clock, csv_export
+from healthcare.audit_log import recorder
+from healthcare.audit_log.models import AuditEntry
+from healthcare.staff_admin.model_admin import AuditedAdmin, CappedPaginator
 
 COLUMNS = (
     "id", "at", "actor_id", "role", "action", "outcome", "reason", "patient_ids", "subject", "channel", "address",
@@ -60,7 +61,7 @@ class OutcomeFilter(admin.SimpleListFilter):
     parameter_name = "outcome"
 
     def lookups(self, request: HttpRequest, model_admin: Any) -> list[tuple[str, str]]:
-        return [(outcome, outcome) for outcome in trail.OUTCOMES]
+        return [(outcome, outcome) for outcome in audit_context.OUTCOMES]
 
     def queryset(self, request: HttpRequest, queryset: QuerySet[Any]) -> QuerySet[Any]:
         return queryset.filter(outcome=self.value()) if self.value() else queryset
@@ -68,8 +69,8 @@ class OutcomeFilter(admin.SimpleListFilter):
 
 @admin.register(AuditEntry)
 class AuditEntryAdmin(AuditedAdmin):
-    noun = "audit"
-    verbs = {"export": "exported"}
+    resource = "audit"
+    action_names = {"export": "exported"}
     list_display = ("moment", "who", "action", "patients", "outcome", "reason", "subject", "channel", "address")
     list_filter = (OutcomeFilter,)
     # Any name: `get_search_results` says what is searched.
@@ -135,9 +136,9 @@ class AuditEntryAdmin(AuditedAdmin):
             return HttpResponseRedirect(reverse("admin:healthcare_auditentry_changelist"))
         patients = searched_patients(request.GET.get("q", ""))
         # Before the first line leaves.
-        audit.record("audit.exported", actor=request.user, patient_ids=patients)
+        recorder.record("audit.exported", actor=request.user, patient_ids=patients)
         rows = found.values_list(*COLUMNS).iterator(chunk_size=EXPORT_BATCH)
-        answer = StreamingHttpResponse(spreadsheets.csv_lines(COLUMNS, rows), content_type="text/csv; charset=utf-8")
+        answer = StreamingHttpResponse(csv_export.csv_lines(COLUMNS, rows), content_type="text/csv; charset=utf-8")
         name = f"audit-trail-{clock.now():%Y-%m-%dT%H%M%SZ}.csv"
         answer["Content-Disposition"] = f'attachment; filename="{name}"'
         return answer

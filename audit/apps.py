@@ -8,6 +8,6 @@ class AuditConfig(AppConfig):
 
     def ready(self) -> None:
         from audit import queries
-        from healthcare import metrics
+        from healthcare.observability import metrics
 
         metrics.register_gauges(queries.gauges)

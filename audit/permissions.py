@@ -1,7 +1,7 @@
 """Who may read the audit trail; brief section 2."""
 
 from accounts.models import Role
-from healthcare.permissions import RoleTable
+from healthcare.api.permissions import RoleTable
 
 TRAIL: RoleTable = {"list": {Role.ADMIN}}
 #: Whose record it may be is `audit.queries.access_log`.

@@ -12,8 +12,8 @@ from accounts.queries import is_permitted_staff
 from audit import seals
 from audit.models import Seal
 from audit.seals import Leaf
-from healthcare import clock, trail
-from healthcare.models import AuditEntry, AuditHead, AuditPatient
+from healthcare import audit_context, clock
+from healthcare.audit_log.models import AuditEntry, AuditHead, AuditPatient
 from healthcare.mongodb import raw
 from patients import queries as patient_queries
 
@@ -25,7 +25,7 @@ ENTRIES_AT_ONCE = 5_000
 
 def visible_to(user: User) -> QuerySet[AuditEntry]:
     """All for admins and for staff whose groups make them auditors."""
-    trail.consulted("audit")
+    audit_context.mark_queried("audit")
     if user.role == Role.ADMIN or is_permitted_staff(user, "healthcare.view_auditentry"):
         return AuditEntry.objects.all()
     return AuditEntry.objects.none()
@@ -166,7 +166,7 @@ def unsealed(upto: int) -> int:
 
 
 def gauges() -> Iterator[tuple[str, str, float]]:
-    """How far the seals are behind, for metrics (healthcare.metrics): no more is counted than 100,000 entries."""
+    """How far the seals are behind, for metrics (healthcare.observability.metrics): no more is counted than 100,000 entries."""
     waiting = AuditEntry.objects.filter(id__gt=head()["upto"]).order_by("id")
     oldest = waiting.values_list("at", flat=True).first()
     age = (clock.now() - oldest).total_seconds() if oldest else 0.0

@@ -12,7 +12,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from datetime import UTC, datetime
 from typing import Any, NamedTuple
 
-from healthcare.models import AuditEntry
+from healthcare.audit_log.models import AuditEntry
 
 #: What the first seal continues.
 BEGINNING = "0" * 64

@@ -4,8 +4,9 @@ from typing import Any
 
 from rest_framework import serializers
 
-from healthcare.serializers import Choice, Integer, OutSerializer, PeriodQuery, Text
-from healthcare.trail import OUTCOMES
+from healthcare.api.fields import Choice, Integer, Text
+from healthcare.api.serializers import OutSerializer, PeriodQuery
+from healthcare.audit_context import OUTCOMES
 from patients.serializers import MAX_ACCOUNT_NUMBER
 
 

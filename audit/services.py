@@ -20,7 +20,8 @@ from django.db import IntegrityError, connections
 from audit import queries, seals
 from audit.models import Seal
 from audit.seals import Leaf
-from healthcare import audit, clock
+from healthcare import clock
+from healthcare.audit_log import recorder
 from healthcare.mongodb import raw
 from healthcare.routers import DEFAULT
 
@@ -149,7 +150,7 @@ def archive(*, before: date, directory: Path) -> Iterator[Archived]:
                 head, kind=Seal.Kind.ARCHIVE, upto=head["upto"], count=count, month=month, file_hash=file_hash
             )
         # Before it is gone, and of each run that has a part in it.
-        audit.record("audit.archived", actor=None, subject=month)
+        recorder.record("audit.archived", actor=None, subject=month)
         if _drop(month, upto=checkpoint["upto"]):
             yield Archived(month, checkpoint["count"], directory / file_name(month))
 

@@ -25,9 +25,11 @@ from billing import queries, services
 from billing.models import Bill, Fee, Status
 from billing.serializers import BillChanges, BillIn
 from billing.tables import BillTable
-from healthcare import trail
-from healthcare.admin import FinderField, RefusalsOnForm, RoomForm
-from healthcare.transfer import TransferAdmin
+from healthcare import audit_context
+from healthcare.staff_admin.autocomplete import AutocompleteField
+from healthcare.staff_admin.forms import ResourceForm
+from healthcare.staff_admin.import_export import ImportExportAdmin
+from healthcare.staff_admin.model_admin import DomainErrorAdmin
 from patients.admin import LINKS, TIMELINE, Happening, Link
 from patients.models import CHART_LENGTH, Patient
 
@@ -38,9 +40,9 @@ SETTLING = {
 }
 
 
-class BillForm(RoomForm):
+class BillForm(ResourceForm):
     new, changes = BillIn, BillChanges
-    patient_id = FinderField(label=_("Patient"), page="admin:patients_patient_find")
+    patient_id = AutocompleteField(label=_("Patient"), page="admin:patients_patient_find")
     appointment_id = forms.CharField(
         label=_("Appointment"),
         required=False,
@@ -71,10 +73,10 @@ class PeriodFilter(admin.SimpleListFilter):
 
 
 @admin.register(Bill)
-class BillAdmin(TransferAdmin):
-    noun = "bill"
+class BillAdmin(ImportExportAdmin):
+    resource = "bill"
     table = BillTable
-    verbs = {"pay": "paid", "void": "voided"}
+    action_names = {"pay": "paid", "void": "voided"}
     form = BillForm
     list_display = ("id", "patient_id", "appointment_id", "disease", "total_cost", "state", "made")
     list_filter = ("status", PeriodFilter)
@@ -225,10 +227,10 @@ def _cells(bill: Bill) -> tuple[Any, ...]:
 
 
 @admin.register(Fee)
-class FeeAdmin(RefusalsOnForm):
+class FeeAdmin(DomainErrorAdmin):
     """The fee table."""
 
-    noun = "fee"
+    resource = "fee"
     names_people = False
     list_display = ("__str__", "amount")
     fields = ("specialty", "amount")
@@ -242,7 +244,7 @@ def _bills(request: HttpRequest, patient: Patient) -> Iterator[Happening]:
     if not admin.site.get_model_admin(Bill).has_view_permission(request):
         return
     bills = queries.matching(request.user, patient_id=patient.pk)[:CHART_LENGTH]  # type: ignore[arg-type]
-    trail.shown("bill.listed", [patient.pk])
+    audit_context.record_access("bill.listed", [patient.pk])
     for bill in bills:
         parts = (f"{bill.total_cost:,.2f}", bill.get_status_display(), bill.appointment_id, bill.disease)
         yield Happening(
@@ -275,7 +277,7 @@ def _figures(request: HttpRequest) -> dict[str, Any]:
         return {}
     unpaid = queries.visible_to(request.user).filter(status=Status.OPEN)  # type: ignore[arg-type]
     # Nobody is named; that somebody counted is on record.
-    trail.shown("bill.counted")
+    audit_context.record_access("bill.counted")
     found = unpaid.aggregate(number=Count("id"), total=Sum("total_cost"))
     path = f"{reverse('admin:billing_bill_changelist')}?status__exact={Status.OPEN}"
     return {"figures": [(_("Open bills"), found["number"], f"{found['total'] or 0:,.2f}", path)]}

@@ -7,15 +7,15 @@ from django.db.models import QuerySet
 from accounts.models import Role, User
 from accounts.queries import is_permitted_staff
 from billing.models import Bill, DeletedBill, Fee
-from healthcare import trail
-from healthcare.exceptions import NotVisible
-from healthcare.references import COUNT_LIMIT
+from healthcare import audit_context
+from healthcare.errors import NotVisible
+from healthcare.protected_references import COUNT_LIMIT
 from patients import queries as patient_queries
 
 
 def visible_to(user: User) -> QuerySet[Bill]:
     """All for admins and staff whose groups say so; for patients their own."""
-    trail.consulted("bill")
+    audit_context.mark_queried("bill")
     if user.role == Role.ADMIN or is_permitted_staff(user, "billing.view_bill"):
         return Bill.objects.all()
     own = patient_queries.own_patient_id(user) if user.role == Role.PATIENT else None
@@ -27,9 +27,9 @@ def get_visible(user: User, bill_id: int) -> Bill:
     found = visible_to(user).filter(pk=bill_id).first()
     if found is None:
         # Whose it is goes on record, so that the patient sees who tried.
-        trail.concerns(*Bill.objects.filter(pk=bill_id).values_list("patient_id", flat=True))
+        audit_context.involves(*Bill.objects.filter(pk=bill_id).values_list("patient_id", flat=True))
         raise NotVisible
-    trail.concerns(found.patient_id)
+    audit_context.involves(found.patient_id)
     return found
 
 
@@ -53,12 +53,12 @@ def matching(
 
 
 def count_of_patient(patient_id: str) -> int:
-    """How many name the patient, up to the limit of `healthcare.references`."""
+    """How many name the patient, up to the limit of `healthcare.protected_references`."""
     return Bill.objects.filter(patient_id=patient_id)[:COUNT_LIMIT].count()
 
 
 def count_of_appointment(appointment_id: str) -> int:
-    """How many name the appointment, up to the limit of `healthcare.references`."""
+    """How many name the appointment, up to the limit of `healthcare.protected_references`."""
     return Bill.objects.filter(appointment_id=appointment_id)[:COUNT_LIMIT].count()
 
 

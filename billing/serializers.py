@@ -3,16 +3,8 @@
 from rest_framework import serializers
 
 from billing.models import Status
-from healthcare.serializers import (
-    ChangesSerializer,
-    Choice,
-    Identifier,
-    Money,
-    OutSerializer,
-    QuerySerializer,
-    StrictSerializer,
-    Text,
-)
+from healthcare.api.fields import Choice, Identifier, Money, Text
+from healthcare.api.serializers import ChangesSerializer, OutSerializer, QuerySerializer, StrictSerializer
 
 
 class _BillFields(StrictSerializer):
@@ -38,7 +30,7 @@ class BillQuery(QuerySerializer):
 
 
 class BillOut(OutSerializer):
-    noun = "bill"
+    resource = "bill"
     id = serializers.IntegerField()
     patient_id = serializers.CharField()
     appointment_id = serializers.CharField(allow_null=True)

@@ -13,8 +13,9 @@ from billing import queries
 from billing.models import Bill, DeletedBill, Fee, Status
 from doctors import queries as doctor_queries
 from doctors.models import specialty_key
-from healthcare import audit, trail
-from healthcare.exceptions import Conflict, InvalidValue
+from healthcare import audit_context
+from healthcare.audit_log import recorder
+from healthcare.errors import Conflict, InvalidValue
 from healthcare.routers import DEFAULT
 from patients import queries as patient_queries
 
@@ -50,7 +51,7 @@ def create_bill(
     status: str = Status.OPEN,
 ) -> Bill:
     """Raises: InvalidValue for a patient or appointment that is not there."""
-    trail.concerns(patient_id)
+    audit_context.involves(patient_id)
     if not patient_queries.exists(patient_id):
         raise InvalidValue("There is no such patient.", code="unknown", field="patient_id")
     appointment_queries.require_of_patient(appointment_id, patient_id)
@@ -64,7 +65,7 @@ def create_bill(
     bill.full_clean()
     with transaction.atomic(using="default"):
         bill.save()
-        audit.record("bill.created", actor=actor, patient_ids=[patient_id], subject=bill.pk)
+        recorder.record("bill.created", actor=actor, patient_ids=[patient_id], subject=bill.pk)
     return bill
 
 
@@ -78,7 +79,7 @@ def change_bill(*, actor: User, bill_id: int, **changes: Any) -> Bill:
             setattr(bill, name, value)
         bill.full_clean()
         bill.save(update_fields=[*changes])
-        audit.record("bill.amended", actor=actor, patient_ids=[bill.patient_id], subject=bill_id)
+        recorder.record("bill.amended", actor=actor, patient_ids=[bill.patient_id], subject=bill_id)
     return bill
 
 
@@ -90,7 +91,7 @@ def settle_bill(*, actor: User, bill_id: int, status: str) -> Bill:
         if not Bill.objects.filter(pk=bill_id, status=Status.OPEN).update(status=status):
             raise NotOpen(queries.get_visible(actor, bill_id).status)
         bill.status = status
-        audit.record(SETTLED[status], actor=actor, patient_ids=[bill.patient_id], subject=bill_id)
+        recorder.record(SETTLED[status], actor=actor, patient_ids=[bill.patient_id], subject=bill_id)
     return bill
 
 
@@ -102,7 +103,7 @@ def delete_bill(*, actor: User, bill_id: int) -> None:
         # It may have been deleted before, if a delivery of its event crossed that.
         DeletedBill.objects.bulk_create([deleted], ignore_conflicts=True)
         bill.delete()
-        audit.record("bill.deleted", actor=actor, patient_ids=[bill.patient_id], subject=bill_id)
+        recorder.record("bill.deleted", actor=actor, patient_ids=[bill.patient_id], subject=bill_id)
 
 
 def bill_completed_visit(event: Mapping[str, Any]) -> None:
@@ -115,7 +116,7 @@ def bill_completed_visit(event: Mapping[str, Any]) -> None:
     with transaction.atomic(using="default"):
         _bill_once(event["after"], source=source)
         for number in Bill.objects.filter(source_event_id=source).values_list("pk", flat=True):
-            audit.record_consequence("bill.created", event, subject=number)
+            recorder.record_consequence("bill.created", event, subject=number)
 
 
 def bill_visit_without_event(visit: Mapping[str, Any]) -> None:
@@ -128,7 +129,9 @@ def bill_visit_without_event(visit: Mapping[str, Any]) -> None:
         lock_bills_without_event()
         if not queries.billed([visit["appointment_id"]]):
             _bill_once(visit, source=_source_of_visit(visit["appointment_id"]))
-            audit.record("bill.created", actor=None, patient_ids=[visit["patient_id"]], subject=visit["appointment_id"])
+            recorder.record(
+                "bill.created", actor=None, patient_ids=[visit["patient_id"]], subject=visit["appointment_id"]
+            )
 
 
 def lock_bills_without_event() -> None:
@@ -176,7 +179,7 @@ def save_fee(*, actor: User, fee: Fee) -> Fee:
         with transaction.atomic(using="default"):
             is_new = fee._state.adding
             fee.save()
-            audit.record(f"fee.{'created' if is_new else 'amended'}", actor=actor, subject=fee.pk)
+            recorder.record(f"fee.{'created' if is_new else 'amended'}", actor=actor, subject=fee.pk)
     except IntegrityError as error:
         raise DuplicateFee from error
     return fee

@@ -2,11 +2,11 @@
 
 from typing import Any
 
-from healthcare.cells import Cell, Moment, Money, Number
-from healthcare.transfer import RoomTable
+from healthcare.staff_admin.import_export import ResourceTable
+from healthcare.staff_admin.import_export_widgets import Cell, Moment, Money, Number
 
 
-class BillTable(RoomTable):
+class BillTable(ResourceTable):
     key = "id"
     takes_ids = False
     columns = {

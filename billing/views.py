@@ -5,19 +5,19 @@ from rest_framework.response import Response
 from accounts.authentication import AccountRequest
 from billing import permissions, queries, services
 from billing.serializers import BillChanges, BillIn, BillOut, BillQuery
-from healthcare.views import RoomViewSet
+from healthcare.api.views import ResourceViewSet
 
 
-class BillViewSet(RoomViewSet):
+class BillViewSet(ResourceViewSet):
     """Bills: admins keep them, patients read their own."""
 
-    noun = "bill"
+    resource = "bill"
     lookup_url_kwarg = "bill_id"
     lookup_value_converter = "int"
     allowed = permissions.ALLOWED
-    bodies = {"create": BillIn, "partial_update": BillChanges}
-    answer = BillOut
-    parameters = {"list": BillQuery}
+    request_serializers = {"create": BillIn, "partial_update": BillChanges}
+    response_serializer = BillOut
+    query_serializers = {"list": BillQuery}
 
     def list(self, request: AccountRequest) -> Response:
         return self.page(queries.matching(request.user, **BillQuery.parse_query(request)))

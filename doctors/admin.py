@@ -15,10 +15,11 @@ from doctors import queries, services
 from doctors.models import DEFAULT_SLOT_MINUTES, Doctor
 from doctors.serializers import DoctorChanges, DoctorIn
 from doctors.tables import DoctorTable
-from healthcare import finding
-from healthcare.admin import FOUND_AT_MOST, FinderMixin, NumberFinderField, RoomForm
-from healthcare.rows import Column, RowsField
-from healthcare.transfer import TransferAdmin
+from healthcare.staff_admin import autocomplete
+from healthcare.staff_admin.autocomplete import MAX_RESULTS, AccountAutocompleteField, AutocompleteMixin
+from healthcare.staff_admin.forms import ResourceForm
+from healthcare.staff_admin.import_export import ImportExportAdmin
+from healthcare.staff_admin.row_table_field import Column, RowTableField
 
 #: What the rooms behind this one put on a doctor's page and row: a label and a path, or None for who may not go there.
 LINKS: list[Callable[[HttpRequest, Doctor], tuple[Any, str] | None]] = []
@@ -26,7 +27,7 @@ LINKS: list[Callable[[HttpRequest, Doctor], tuple[Any, str] | None]] = []
 _CLOCK = {"step": 300}
 
 
-class HoursField(RowsField):
+class HoursField(RowTableField):
     """Weekly hours, a row for each stretch of a weekday."""
 
     def __init__(self, **kwargs: Any) -> None:
@@ -53,7 +54,7 @@ class HoursField(RowsField):
         }
 
 
-class ExceptionsField(RowsField):
+class ExceptionsField(RowTableField):
     """Days that differ."""
 
     def __init__(self, **kwargs: Any) -> None:
@@ -79,9 +80,9 @@ def _number(text: str) -> Any:
     return int(text) if text.isascii() and text.isdigit() and len(text) < 6 else text
 
 
-class DoctorForm(RoomForm):
+class DoctorForm(ResourceForm):
     new, changes = DoctorIn, DoctorChanges
-    user_id = NumberFinderField(
+    user_id = AccountAutocompleteField(
         label=_("Account"),
         page="admin:accounts_user_find",
         required=False,
@@ -104,10 +105,10 @@ class DoctorForm(RoomForm):
 
 
 @admin.register(Doctor)
-class DoctorAdmin(FinderMixin, TransferAdmin):
-    noun = "doctor"
+class DoctorAdmin(AutocompleteMixin, ImportExportAdmin):
+    resource = "doctor"
     table = DoctorTable
-    verbs = {"find": "listed"}
+    action_names = {"find": "listed"}
     names_people = False  # no patients
     for_doctors = frozenset({"view", "change"})
     form = DoctorForm
@@ -187,8 +188,8 @@ class DoctorAdmin(FinderMixin, TransferAdmin):
     def find(self, user: Any, words: str) -> Iterable[tuple[str, str]]:
         """Without words the first of the alphabet: there are few enough doctors to look through."""
         visible = queries.visible_to(user)
-        first = visible.order_by("name", "doctor_id")[:FOUND_AT_MOST]
-        for doctor in finding.by_words(visible, words, at_most=FOUND_AT_MOST) if words else first:
+        first = visible.order_by("name", "doctor_id")[:MAX_RESULTS]
+        for doctor in autocomplete.search_by_name(visible, words, at_most=MAX_RESULTS) if words else first:
             yield doctor.pk, f"{doctor.name}, {doctor.specialty}"
 
     def create(self, actor: Any, **values: Any) -> Doctor:

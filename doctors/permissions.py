@@ -1,7 +1,7 @@
 """Who may call what about doctors; brief section 2."""
 
 from accounts.models import Role
-from healthcare.permissions import RoleTable
+from healthcare.api.permissions import RoleTable
 
 ALLOWED: RoleTable = {
     "list": {Role.ADMIN, Role.DOCTOR, Role.PATIENT},

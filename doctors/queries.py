@@ -8,15 +8,15 @@ from accounts.models import Role, User
 from accounts.queries import is_permitted_staff
 from doctors.hours import Schedule
 from doctors.models import Doctor, specialty_key
-from healthcare.exceptions import NotAllowed, required
+from healthcare.errors import NotAllowed, required
 from healthcare.mongodb import raw
-from healthcare.mongodb.documents import Documents
+from healthcare.mongodb.document_query import DocumentQuery
 from healthcare.mongodb.raw import Document
 
 
-def documents_visible_to(user: User) -> Documents[Doctor]:
+def documents_visible_to(user: User) -> DocumentQuery[Doctor]:
     """Who treats is no secret among those who use the API; staff see them as their groups say."""
-    everyone = Documents(Doctor)
+    everyone = DocumentQuery(Doctor)
     if user.role in (Role.ADMIN, Role.DOCTOR, Role.PATIENT) or is_permitted_staff(user, "doctors.view_doctor"):
         return everyone
     return everyone.none()
@@ -46,7 +46,7 @@ def get_changeable(user: User, doctor_id: str) -> Doctor:
 
 def matching(
     user: User, *, specialty: str | None = None, available: bool | None = None, search: str | None = None
-) -> Documents[Doctor]:
+) -> DocumentQuery[Doctor]:
     """Visible doctors that the filters leave, by name. `available`: whether they accept patients."""
     found = documents_visible_to(user)
     if specialty is not None:

@@ -8,20 +8,8 @@ from rest_framework import serializers
 from accounts.models import Role
 from doctors.models import DEFAULT_SLOT_MINUTES
 from doctors.permissions import DOCTOR_MAY_CHANGE
-from healthcare.serializers import (
-    Boolean,
-    ChangesSerializer,
-    Date,
-    Identifier,
-    Integer,
-    Minutes,
-    OutSerializer,
-    QuerySerializer,
-    StrictList,
-    StrictSerializer,
-    Text,
-    WallTime,
-)
+from healthcare.api.fields import Boolean, Date, Identifier, Integer, Minutes, StrictList, Text, WallTime
+from healthcare.api.serializers import ChangesSerializer, OutSerializer, QuerySerializer, StrictSerializer
 
 MAX_HOURS = 50
 MAX_EXCEPTIONS = 500

@@ -10,11 +10,12 @@ from accounts import queries as account_queries
 from accounts.models import Role, User
 from doctors import queries
 from doctors.models import Doctor, ScheduleException, WeeklyHours, specialty_key
-from healthcare import clock, events, references
-from healthcare.exceptions import Conflict, InvalidValue
-from healthcare.keys import new_key
-from healthcare.mongodb.duplicates import duplicated_field
+from healthcare import clock, protected_references
+from healthcare.errors import Conflict, InvalidValue
+from healthcare.ids import new_id
+from healthcare.mongodb.duplicate_keys import duplicated_field
 from healthcare.mongodb.transactions import clinical_transaction
+from healthcare.outbox import events
 
 KEY_PREFIX = "D"
 
@@ -37,7 +38,7 @@ def create_doctor(*, actor: User, doctor_id: str | None = None, **fields: Any) -
         return _insert(actor=actor, doctor=Doctor(doctor_id=doctor_id, **values))
     while True:
         try:
-            return _insert(actor=actor, doctor=Doctor(doctor_id=new_key(KEY_PREFIX), **values))
+            return _insert(actor=actor, doctor=Doctor(doctor_id=new_id(KEY_PREFIX), **values))
         except DuplicateDoctor as duplicate:
             if duplicate.field != "doctor_id":
                 raise
@@ -52,7 +53,7 @@ def update_doctor(*, actor: User, doctor_id: str, **changes: Any) -> Doctor:
 def delete_doctor(*, actor: User, doctor_id: str) -> None:
     """Raises: NotVisible, StillReferenced."""
     queries.get_changeable(actor, doctor_id)
-    references.refuse_if_named("doctor", doctor_id)
+    protected_references.raise_if_referenced("doctor", doctor_id)
     Doctor.objects.filter(pk=doctor_id).delete()
     events.publish("doctor.deleted", actor=actor, subject_id=doctor_id)
 

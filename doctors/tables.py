@@ -5,8 +5,8 @@ from collections.abc import Mapping
 from typing import Any
 
 from doctors.models import DEFAULT_SLOT_MINUTES, ScheduleException, WeeklyHours
-from healthcare.cells import Cell, Flag, Lines, Moment, Number
-from healthcare.transfer import RoomTable
+from healthcare.staff_admin.import_export import ResourceTable
+from healthcare.staff_admin.import_export_widgets import Cell, Flag, Lines, Moment, Number
 
 #: As they stand in files, whatever language the reader's pages have.
 WEEKDAYS = ("Mon", "Tue", "Wed", "Thu", "Fri", "Sat", "Sun")
@@ -46,7 +46,7 @@ def exception_line(row: ScheduleException | Mapping[str, Any]) -> str:
     return f"{day.date.isoformat()}{hours} {'closed' if day.closed else 'open'}"
 
 
-class DoctorTable(RoomTable):
+class DoctorTable(ResourceTable):
     key = "doctor_id"
     columns = {
         "doctor_id": Cell(),

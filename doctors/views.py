@@ -5,19 +5,19 @@ from rest_framework.response import Response
 from accounts.authentication import AccountRequest
 from doctors import permissions, queries, services
 from doctors.serializers import DoctorChanges, DoctorIn, DoctorOut, DoctorQuery
-from healthcare.views import RoomViewSet
+from healthcare.api.views import ResourceViewSet
 
 
-class DoctorViewSet(RoomViewSet):
+class DoctorViewSet(ResourceViewSet):
     """Doctors and their hours."""
 
-    noun = "doctor"
+    resource = "doctor"
     lookup_url_kwarg = "doctor_id"
     lookup_value_converter = "str"
     allowed = permissions.ALLOWED
-    bodies = {"create": DoctorIn, "partial_update": DoctorChanges}
-    answer = DoctorOut
-    parameters = {"list": DoctorQuery}
+    request_serializers = {"create": DoctorIn, "partial_update": DoctorChanges}
+    response_serializer = DoctorOut
+    query_serializers = {"list": DoctorQuery}
 
     def list(self, request: AccountRequest) -> Response:
         return self.page(queries.matching(request.user, **DoctorQuery.parse_query(request)))

@@ -8,11 +8,14 @@ class HealthcareConfig(AppConfig):
     verbose_name = "Smart Healthcare"
 
     def ready(self) -> None:
-        from healthcare import audit, checks, events, metrics  # noqa: F401 - registers the system checks
-        from healthcare.mongodb import lookups, transactions  # noqa: F401 - registers the lookups
+        from healthcare.api import checks
+        from healthcare.audit_log import recorder
+        from healthcare.mongodb import lookups, transactions
+        from healthcare.observability import metrics
+        from healthcare.outbox import events
 
         # Before the rooms' consumers: an entry is not to wait for a bill that cannot be made.
-        events.register_consumer(events.AUDIT, None, audit.deliver)
+        events.register_consumer(events.AUDIT, None, recorder.deliver)
         transactions.counters.heard_by = metrics.count_transactions
 
 
@@ -20,4 +23,4 @@ class HospitalAdminConfig(admin_apps.AdminConfig):
     """Django's admin with our site in the place of its own."""
 
     default = False
-    default_site = "healthcare.site.HospitalAdminSite"
+    default_site = "healthcare.staff_admin.site.HospitalAdminSite"

@@ -19,6 +19,6 @@ def zones() -> frozenset[str]:
     return frozenset(available_timezones() - {"localtime", "Factory"})
 
 
-def shown(moment: datetime | None) -> str:
+def display(moment: datetime | None) -> str:
     """An instant on the reader's clock, with the zone: "2026-11-25 11:10 CET"; nothing for none."""
     return "" if moment is None else f"{timezone.localtime(moment):%Y-%m-%d %H:%M %Z}"

@@ -30,12 +30,13 @@ from django.utils.cache import patch_vary_headers
 from django.utils.log import log_response
 from django.utils.module_loading import import_string
 
-from healthcare import audit, trail
-from healthcare.metrics import MetricsMiddleware, count
-from healthcare.middleware import NOT_KEPT, AuditMiddleware, BodySizeMiddleware
-from healthcare.proxies import client_address, forget_what_nobody_may_say
-from healthcare.renderers import JSONRenderer
-from healthcare.views import JSON_OR_ANYTHING, RoomViewSet
+from healthcare import audit_context
+from healthcare.api.renderers import JSONRenderer
+from healthcare.api.views import JSON_OR_ANYTHING, ResourceViewSet
+from healthcare.audit_log import recorder
+from healthcare.client_address import client_address, drop_untrusted_headers
+from healthcare.observability.metrics import MetricsMiddleware, count
+from healthcare.web.middleware import NO_STORE, AuditMiddleware, BodySizeMiddleware
 
 Start = Callable[..., Any]
 Application = Callable[[dict[str, Any], Start], Iterable[bytes]]
@@ -46,7 +47,7 @@ _WRITES = frozenset({"POST", "PATCH", "DELETE"})
 _SAYING_THE_SAME = (
     "django.middleware.security.SecurityMiddleware",
     "corsheaders.middleware.CorsMiddleware",
-    "healthcare.middleware.ContentSecurityPolicyMiddleware",
+    "healthcare.web.middleware.ContentSecurityPolicyMiddleware",
     "django.middleware.clickjacking.XFrameOptionsMiddleware",
 )
 
@@ -115,7 +116,7 @@ def _plain_request(environ: dict[str, Any]) -> WSGIRequest | None:
     """The request with its route, when that leads to a room; None for the long way."""
     # Of a copy: it writes into it, and the long way makes its own of what the server said.
     request = _Request(environ.copy())
-    forget_what_nobody_may_say(request)
+    drop_untrusted_headers(request)
     if settings.SECURE_SSL_REDIRECT and not request.is_secure():
         return None
     try:
@@ -147,7 +148,7 @@ class _Request(WSGIRequest):
 
 
 def _is_plain(kind: type) -> bool:
-    return issubclass(kind, RoomViewSet) and not kind.throttle_classes and kind.renderer_classes[0] is JSONRenderer
+    return issubclass(kind, ResourceViewSet) and not kind.throttle_classes and kind.renderer_classes[0] is JSONRenderer
 
 
 #: Names of ours, with many ports each, or any name where "*" is allowed.
@@ -166,14 +167,14 @@ def _read(request: WSGIRequest) -> Answer:
     began = time.perf_counter()
     routed, kwargs = _route_of(request)
     try:
-        with trail.opened(channel="api", address=client_address(request), may_assume=True) as current:
-            # For log lines that are written when this is over (healthcare.logs).
+        with audit_context.audit_context(channel="api", address=client_address(request), may_defer_check=True) as current:
+            # For log lines that are written when this is over (healthcare.observability.logs).
             request.request_id = current.request_id  # type: ignore[attr-defined]
             response = routed.cls(**routed.initkwargs).answer_program(request, routed.actions["get"], kwargs)
             if response.status_code != 200:
                 raise NotRead
             body = _JSON.render(response.data)
-            audit.settle(current, actor=request.user, answered=True)
+            recorder.flush(current, actor=request.user, answered=True)
     except Exception as error:
         # Whatever it is, the long way says it.
         raise NotRead from error
@@ -224,7 +225,7 @@ def _headers_of_reads(routed: Any, is_secure: bool) -> dict[str, str]:
     # As its own `as_view` ties methods to actions.
     for method, action in {"head": routed.actions["get"], **routed.actions}.items():
         setattr(view, method, getattr(view, action))
-    said = {"Content-Type": JSONRenderer.media_type, "Cache-Control": NOT_KEPT}
+    said = {"Content-Type": JSONRenderer.media_type, "Cache-Control": NO_STORE}
     response = HttpResponse(headers={**view.default_response_headers, **said})
     _put_headers_of_all(response, is_secure)
     return dict(response.items())
@@ -241,7 +242,7 @@ def _put_headers_of_all(response: HttpResponse, is_secure: bool) -> None:
 @cache
 def _headers_of_all(is_secure: bool) -> tuple[tuple[str, str], ...]:
     """What the middleware says on every answer, asked once."""
-    get_response: Callable[[HttpRequest], HttpResponseBase] = lambda _: HttpResponse()  # noqa: E731
+    get_response: Callable[[HttpRequest], HttpResponseBase] = lambda _: HttpResponse()
     for name in reversed(_SAYING_THE_SAME):
         if name in settings.MIDDLEWARE:
             get_response = import_string(name)(get_response)

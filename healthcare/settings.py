@@ -21,7 +21,7 @@ from django.urls import reverse_lazy
 from django.utils.translation import gettext_lazy as _
 from environ.fileaware_mapping import FileAwareMapping
 
-from healthcare import devstack
+import devstack
 
 BASE_DIR = Path(__file__).resolve().parent.parent
 
@@ -68,7 +68,7 @@ if _sql["ENGINE"] == "django.db.backends.sqlite3":
     # Writers queue for the one lock instead of failing when a reader turns into a writer (Django ticket 29280).
     _sql.setdefault("OPTIONS", {}).update(transaction_mode="IMMEDIATE", timeout=20)
 else:
-    # Without a threshold psycopg prepares nothing, whatever a statement asks for (healthcare.statements).
+    # Without a threshold psycopg prepares nothing, whatever a statement asks for (healthcare.postgresql.prepared_statements).
     _sql["OPTIONS"] = {"connect_timeout": 3, "prepare_threshold": 5, **_sql.get("OPTIONS", {})}
 
 DATABASES = {
@@ -144,7 +144,7 @@ try:
 except ValueError as error:
     message = f"TRUSTED_PROXIES names addresses, networks or unix, such as 10.0.0.5,10.1.0.0/16: {error}."
     raise ImproperlyConfigured(message) from error
-# What a named proxy says of the scheme counts; what anybody else says is removed (healthcare.proxies).
+# What a named proxy says of the scheme counts; what anybody else says is removed (healthcare.client_address).
 SECURE_PROXY_SSL_HEADER = ("HTTP_X_FORWARDED_PROTO", "https") if _proxies else None
 SECURE_SSL_REDIRECT = HTTPS_ONLY
 # Probes come over plain HTTP from the machine itself or the nodes around it, past the proxy that has the certificate.
@@ -157,7 +157,7 @@ SECURE_HSTS_PRELOAD = HTTPS_ONLY
 # Lax, not Strict: the way back from Google or GitHub has to find the session that holds the state.
 SESSION_COOKIE_SAMESITE = "Lax"
 CSRF_COOKIE_SAMESITE = "Strict"
-CSRF_FAILURE_VIEW = "healthcare.views.csrf_failure"
+CSRF_FAILURE_VIEW = "healthcare.api.views.csrf_failure"
 SESSION_COOKIE_AGE = env.int("SESSION_SECONDS", default=12 * 3600)
 SESSION_EXPIRE_AT_BROWSER_CLOSE = True
 SESSION_IDLE_SECONDS = env.int("SESSION_IDLE_SECONDS", default=30 * 60)
@@ -165,7 +165,7 @@ SECURE_REFERRER_POLICY = "same-origin"
 X_FRAME_OPTIONS = "DENY"
 SECURE_CROSS_ORIGIN_OPENER_POLICY = "same-origin"
 # Pages load what this server serves, and run no script or style that stands in the page. Swagger UI and Redoc need
-# more, and say so where they are routed (healthcare.urls), and so does the admin's theme (healthcare.site).
+# more, and say so where they are routed (healthcare.urls), and so does the admin's theme (healthcare.staff_admin.site).
 CONTENT_SECURITY_POLICY = {
     "DIRECTIVES": {
         "default-src": ["'none'"],
@@ -196,7 +196,7 @@ MAX_BODY_BYTES = 10 * 1_048_576
 FILE_UPLOAD_HANDLERS = ["django.core.files.uploadhandler.MemoryFileUploadHandler"]
 FILE_UPLOAD_MAX_MEMORY_SIZE = MAX_BODY_BYTES
 
-# --- Being watched (healthcare.probes) --------------------------------------------------------------------------------
+# --- Being watched (healthcare.observability.views) --------------------------------------------------------------------------------
 
 # Not ready when an event has waited longer. Off unless it is set: a relay that is down would take every server with it,
 # and each of them can still do all that it could.
@@ -216,15 +216,15 @@ LOGGING = {
     "version": 1,
     "disable_existing_loggers": False,
     "formatters": {
-        "json": {"()": "healthcare.logs.JsonFormatter"},
-        "text": {"()": "healthcare.logs.TextFormatter", "tells_all": DEBUG},
+        "json": {"()": "healthcare.observability.logs.JsonFormatter"},
+        "text": {"()": "healthcare.observability.logs.TextFormatter", "tells_all": DEBUG},
     },
     "handlers": {"stderr": {"class": "logging.StreamHandler", "formatter": LOG_FORMAT}},
     "root": {"handlers": ["stderr"], "level": "WARNING"},
     "loggers": {
         # In the place of Django's handlers, which mail whole requests.
         "django": {"handlers": [], "level": "INFO"},
-        # Answers of 400 to 499 are counted (healthcare.metrics); refusals are in the audit trail.
+        # Answers of 400 to 499 are counted (healthcare.observability.metrics); refusals are in the audit trail.
         "django.request": {"level": "INFO" if DEBUG else "ERROR"},
         # Whoever looks through addresses for servers asks by a wrong host all day; it says nothing of us.
         "django.security.DisallowedHost": {"level": "CRITICAL"},
@@ -277,6 +277,10 @@ INSTALLED_APPS = [
     "billing",
     "audit",
     "reports",
+    # What operators run, above the apps: their commands, and the admin page of the outbox.
+    "operations",
+    "datasets",
+    "benchmarks",
     *(["corsheaders"] if CORS_ALLOWED_ORIGINS else []),
     "csp",
     "django_ratelimit",
@@ -302,27 +306,27 @@ INSTALLED_APPS = [
     "allauth.mfa",
 ]
 MIDDLEWARE = [
-    "healthcare.metrics.MetricsMiddleware",
-    "healthcare.proxies.ForwardedHeadersMiddleware",
+    "healthcare.observability.metrics.MetricsMiddleware",
+    "healthcare.client_address.ForwardedHeadersMiddleware",
     "django.middleware.security.SecurityMiddleware",
     "whitenoise.middleware.WhiteNoiseMiddleware",
     *(["corsheaders.middleware.CorsMiddleware"] if CORS_ALLOWED_ORIGINS else []),
-    "healthcare.middleware.ContentSecurityPolicyMiddleware",
-    "healthcare.middleware.BodySizeMiddleware",
-    "healthcare.middleware.AuditMiddleware",
-    "healthcare.middleware.OutageMiddleware",
-    "healthcare.middleware.ReaderZoneMiddleware",
-    "healthcare.middleware.TrailingSlashMiddleware",
+    "healthcare.web.middleware.ContentSecurityPolicyMiddleware",
+    "healthcare.web.middleware.BodySizeMiddleware",
+    "healthcare.web.middleware.AuditMiddleware",
+    "healthcare.web.middleware.OutageMiddleware",
+    "healthcare.web.middleware.ReaderZoneMiddleware",
+    "healthcare.web.middleware.TrailingSlashMiddleware",
     # From here to the other end: for browsers, and for whoever logs in.
-    "healthcare.middleware.TokenLane",
+    "healthcare.web.middleware.TokenLane",
     "django.contrib.sessions.middleware.SessionMiddleware",
-    "healthcare.middleware.HostMiddleware",
+    "healthcare.web.middleware.HostMiddleware",
     "django.middleware.csrf.CsrfViewMiddleware",
     "django.contrib.auth.middleware.AuthenticationMiddleware",
     "accounts.sessions.IdleSessionMiddleware",
     "allauth.account.middleware.AccountMiddleware",
     "django.contrib.messages.middleware.MessageMiddleware",
-    "healthcare.middleware.TokenLaneEnd",
+    "healthcare.web.middleware.TokenLaneEnd",
     "django.middleware.clickjacking.XFrameOptionsMiddleware",
 ]
 ROOT_URLCONF = "healthcare.urls"
@@ -346,7 +350,7 @@ TIME_ZONE = "UTC"
 USE_I18N = True
 USE_TZ = True
 
-# The admin's theme, worn by `healthcare.site` and `healthcare.admin` alone.
+# The admin's theme, worn by `healthcare.staff_admin.site` and `healthcare.staff_admin.model_admin` alone.
 UNFOLD = {
     "SITE_TITLE": "Smart Healthcare",
     "SITE_HEADER": "Smart Healthcare",
@@ -433,7 +437,7 @@ CACHES = {
         {"BACKEND": "django.core.cache.backends.redis.RedisCache", "LOCATION": REDIS_URL, "KEY_PREFIX": "healthcare",
          "OPTIONS": {"socket_timeout": 3, "socket_connect_timeout": 3}}
         if REDIS_URL
-        else {"BACKEND": "healthcare.counters.CounterCache"}
+        else {"BACKEND": "healthcare.postgresql.cache.PostgreSQLCache"}
     ),
 }  # fmt: skip
 RATELIMIT_USE_CACHE = "default"
@@ -489,15 +493,15 @@ REST_FRAMEWORK = {
         "accounts.authentication.TokenAuthentication",
         "accounts.authentication.SessionAuthentication",
     ],
-    "DEFAULT_PERMISSION_CLASSES": ["healthcare.permissions.RoleTablePermission"],
-    "DEFAULT_PARSER_CLASSES": ["healthcare.parsers.StrictJSONParser"],
+    "DEFAULT_PERMISSION_CLASSES": ["healthcare.api.permissions.RoleTablePermission"],
+    "DEFAULT_PARSER_CLASSES": ["healthcare.api.parsers.StrictJSONParser"],
     "DEFAULT_RENDERER_CLASSES": [
-        "healthcare.renderers.JSONRenderer",
-        "healthcare.renderers.BrowsableRenderer",
+        "healthcare.api.renderers.JSONRenderer",
+        "healthcare.api.renderers.BrowsableRenderer",
     ],
-    "DEFAULT_CONTENT_NEGOTIATION_CLASS": "healthcare.renderers.ContentNegotiation",
-    "DEFAULT_SCHEMA_CLASS": "healthcare.openapi.RoomSchema",
-    "EXCEPTION_HANDLER": "healthcare.exceptions.problem_response",
+    "DEFAULT_CONTENT_NEGOTIATION_CLASS": "healthcare.api.renderers.ContentNegotiation",
+    "DEFAULT_SCHEMA_CLASS": "healthcare.api.openapi.ResourceSchema",
+    "EXCEPTION_HANDLER": "healthcare.api.problem_details.problem_response",
     # OPTIONS would describe forms to whoever asks; the OpenAPI document does that.
     "DEFAULT_METADATA_CLASS": None,
     "UNAUTHENTICATED_USER": "django.contrib.auth.models.AnonymousUser",

@@ -1,4 +1,4 @@
-"""All paths of the system. They have no trailing slash; the API takes one all the same (`healthcare.middleware`)."""
+"""All paths of the system. They have no trailing slash; the API takes one all the same (`healthcare.web.middleware`)."""
 
 from csp.decorators import csp_update
 from django.contrib import admin
@@ -6,8 +6,8 @@ from django.urls import include, path, re_path
 from django.views.generic import RedirectView
 from drf_spectacular.views import SpectacularAPIView, SpectacularRedocView, SpectacularSwaggerSplitView
 
-from healthcare.probes import ProbeViewSet, metrics_page
-from healthcare.views import ApiRoot, unknown_path
+from healthcare.api.views import ApiRoot, unknown_path
+from healthcare.observability.views import HealthViewSet, metrics_page
 
 _styled = csp_update({"style-src": ["'unsafe-inline'"], "worker-src": ["blob:"]})
 
@@ -28,8 +28,8 @@ urlpatterns = [
     re_path(r"^api/", unknown_path),
     path("api", ApiRoot.as_view({"get": "list"}), name="api-root"),
     path("", RedirectView.as_view(url="/api"), name="home"),
-    path("healthz", ProbeViewSet.as_view({"get": "alive"}), name="healthz"),
-    path("readyz", ProbeViewSet.as_view({"get": "ready"}), name="readyz"),
+    path("healthz", HealthViewSet.as_view({"get": "alive"}), name="healthz"),
+    path("readyz", HealthViewSet.as_view({"get": "ready"}), name="readyz"),
     path("metrics", metrics_page, name="metrics"),
     path("schema", SpectacularAPIView.as_view(), name="schema"),
     # Both write styles into their pages; their scripts are files of this server like all others.

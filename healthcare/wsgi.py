@@ -6,17 +6,18 @@ from django.core.wsgi import get_wsgi_application
 os.environ.setdefault("DJANGO_SETTINGS_MODULE", "healthcare.settings")
 django_application = get_wsgi_application()
 
-from django.conf import settings  # noqa: E402 - after they are there
-from django.core import signals  # noqa: E402
-from django.db import OperationalError, connections, reset_queries  # noqa: E402
+from django.conf import settings
+from django.core import signals
+from django.db import OperationalError, connections, reset_queries
 
-from healthcare import heard, outages  # noqa: E402
-from healthcare.lane import Lane  # noqa: E402
-from healthcare.routers import CLINICAL  # noqa: E402
+from healthcare.lane import Lane
+from healthcare.outbox import acknowledgements
+from healthcare.postgresql import circuit_breaker
+from healthcare.routers import CLINICAL
 
 application = Lane(django_application)
-outages.bound_answers()
-heard.gather()
+circuit_breaker.limit_wait_for_answers()
+acknowledgements.start_batching()
 if not settings.DEBUG:
     # It forgets the statements that DEBUG notes.
     signals.request_started.disconnect(reset_queries)

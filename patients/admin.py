@@ -17,9 +17,11 @@ from django.utils.translation import gettext
 from django.utils.translation import gettext_lazy as _
 from unfold.widgets import UnfoldBooleanWidget
 
-from healthcare import finding, trail
-from healthcare.admin import FOUND_AT_MOST, FinderMixin, LinesField, NumberFinderField, RoomForm
-from healthcare.transfer import TransferAdmin
+from healthcare import audit_context
+from healthcare.staff_admin import autocomplete
+from healthcare.staff_admin.autocomplete import MAX_RESULTS, AccountAutocompleteField, AutocompleteMixin
+from healthcare.staff_admin.forms import LinesField, ResourceForm
+from healthcare.staff_admin.import_export import ImportExportAdmin
 from patients import queries, services
 from patients.models import Patient
 from patients.serializers import PatientChanges, PatientIn
@@ -57,9 +59,9 @@ LINKS: list[Link] = []
 TIMELINE: list[Callable[[HttpRequest, Patient], Iterable[Happening]]] = []
 
 
-class PatientForm(RoomForm):
+class PatientForm(ResourceForm):
     new, changes = PatientIn, PatientChanges
-    user_id = NumberFinderField(
+    user_id = AccountAutocompleteField(
         label=_("Account"),
         page="admin:accounts_user_find",
         required=False,
@@ -92,7 +94,7 @@ class PatientForm(RoomForm):
         if not found:
             return values
         self.fields["is_another"].widget = UnfoldBooleanWidget()
-        trail.shown("patient.listed", [patient.pk for patient in found])
+        audit_context.record_access("patient.listed", [patient.pk for patient in found])
         pages = [(reverse("admin:patients_patient_change", args=[patient.pk]), patient.pk) for patient in found]
         there = format_html_join(", ", '<a class="underline" href="{}">{}</a>', pages)
         self.add_error("is_another", format_html(gettext("Is it {}? Name and birth date are the same."), there))
@@ -100,11 +102,11 @@ class PatientForm(RoomForm):
 
 
 @admin.register(Patient)
-class PatientAdmin(FinderMixin, TransferAdmin):
-    noun = "patient"
+class PatientAdmin(AutocompleteMixin, ImportExportAdmin):
+    resource = "patient"
     table = PatientTable
     finds_patients = True
-    verbs = {"find": "listed"}
+    action_names = {"find": "listed"}
     for_doctors = frozenset({"view"})
     form = PatientForm
     list_display = ("patient_id", "name", "birth_date", "sex")
@@ -143,7 +145,7 @@ class PatientAdmin(FinderMixin, TransferAdmin):
         return (queryset.filter(Q(name__search=words) | Q(patient_id=words)) if words else queryset), False
 
     def find(self, user: Any, words: str) -> Iterable[tuple[str, str]]:
-        for patient in finding.by_words(queries.visible_to(user), words, at_most=FOUND_AT_MOST):
+        for patient in autocomplete.search_by_name(queries.visible_to(user), words, at_most=MAX_RESULTS):
             yield patient.pk, f"{patient.name}, {patient.birth_date or _('no birth date')}"
 
     def render_change_form(self, request: HttpRequest, context: dict[str, Any], *args: Any, **kwargs: Any) -> Any:

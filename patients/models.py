@@ -14,7 +14,7 @@ from django_mongodb_backend.managers import MongoManager
 from django_mongodb_backend.models import EmbeddedModel
 
 from healthcare import clock
-from healthcare.mongodb.encrypted import EncryptedCharField, EncryptedEmailField, EncryptedTextField
+from healthcare.mongodb.encrypted_fields import EncryptedCharField, EncryptedEmailField, EncryptedTextField
 from healthcare.mongodb.indexes import TextIndex
 
 #: Entries of each kind that a chart holds, the newest by date.

@@ -1,7 +1,7 @@
 """Who may call what about patients; brief section 2. Which rows they see is `queries.visible_to`."""
 
 from accounts.models import Role
-from healthcare.permissions import ANYONE, RoleTable
+from healthcare.api.permissions import ANYONE, RoleTable
 
 ALLOWED: RoleTable = {
     "list": {Role.ADMIN, Role.DOCTOR},

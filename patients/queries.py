@@ -6,19 +6,19 @@ from django.db.models import QuerySet
 
 from accounts.models import Role, User
 from accounts.queries import is_permitted_staff
-from healthcare import trail
-from healthcare.exceptions import required
+from healthcare import audit_context
+from healthcare.errors import required
 from healthcare.mongodb import raw
-from healthcare.mongodb.documents import Documents
-from healthcare.mongodb.encrypted import spellings
+from healthcare.mongodb.document_query import DocumentQuery
+from healthcare.mongodb.encrypted_fields import spellings
 from healthcare.mongodb.raw import Document
 from patients.models import Patient
 
 
-def documents_visible_to(user: User) -> Documents[Patient]:
+def documents_visible_to(user: User) -> DocumentQuery[Patient]:
     """All for doctors, admins and staff whose groups say so; for patients their own record."""
-    trail.consulted("patient")
-    everyone = Documents(Patient)
+    audit_context.mark_queried("patient")
+    everyone = DocumentQuery(Patient)
     if user.role in (Role.ADMIN, Role.DOCTOR) or is_permitted_staff(user, "patients.view_patient"):
         return everyone
     if user.role == Role.PATIENT:
@@ -32,19 +32,19 @@ def visible_to(user: User) -> QuerySet[Patient]:
 
 def get_visible(user: User, patient_id: str) -> Patient:
     """Raises: NotVisible."""
-    trail.concerns(patient_id)
+    audit_context.involves(patient_id)
     return required(visible_to(user).filter(pk=patient_id).first())
 
 
 def document_visible(user: User, patient_id: str) -> Document:
     """The same as a document, to be answered. Raises: NotVisible."""
-    trail.concerns(patient_id)
+    audit_context.involves(patient_id)
     return required(documents_visible_to(user).filter(pk=patient_id).first())
 
 
 def matching(
     user: User, *, search: str | None = None, disease: str | None = None, national_id: str | None = None
-) -> Documents[Patient]:
+) -> DocumentQuery[Patient]:
     """Visible patients that the filters leave, by name. `search`: all of its words in the name."""
     found = documents_visible_to(user)
     if search is not None:

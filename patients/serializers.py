@@ -10,20 +10,8 @@ from rest_framework import serializers
 
 from accounts.models import Role
 from accounts.serializers import Email, Password
-from healthcare.serializers import (
-    ChangesSerializer,
-    Choice,
-    Date,
-    Identifier,
-    Integer,
-    OutSerializer,
-    QuerySerializer,
-    StrictList,
-    StrictSerializer,
-    Text,
-    Validated,
-    WallTime,
-)
+from healthcare.api.fields import Choice, Date, Identifier, Integer, StrictList, Text, Validated, WallTime
+from healthcare.api.serializers import ChangesSerializer, OutSerializer, QuerySerializer, StrictSerializer
 from patients.models import MAX_DISEASES, Patient, Sex
 from patients.permissions import OWNER_MAY_CHANGE
 from patients.services import MAX_AGE_YEARS, age_on
@@ -132,7 +120,7 @@ class Age(serializers.IntegerField):
 
 
 class PatientOut(OutSerializer):
-    noun = "patient"
+    resource = "patient"
     patient_id = serializers.CharField()
     name = serializers.CharField()
     birth_date = serializers.DateField(allow_null=True)

@@ -10,11 +10,12 @@ from django.utils import timezone
 from accounts import queries as account_queries
 from accounts import services as account_services
 from accounts.models import Role, User
-from healthcare import events, references, trail
-from healthcare.exceptions import Conflict, InvalidValue
-from healthcare.keys import new_key
-from healthcare.mongodb.duplicates import duplicated_field
+from healthcare import audit_context, protected_references
+from healthcare.errors import Conflict, InvalidValue
+from healthcare.ids import new_id
+from healthcare.mongodb.duplicate_keys import duplicated_field
 from healthcare.mongodb.transactions import clinical_transaction
+from healthcare.outbox import events
 from patients import queries
 from patients.models import Patient
 
@@ -51,11 +52,11 @@ def create_patient(*, actor: User, patient_id: str | None = None, **fields: Any)
     fields = with_birth_date(fields, known=None)
     _check_account(fields.get("user_id"))
     if patient_id is not None:
-        trail.concerns(patient_id)
+        audit_context.involves(patient_id)
         return _insert(actor=actor, patient=Patient(patient_id=patient_id, **fields))
     while True:
         try:
-            return _insert(actor=actor, patient=Patient(patient_id=new_key(KEY_PREFIX), **fields))
+            return _insert(actor=actor, patient=Patient(patient_id=new_id(KEY_PREFIX), **fields))
         except DuplicatePatient as duplicate:
             if duplicate.field != "patient_id":
                 raise
@@ -68,7 +69,7 @@ def register_patient(*, email: str, password: str | None = None, name: str, **fi
     between the two commits leaves a record without an account, and the e-mail free to register again.
     """
     fields = with_birth_date(fields, known=None)
-    with events.held_back(), transaction.atomic(using="default"):
+    with events.defer_delivery(), transaction.atomic(using="default"):
         user = account_services.create_account(actor=None, email=email, password=password, role=Role.PATIENT, name=name)
         create_patient(actor=user, name=name, email=user.email, user_id=user.pk, **fields)
     return user
@@ -100,7 +101,7 @@ def _apply(*, actor: User, patient_id: str, changes: dict[str, Any]) -> Patient:
 def delete_patient(*, actor: User, patient_id: str) -> None:
     """Raises: NotVisible, StillReferenced."""
     queries.get_visible(actor, patient_id)
-    references.refuse_if_named("patient", patient_id)
+    protected_references.raise_if_referenced("patient", patient_id)
     Patient.objects.filter(pk=patient_id).delete()
     _tell("patient.deleted", actor=actor, patient_id=patient_id)
 

@@ -1,10 +1,10 @@
 """Patients as the rows of a file; the chart has tables of its own."""
 
-from healthcare.cells import Cell, Day, Lines, Moment, Number
-from healthcare.transfer import RoomTable
+from healthcare.staff_admin.import_export import ResourceTable
+from healthcare.staff_admin.import_export_widgets import Cell, Day, Lines, Moment, Number
 
 
-class PatientTable(RoomTable):
+class PatientTable(ResourceTable):
     key = "patient_id"
     columns = {
         "patient_id": Cell(),

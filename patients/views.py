@@ -7,21 +7,21 @@ from accounts import limits
 from accounts.authentication import AccountRequest
 from accounts.serializers import MeOut
 from accounts.views import me
-from healthcare.views import RoomViewSet
+from healthcare.api.views import ResourceViewSet
 from patients import permissions, queries, services
 from patients.serializers import PatientChanges, PatientIn, PatientOut, PatientQuery, RegistrationIn
 
 
-class PatientViewSet(RoomViewSet):
+class PatientViewSet(ResourceViewSet):
     """Patient records with their charts."""
 
-    noun = "patient"
+    resource = "patient"
     lookup_url_kwarg = "patient_id"
     lookup_value_converter = "str"
     allowed = permissions.ALLOWED
-    bodies = {"create": PatientIn, "partial_update": PatientChanges}
-    answer = PatientOut
-    parameters = {"list": PatientQuery}
+    request_serializers = {"create": PatientIn, "partial_update": PatientChanges}
+    response_serializer = PatientOut
+    query_serializers = {"list": PatientQuery}
 
     def list(self, request: AccountRequest) -> Response:
         return self.page(queries.matching(request.user, **PatientQuery.parse_query(request)))
@@ -43,17 +43,17 @@ class PatientViewSet(RoomViewSet):
         return Response(status=204)
 
 
-class RegistrationViewSet(RoomViewSet):
+class RegistrationViewSet(ResourceViewSet):
     """Signing up. Always a patient: other accounts are made by admins."""
 
-    noun = "account"
-    verbs = {"register": "created"}
+    resource = "account"
+    action_names = {"register": "created"}
     allowed = permissions.REGISTRATION
     pagination_class = None
-    bodies = {"register": RegistrationIn}
-    answers = {"register": MeOut}
+    request_serializers = {"register": RegistrationIn}
+    response_serializers = {"register": MeOut}
     creating = frozenset({"register"})
-    more_answers = {"register": ("429",)}
+    extra_statuses = {"register": ("429",)}
 
     def register(self, request: Request) -> Response:
         """Make a patient account and its patient record."""

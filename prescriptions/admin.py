@@ -16,8 +16,9 @@ from unfold.widgets import UnfoldAdminSingleDateWidget
 from appointments.admin import VISIT_LINKS
 from appointments.models import Appointment, Status
 from doctors import queries as doctor_queries
-from healthcare.admin import FinderField, RoomForm
-from healthcare.transfer import TransferAdmin
+from healthcare.staff_admin.autocomplete import AutocompleteField
+from healthcare.staff_admin.forms import ResourceForm
+from healthcare.staff_admin.import_export import ImportExportAdmin
 from patients.admin import LINKS, TIMELINE, Happening, Link
 from patients.models import Patient
 from prescriptions import queries, services
@@ -26,10 +27,10 @@ from prescriptions.serializers import PrescriptionChanges, PrescriptionIn
 from prescriptions.tables import PrescriptionTable
 
 
-class PrescriptionForm(RoomForm):
+class PrescriptionForm(ResourceForm):
     new, changes = PrescriptionIn, PrescriptionChanges
-    patient_id = FinderField(label=_("Patient"), page="admin:patients_patient_find")
-    doctor_id = FinderField(label=_("Doctor"), page="admin:doctors_doctor_find")
+    patient_id = AutocompleteField(label=_("Patient"), page="admin:patients_patient_find")
+    doctor_id = AutocompleteField(label=_("Doctor"), page="admin:doctors_doctor_find")
     start_date = forms.DateField(
         label=_("Start date"),
         required=False,
@@ -45,11 +46,11 @@ class PrescriptionForm(RoomForm):
 
 
 @admin.register(Prescription)
-class PrescriptionAdmin(TransferAdmin):
-    noun = "prescription"
+class PrescriptionAdmin(ImportExportAdmin):
+    resource = "prescription"
     table = PrescriptionTable
     for_doctors = frozenset({"view", "add", "change", "delete"})
-    verbs = {"add": "issued"}
+    action_names = {"add": "issued"}
     form = PrescriptionForm
     list_display = ("id", "start_date", "patient_id", "doctor_id", "drug", "dosage", "frequency")
     search_fields = ("id", "patient_id", "doctor_id", "appointment_id")

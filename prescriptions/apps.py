@@ -7,9 +7,9 @@ class PrescriptionsConfig(AppConfig):
     default_auto_field = "django_mongodb_backend.fields.ObjectIdAutoField"
 
     def ready(self) -> None:
-        from healthcare import references
+        from healthcare import protected_references
         from prescriptions import queries
 
-        references.register("patient", "prescriptions", queries.count_of_patient)
-        references.register("doctor", "prescriptions", queries.count_of_doctor)
-        references.register("appointment", "prescriptions", queries.count_of_appointment)
+        protected_references.register("patient", "prescriptions", queries.count_of_patient)
+        protected_references.register("doctor", "prescriptions", queries.count_of_doctor)
+        protected_references.register("appointment", "prescriptions", queries.count_of_appointment)

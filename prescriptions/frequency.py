@@ -237,9 +237,9 @@ def _is_count(text: str) -> bool:
     found = _TIMES.fullmatch(text)
     if found is None:
         return False
-    word, number, adverb, noun = found.groups()
+    word, number, adverb, resource = found.groups()
     times = _MULTIPLIERS[word] if word else _number(number)
-    return times <= _MOST_TIMES[noun or _ADVERBS[adverb]]
+    return times <= _MOST_TIMES[resource or _ADVERBS[adverb]]
 
 
 def _number(text: str) -> int:

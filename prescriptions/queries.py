@@ -9,21 +9,21 @@ from django.db.models import QuerySet
 from accounts.models import Role, User
 from accounts.queries import is_permitted_staff
 from doctors import queries as doctor_queries
-from healthcare import trail
-from healthcare.exceptions import NotAllowed, NotVisible, required
+from healthcare import audit_context
+from healthcare.errors import NotAllowed, NotVisible, required
 from healthcare.mongodb import raw
-from healthcare.mongodb.documents import Documents
+from healthcare.mongodb.document_query import DocumentQuery
 from healthcare.mongodb.raw import Document
-from healthcare.references import COUNT_LIMIT
+from healthcare.protected_references import COUNT_LIMIT
 from patients import queries as patient_queries
 from patients.models import CHART_LENGTH, ChartPrescription
 from prescriptions.models import Prescription
 
 
-def documents_visible_to(user: User) -> Documents[Prescription]:
+def documents_visible_to(user: User) -> DocumentQuery[Prescription]:
     """All for doctors, admins and staff whose groups say so; for patients their own."""
-    trail.consulted("prescription")
-    everyone = Documents(Prescription)
+    audit_context.mark_queried("prescription")
+    everyone = DocumentQuery(Prescription)
     if user.role in (Role.ADMIN, Role.DOCTOR) or is_permitted_staff(user, "prescriptions.view_prescription"):
         return everyone
     if user.role == Role.PATIENT and (own := patient_queries.own_patient_id(user)):
@@ -39,7 +39,7 @@ def get_visible(user: User, prescription_id: str) -> Prescription:
     """Raises: NotVisible."""
     key = _key(prescription_id)
     found = visible_to(user).filter(pk=key).first()
-    trail.concerns(found.patient_id if found else _patient_of(key))
+    audit_context.involves(found.patient_id if found else _patient_of(key))
     return required(found)
 
 
@@ -47,7 +47,7 @@ def document_visible(user: User, prescription_id: str) -> Document:
     """The same as a document, to be answered. Raises: NotVisible."""
     key = _key(prescription_id)
     found = documents_visible_to(user).filter(pk=key).first()
-    trail.concerns(found["patient_id"] if found else _patient_of(key))
+    audit_context.involves(found["patient_id"] if found else _patient_of(key))
     return required(found)
 
 
@@ -74,7 +74,7 @@ def get_changeable(user: User, prescription_id: str) -> Prescription:
 
 def matching(
     user: User, *, patient_id: str | None = None, doctor_id: str | None = None, disease: str | None = None
-) -> Documents[Prescription]:
+) -> DocumentQuery[Prescription]:
     """Visible prescriptions that the filters leave, the latest start first."""
     wanted = {"patient_id": patient_id, "doctor_id": doctor_id, "disease": disease}
     given = {name: value for name, value in wanted.items() if value is not None}
@@ -82,17 +82,17 @@ def matching(
 
 
 def count_of_patient(patient_id: str) -> int:
-    """How many name the patient, up to the limit of `healthcare.references`."""
+    """How many name the patient, up to the limit of `healthcare.protected_references`."""
     return Prescription.objects.filter(patient_id=patient_id)[:COUNT_LIMIT].count()
 
 
 def count_of_doctor(doctor_id: str) -> int:
-    """How many name the doctor, up to the limit of `healthcare.references`."""
+    """How many name the doctor, up to the limit of `healthcare.protected_references`."""
     return Prescription.objects.filter(doctor_id=doctor_id)[:COUNT_LIMIT].count()
 
 
 def count_of_appointment(appointment_id: str) -> int:
-    """How many name the appointment, up to the limit of `healthcare.references`."""
+    """How many name the appointment, up to the limit of `healthcare.protected_references`."""
     return Prescription.objects.filter(appointment_id=appointment_id)[:COUNT_LIMIT].count()
 
 

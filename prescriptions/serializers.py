@@ -2,18 +2,8 @@
 
 from rest_framework import serializers
 
-from healthcare.serializers import (
-    ChangesSerializer,
-    Date,
-    Identifier,
-    Integer,
-    Money,
-    OutSerializer,
-    QuerySerializer,
-    StrictSerializer,
-    Text,
-    Validated,
-)
+from healthcare.api.fields import Date, Identifier, Integer, Money, Text, Validated
+from healthcare.api.serializers import ChangesSerializer, OutSerializer, QuerySerializer, StrictSerializer
 from prescriptions.dosage import parse_dosage
 from prescriptions.frequency import parse_frequency
 
@@ -61,7 +51,7 @@ class PrescriptionQuery(QuerySerializer):
 
 
 class PrescriptionOut(OutSerializer):
-    noun = "prescription"
+    resource = "prescription"
     id = serializers.CharField()
     patient_id = serializers.CharField()
     doctor_id = serializers.CharField()

@@ -10,10 +10,11 @@ from django.utils import timezone
 from accounts.models import Role, User
 from appointments import queries as appointment_queries
 from doctors import queries as doctor_queries
-from healthcare import events, trail
-from healthcare.exceptions import InvalidValue, NotAllowed
-from healthcare.mongodb import documents
+from healthcare import audit_context
+from healthcare.errors import InvalidValue, NotAllowed
+from healthcare.mongodb import document_query
 from healthcare.mongodb.transactions import clinical_transaction
+from healthcare.outbox import events
 from patients import chart
 from prescriptions import queries
 from prescriptions.models import Prescription
@@ -39,7 +40,7 @@ def issue_prescription(
 
     Raises: NotAllowed, InvalidValue.
     """
-    trail.concerns(patient_id)
+    audit_context.involves(patient_id)
     if actor.role == Role.DOCTOR:
         own = doctor_queries.own_doctor_id(actor)
         if own is None or doctor_id not in (None, own):
@@ -66,7 +67,7 @@ def issue_prescription(
     if not chart.add("prescriptions", patient_id, queries.chart_entry(as_document(prescription))):
         raise InvalidValue("There is no such patient.", code="unknown", field="patient_id")
     appointment_queries.require_of_patient(appointment_id, patient_id)
-    documents.insert(prescription)
+    document_query.insert(prescription)
     _tell(actor, "prescription.issued", prescription, before=None, after=as_document(prescription))
     return prescription
 

@@ -4,11 +4,11 @@ from typing import Any
 
 from bson import ObjectId
 
-from healthcare.cells import Cell, Day, Moment, Money, Number
-from healthcare.transfer import RoomTable
+from healthcare.staff_admin.import_export import ResourceTable
+from healthcare.staff_admin.import_export_widgets import Cell, Day, Moment, Money, Number
 
 
-class PrescriptionTable(RoomTable):
+class PrescriptionTable(ResourceTable):
     key = "id"
     takes_ids = False
     columns = {

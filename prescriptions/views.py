@@ -3,22 +3,22 @@
 from rest_framework.response import Response
 
 from accounts.authentication import AccountRequest
-from healthcare.views import RoomViewSet
+from healthcare.api.views import ResourceViewSet
 from prescriptions import permissions, queries, services
 from prescriptions.serializers import PrescriptionChanges, PrescriptionIn, PrescriptionOut, PrescriptionQuery
 
 
-class PrescriptionViewSet(RoomViewSet):
+class PrescriptionViewSet(ResourceViewSet):
     """Prescriptions of every doctor."""
 
-    noun = "prescription"
-    verbs = {"create": "issued"}
+    resource = "prescription"
+    action_names = {"create": "issued"}
     lookup_url_kwarg = "prescription_id"
     lookup_value_converter = "str"
     allowed = permissions.ALLOWED
-    bodies = {"create": PrescriptionIn, "partial_update": PrescriptionChanges}
-    answer = PrescriptionOut
-    parameters = {"list": PrescriptionQuery}
+    request_serializers = {"create": PrescriptionIn, "partial_update": PrescriptionChanges}
+    response_serializer = PrescriptionOut
+    query_serializers = {"list": PrescriptionQuery}
 
     def list(self, request: AccountRequest) -> Response:
         return self.page(queries.matching(request.user, **PrescriptionQuery.parse_query(request)))

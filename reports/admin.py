@@ -21,8 +21,8 @@ from unfold.widgets import (
     UnfoldAdminSingleDateWidget,
 )
 
-from healthcare import trail
-from healthcare.serializers import EARLIEST, LATEST
+from healthcare import audit_context
+from healthcare.api.fields import EARLIEST, LATEST
 from reports import charts, queries
 from reports.files import KINDS, as_file
 from reports.permissions import may_read_in_the_admin
@@ -104,7 +104,7 @@ class Page:
         is_valid = not asked or form.is_valid()
         report = self.report(form.cleaned_data if asked and is_valid else {}) if is_valid else None
         if report is not None:
-            trail.shown("report.viewed", subject=self.name)
+            audit_context.record_access("report.viewed", subject=self.name)
         kind = request.GET.get("format")
         if kind == "brief" and report is not None:
             return TemplateResponse(request, "admin/report_brief.html", self.brief(report))
@@ -219,7 +219,7 @@ PAGES = (
 )  # fmt: skip
 for page in PAGES:
     admin.site.add_page(  # type: ignore[attr-defined]
-        f"reports/{page.name}/", page, page.url_name, deeds=("report.viewed", "report.viewed")
+        f"reports/{page.name}/", page, page.url_name, actions=("report.viewed", "report.viewed")
     )
 
 

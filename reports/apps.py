@@ -7,7 +7,7 @@ class ReportsConfig(AppConfig):
     default_auto_field = "django_mongodb_backend.fields.ObjectIdAutoField"
 
     def ready(self) -> None:
-        from healthcare import events
+        from healthcare.outbox import events
         from reports import projections
 
         events.register_projection("reports", set(projections.KINDS), projections.count)

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from django.http import HttpResponse, StreamingHttpResponse
 from django.http.response import HttpResponseBase
 
-from healthcare import spreadsheets
+from healthcare import csv_export
 from reports import charts
 from reports.queries import Report
 
@@ -19,7 +19,7 @@ def as_file(report: Report, kind: str, *, columns: Sequence[str]) -> HttpRespons
     """The answer that holds the report as a file of one of KINDS; `columns` are those of the CSV, in order."""
     if kind == "csv":
         rows = ([row[name] for name in columns] for row in report.rows)
-        made: HttpResponseBase = StreamingHttpResponse(spreadsheets.csv_lines(columns, rows), content_type=KINDS[kind])
+        made: HttpResponseBase = StreamingHttpResponse(csv_export.csv_lines(columns, rows), content_type=KINDS[kind])
     else:
         made = HttpResponse(charts.draw(report, kind), content_type=KINDS[kind])
     name = f"{report.name}-{report.as_of:%Y-%m-%dT%H%M%SZ}.{kind}"

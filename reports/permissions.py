@@ -2,9 +2,9 @@
 
 from accounts.models import Role, User
 from accounts.queries import is_permitted_staff
-from healthcare import audit
-from healthcare.exceptions import NotAllowed
-from healthcare.permissions import RoleTable
+from healthcare.api.permissions import RoleTable
+from healthcare.audit_log import recorder
+from healthcare.errors import NotAllowed
 
 _READERS = {Role.ADMIN, Role.DOCTOR}
 ALLOWED: RoleTable = {
@@ -17,7 +17,7 @@ ALLOWED: RoleTable = {
 
 def require_may_renew(user: User) -> None:
     """Have a report made anew out of turn: it reads every prescription. Raises: NotAllowed."""
-    audit.require_premise()
+    recorder.require_precondition()
     if user.role != Role.ADMIN:
         raise NotAllowed("Only an admin has a report made anew out of turn.")
 

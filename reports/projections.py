@@ -26,7 +26,7 @@ BUCKETS = 64
 Update = tuple[Mapping[str, Any], Mapping[str, Any]]
 
 KINDS = frozenset(
-    f"appointment.{verb}" for verb in ("booked", "moved", "amended", "completed", "cancelled", "deleted")
+    f"appointment.{action_name}" for action_name in ("booked", "moved", "amended", "completed", "cancelled", "deleted")
 ) | {"prescription.issued", "prescription.amended", "prescription.deleted", "doctor.deleted"}
 
 _own = threading.local()
@@ -35,10 +35,10 @@ _threads = itertools.count()
 
 def count(event: Mapping[str, Any]) -> None:
     """The projection: bring the rollups up to date with an event, inside its transaction."""
-    noun = event["kind"].partition(".")[0]
-    if noun == "appointment":
+    resource = event["kind"].partition(".")[0]
+    if resource == "appointment":
         _count_appointment(event["before"], event["after"])
-    elif noun == "prescription":
+    elif resource == "prescription":
         _count_prescription(event["before"], event["after"])
     else:
         _forget_doctor(event["subject_id"])

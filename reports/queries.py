@@ -14,8 +14,8 @@ from appointments.models import Appointment
 from appointments.models import Status as AppointmentStatus
 from billing.models import Status as BillStatus
 from doctors.models import Doctor
-from healthcare import clock, trail
-from healthcare.exceptions import InvalidValue
+from healthcare import audit_context, clock
+from healthcare.errors import InvalidValue
 from healthcare.mongodb import raw
 from healthcare.routers import DEFAULT
 from prescriptions.models import Prescription
@@ -50,7 +50,7 @@ class Report:
 
     def __post_init__(self) -> None:
         # Everybody's records are in it: whoever asked for it has to be on record.
-        trail.consulted("report")
+        audit_context.mark_queried("report")
 
 
 def top_doctors(
@@ -201,7 +201,7 @@ _BILLED = f"""
         JOIN billing AS bill ON bill.patient_id = link.patient_id AND bill.disease = disease.name
         WHERE bill.appointment_id IS NULL AND bill.status <> '{BillStatus.VOID.value}'
     ) AS billed GROUP BY number
-"""  # noqa: S608 - a constant of ours
+"""
 _BILLED_SQLITE = f"""
     SELECT number, count(*), sum(CAST(round(total_cost * 100) AS INTEGER)) FROM (
         SELECT disease.key AS number, bill.total_cost
@@ -215,7 +215,7 @@ _BILLED_SQLITE = f"""
         JOIN billing AS bill ON bill.patient_id = link.value AND bill.disease = named.value
         WHERE bill.appointment_id IS NULL AND bill.status <> '{BillStatus.VOID.value}'
     ) AS billed GROUP BY number
-"""  # noqa: S608 - a constant of ours
+"""
 
 
 def _take_turn(stored: raw.Document | None) -> bool:

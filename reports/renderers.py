@@ -4,7 +4,7 @@ from typing import Any
 
 from rest_framework.renderers import BaseRenderer
 
-from healthcare.renderers import BrowsableRenderer, JSONRenderer
+from healthcare.api.renderers import BrowsableRenderer, JSONRenderer
 
 
 class _WrittenByTheView(BaseRenderer):

@@ -4,7 +4,8 @@ from typing import Any
 
 from rest_framework import serializers
 
-from healthcare.serializers import Boolean, Choice, Integer, OutSerializer, PeriodQuery, QuerySerializer
+from healthcare.api.fields import Boolean, Choice, Integer
+from healthcare.api.serializers import OutSerializer, PeriodQuery, QuerySerializer
 from reports.pipelines import ORDERS
 from reports.rollups import BASES
 

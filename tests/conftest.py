@@ -17,7 +17,7 @@ from rest_framework.test import APIClient
 from whitenoise.middleware import WhiteNoiseMiddleware
 
 from billing.models import Fee
-from healthcare import counters, outages
+from healthcare.postgresql import cache, circuit_breaker
 from tests.fees import restore_fees
 from tests.people import People
 
@@ -34,7 +34,7 @@ def django_db_setup(django_test_environment: None, django_db_blocker: DjangoDbBl
         connections["clinical"].ensure_connection()
     yield
     with django_db_blocker.unblock():
-        counters.close()
+        cache.close()
         _end_other_sessions()
         teardown_databases(made, verbosity=0)
 
@@ -107,7 +107,7 @@ def first_fees(request: pytest.FixtureRequest) -> None:
 @pytest.fixture(autouse=True)
 def no_outage_remembered(monkeypatch: pytest.MonkeyPatch) -> None:
     """Begin with PostgreSQL in reach: a test that plays an outage leaves this process wary for seconds."""
-    monkeypatch.setattr(outages, "postgresql", outages.Breaker())
+    monkeypatch.setattr(circuit_breaker, "postgresql", circuit_breaker.CircuitBreaker())
 
 
 @pytest.fixture

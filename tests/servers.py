@@ -11,8 +11,8 @@ from collections.abc import Generator
 import environ
 import pytest
 
-from healthcare.devstack import DevStackError
-from healthcare.devstack.ephemeral import EphemeralStack
+from devstack import DevStackError
+from devstack.ephemeral import EphemeralStack
 
 # What a developer's shell may carry and a test must not see; each test that needs one sets it.
 PERSONAL_SETTINGS = (

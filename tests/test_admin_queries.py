@@ -12,8 +12,9 @@ from django.test.utils import CaptureQueriesContext
 
 from billing.models import Fee
 from doctors.services import update_doctor
-from healthcare.models import AuditEntry, Event
-from healthcare.mongodb.plans import Ran, profiled
+from healthcare.audit_log.models import AuditEntry
+from healthcare.mongodb.explain import Ran, profiled
+from healthcare.outbox.models import Event
 from tests.people import People, make_account, make_doctor, make_patient
 from tests.records import days_from_now, make_appointment, make_bill, make_prescription
 

@@ -28,10 +28,10 @@ from billing.serializers import BillOut
 from doctors import queries as doctor_queries
 from doctors.models import Doctor, ScheduleException, WeeklyHours
 from doctors.serializers import DoctorOut
-from healthcare.mongodb import documents
-from healthcare.mongodb.documents import Documents
-from healthcare.renderers import JSONRenderer
-from healthcare.serializers import OutSerializer
+from healthcare.api.renderers import JSONRenderer
+from healthcare.api.serializers import OutSerializer
+from healthcare.mongodb import document_query
+from healthcare.mongodb.document_query import DocumentQuery
 from patients import queries as patient_queries
 from patients.models import ChartAppointment, ChartPrescription, Patient
 from patients.serializers import PatientOut
@@ -41,7 +41,7 @@ from prescriptions.serializers import PrescriptionOut
 from tests.people import People, make_patient
 
 DAYS = st.dates(date(1880, 1, 1), date(2199, 12, 31))
-INSTANTS = st.datetimes(datetime(1970, 1, 1), datetime(2200, 1, 1), timezones=st.just(UTC)).map(  # noqa: DTZ001
+INSTANTS = st.datetimes(datetime(1970, 1, 1), datetime(2200, 1, 1), timezones=st.just(UTC)).map(
     lambda moment: moment.replace(microsecond=moment.microsecond // 1000 * 1000)
 )
 TEXTS = st.text(st.characters(exclude_categories=["Cs", "Cc"]), min_size=1, max_size=12)
@@ -120,10 +120,10 @@ def as_we_write(answer: type[OutSerializer], record: Any) -> Any:
 def test_documents_answer_what_models_do(model: type[models.Model], data: st.DataObject) -> None:
     record, answer = data.draw(RECORDS[model]), ANSWERS[model]
     model._default_manager.all().delete()
-    documents.insert(record)
+    document_query.insert(record)
     of_orm = model._default_manager.get(pk=record.pk)
     expected = as_drf_writes(answer, of_orm)
-    found = Documents(model).filter(pk=record.pk).first()
+    found = DocumentQuery(model).filter(pk=record.pk).first()
     assert found is not None
     assert as_we_write(answer, found) == expected
     assert as_we_write(answer, of_orm) == expected
@@ -135,10 +135,10 @@ def test_inserted_document_is_the_one_that_the_orm_would_store(people: People) -
     del people
     for model, record in [(Patient, Patient(patient_id="P9", name="Ali Raza", birth_date=date(1980, 2, 29)))]:
         record.save(force_insert=True)
-        of_orm = Documents(model).filter(pk=record.pk).first()
+        of_orm = DocumentQuery(model).filter(pk=record.pk).first()
         model._default_manager.filter(pk=record.pk).delete()
-        documents.insert(record)
-        assert Documents(model).filter(pk=record.pk).first() == of_orm
+        document_query.insert(record)
+        assert DocumentQuery(model).filter(pk=record.pk).first() == of_orm
 
 
 @pytest.mark.django_db
@@ -156,13 +156,13 @@ def test_field_that_is_not_in_an_old_document_is_null(people: People) -> None:
     assert answered["age"] is None
     # Beside one that has them all, too.
     made = make_patient(people.admin, "P3", notes="Sleeps badly")
-    whole = Documents(Patient).filter(pk=made.pk).first()
+    whole = DocumentQuery(Patient).filter(pk=made.pk).first()
     assert PatientOut.many_of([whole, found]) == [PatientOut.of(whole), answered]
 
 
 @pytest.mark.django_db
 def test_many_are_written_as_each_is(people: People) -> None:
-    found = Documents(Patient).filter().order_by("patient_id").read()
+    found = DocumentQuery(Patient).filter().order_by("patient_id").read()
     assert len(found) == 2
     assert PatientOut.many_of(found) == [PatientOut.of(each) for each in found]
     models = list(Patient.objects.order_by("patient_id"))
@@ -194,7 +194,7 @@ def test_answer_takes_a_field_whole() -> None:
     ],
 )
 def test_conditions_on_one_field_are_all_asked(asked: list[dict[str, Any]], expected: dict[str, Any]) -> None:
-    found = Documents(Appointment)
+    found = DocumentQuery(Appointment)
     for lookups in asked:
         found = found.filter(**lookups)
     assert found._where() == expected
@@ -236,13 +236,13 @@ def test_queryset_of_documents_finds_the_same(people: People) -> None:
 
 def make_rows() -> None:
     for number, (patient, doctor) in enumerate((("P1", "D1"), ("P1", "D2"), ("P2", "D1"), ("P2", "D2"))):
-        documents.insert(
+        document_query.insert(
             Appointment(
                 appointment_id=f"A{number}", patient_id=patient, doctor_id=doctor, date=date(2031, 1, 1 + number % 3),
                 duration_minutes=30, disease="Asthma",
             )
         )  # fmt: skip
-        documents.insert(
+        document_query.insert(
             Prescription(
                 pk=ObjectId(), patient_id=patient, doctor_id=doctor, drug="Salbutamol", dosage="2 puff",
                 frequency="Daily", start_date=date(2031, 1, 1), disease="Asthma" if number else None,
@@ -254,4 +254,4 @@ def make_rows() -> None:
 def test_lookup_that_no_room_uses_is_refused() -> None:
     for lookup in ("name__icontains", "name__regex", "notes__exact", "name__search__exact"):
         with pytest.raises(FieldError):
-            Documents(Patient).filter(**{lookup: "x"}).read()
+            DocumentQuery(Patient).filter(**{lookup: "x"}).read()

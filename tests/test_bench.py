@@ -4,7 +4,7 @@ import subprocess
 import sys
 from pathlib import Path
 
-from healthcare.devstack import DevStack
+from devstack import DevStack
 
 ROOT = Path(__file__).resolve().parent.parent
 SECONDS = 240
@@ -12,7 +12,7 @@ SECONDS = 240
 
 def test_benchmark_compares_the_floor_with_the_api_and_drives_both(tmp_path: Path) -> None:
     # Before it measures it compares the answers of all that is read.
-    command = [sys.executable, "-m", "bench", "--quick", "--cases", "booking", "--patients", "60"]
+    command = [sys.executable, "-m", "benchmarks.api", "--quick", "--cases", "booking", "--patients", "60"]
     folder = tmp_path / "bench"
     try:
         done = subprocess.run(

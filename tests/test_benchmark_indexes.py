@@ -15,7 +15,7 @@ import pytest
 from django.core.management import CommandError, call_command
 from django.db import connections
 
-from healthcare.management.indexes import copies, measuring, output
+from benchmarks.indexes import copies, measuring, output
 from tests.live.conftest import environment_of_this_run
 from tests.people import People
 from tests.records import complete, make_appointment, make_prescription

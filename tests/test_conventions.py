@@ -19,10 +19,11 @@ from accounts import tokens
 from appointments.serializers import AppointmentIn
 from appointments.views import AppointmentViewSet
 from doctors.serializers import DoctorIn
-from healthcare.checks import api_actions
+from healthcare.api.checks import api_actions
+from healthcare.api.fields import Boolean, Integer, Money, StrictList
+from healthcare.api.serializers import StrictSerializer
 from healthcare.mongodb import transactions
 from healthcare.mongodb.transactions import ClinicalWriteFailed
-from healthcare.serializers import Boolean, Integer, Money, StrictList, StrictSerializer
 from patients.serializers import PatientIn
 from patients.views import PatientViewSet
 from tests.people import PASSWORD, People
@@ -133,7 +134,7 @@ def bodies() -> Iterator[tuple[str, str, type[serializers.Serializer]]]:
         if path.startswith("api/"):
             for method, action in actions.items():
                 if method in ("post", "put", "patch"):
-                    yield view.__name__, action, view.bodies[action]
+                    yield view.__name__, action, view.request_serializers[action]
 
 
 BODIES = list(bodies())
@@ -494,7 +495,7 @@ def queries() -> Iterator[tuple[str, str, serializers.Field]]:
     """(list, parameter, field) of everything that a list is filtered by."""
     for path, view, actions in api_actions():
         if path.startswith("api/") and actions.get("get") == "list":
-            for name, field in view.parameters["list"]().fields.items():
+            for name, field in view.query_serializers["list"]().fields.items():
                 yield path.removeprefix("api/"), name, field
 
 

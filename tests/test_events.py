@@ -10,9 +10,10 @@ from django.urls import reverse
 
 from appointments import services as appointment_services
 from billing.models import Bill, DeletedBill, Fee
-from healthcare import clock, events
-from healthcare.models import Event
+from healthcare import clock
 from healthcare.mongodb.transactions import clinical_transaction
+from healthcare.outbox import events
+from healthcare.outbox.models import Event
 from tests.people import People
 from tests.records import complete, make_appointment
 
@@ -48,9 +49,9 @@ def happen(subject: str = "A1", kind: str = "thing.happened", error: Exception |
         raise error
 
 
-def stored(noun: str = "thing") -> list[dict[str, Any]]:
+def stored(resource: str = "thing") -> list[dict[str, Any]]:
     """The events of a kind of record; making the people of a test left some, too."""
-    return list(connections["clinical"].database.events.find({"kind": {"$regex": f"^{noun}[.]"}}).sort("_id"))
+    return list(connections["clinical"].database.events.find({"kind": {"$regex": f"^{resource}[.]"}}).sort("_id"))
 
 
 def hurry() -> None:
@@ -107,7 +108,7 @@ def test_an_outage_leaves_the_event_due_and_counts_no_try(listener: Listener) ->
     listener.error = None
     call_command("relay_events", verbosity=0)
     assert listener.heard == ["A1", "A2"]
-    assert events.waiting_since() is None
+    assert events.oldest_pending_at() is None
 
 
 def test_a_hopeless_event_is_set_aside_with_its_reason_and_does_not_hold_up_the_others(
@@ -116,14 +117,14 @@ def test_a_hopeless_event_is_set_aside_with_its_reason_and_does_not_hold_up_the_
     listener.error = ValueError("no such thing\nDETAIL: a person's data")
     happen("bad")
     for _ in range(events.MAX_ATTEMPTS - 1):
-        assert events.waiting_since() is not None
+        assert events.oldest_pending_at() is not None
         hurry()
         call_command("relay_events", verbosity=0)
     (event,) = stored()
     assert event["attempts"] == events.MAX_ATTEMPTS
     assert event["reason"] == "test: ValueError: no such thing"
     assert "due_at" not in event
-    assert events.waiting_since() is None
+    assert events.oldest_pending_at() is None
     listener.error = None
     happen("good")
     assert listener.heard == ["good"]

@@ -15,8 +15,8 @@ import psutil
 import pytest
 from django.core.management import CommandError, call_command
 
-from healthcare.management.failover import output
-from healthcare.management.failover.running import BILLED, Story, Write
+from benchmarks.failover import output
+from benchmarks.failover.running import BILLED, Story, Write
 
 ROOT = Path(__file__).resolve().parents[1]
 SECONDS = 4

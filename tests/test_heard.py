@@ -14,10 +14,11 @@ from bson import ObjectId
 from django.core.management import call_command
 from django.db import DatabaseError
 
-from healthcare import events, heard
-from healthcare.management.commands import relay_events
-from healthcare.models import AuditEntry, Event
+from healthcare.audit_log.models import AuditEntry
 from healthcare.mongodb import raw
+from healthcare.outbox import acknowledgements, events
+from healthcare.outbox.models import Event
+from operations.management.commands import relay_events
 from tests.live.conftest import environment_of_this_run
 from tests.live.server import ROOT
 from tests.people import People
@@ -27,10 +28,10 @@ pytestmark = pytest.mark.django_db(transaction=True)
 
 
 @pytest.fixture
-def gathered(monkeypatch: pytest.MonkeyPatch) -> heard._Gathered:
+def gathered(monkeypatch: pytest.MonkeyPatch) -> acknowledgements._Batch:
     """As in a server, but that nothing is written before the test says so."""
-    monkeypatch.setattr(heard, "_gathered", made := heard._Gathered())
-    monkeypatch.setattr(heard, "GATHER_SECONDS", 60)
+    monkeypatch.setattr(acknowledgements, "_gathered", made := acknowledgements._Batch())
+    monkeypatch.setattr(acknowledgements, "GATHER_SECONDS", 60)
     return made
 
 
@@ -42,7 +43,7 @@ def booked(appointment_id: str) -> Any:
     return AuditEntry.objects.filter(action="appointment.booked", subject=appointment_id)
 
 
-def test_notes_are_written_together(people: People, gathered: heard._Gathered) -> None:
+def test_notes_are_written_together(people: People, gathered: acknowledgements._Batch) -> None:
     for hour in ("09:00", "10:00", "11:00"):
         make_appointment(people, time=hour)
     assert waiting() == 3
@@ -52,7 +53,7 @@ def test_notes_are_written_together(people: People, gathered: heard._Gathered) -
 
 
 def test_notes_are_written_a_moment_later_by_themselves(people: People, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(heard, "_gathered", heard._Gathered())
+    monkeypatch.setattr(acknowledgements, "_gathered", acknowledgements._Batch())
     for hour in ("09:00", "10:00"):
         # The second time by a new thread: the first has ended when there was nothing left.
         make_appointment(people, time=hour)
@@ -60,11 +61,11 @@ def test_notes_are_written_a_moment_later_by_themselves(people: People, monkeypa
         while waiting():
             assert time.monotonic() < deadline
             time.sleep(0.02)
-        time.sleep(3 * heard.GATHER_SECONDS)
+        time.sleep(3 * acknowledgements.BATCH_SECONDS)
 
 
 def test_an_event_whose_note_is_lost_is_told_again_and_leaves_one_entry(
-    people: People, gathered: heard._Gathered
+    people: People, gathered: acknowledgements._Batch
 ) -> None:
     """As when the process is killed: what it had gathered is gone."""
     visit = make_appointment(people)
@@ -75,14 +76,14 @@ def test_an_event_whose_note_is_lost_is_told_again_and_leaves_one_entry(
 
 
 def test_an_outage_loses_notes_and_breaks_nothing(
-    people: People, gathered: heard._Gathered, monkeypatch: pytest.MonkeyPatch
+    people: People, gathered: acknowledgements._Batch, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def refuse(event_ids: list[ObjectId]) -> None:
         raise DatabaseError("gone")
 
     visit = make_appointment(people)
     with monkeypatch.context() as broken:
-        broken.setattr(heard, "_write", refuse)
+        broken.setattr(acknowledgements, "_write", refuse)
         gathered.write()
     gathered.write()
     assert waiting() == 1
@@ -92,7 +93,7 @@ def test_an_outage_loses_notes_and_breaks_nothing(
     assert (waiting(), booked(visit.appointment_id).count()) == (0, 1)
 
 
-def test_a_server_that_ends_writes_what_it_has_gathered(people: People, gathered: heard._Gathered) -> None:
+def test_a_server_that_ends_writes_what_it_has_gathered(people: People, gathered: acknowledgements._Batch) -> None:
     make_appointment(people)
     (event_id,) = gathered._event_ids
     serve = (
@@ -104,7 +105,7 @@ def test_a_server_that_ends_writes_what_it_has_gathered(people: People, gathered
     assert waiting() == 0
 
 
-def test_a_forked_process_begins_anew(people: People, gathered: heard._Gathered) -> None:
+def test_a_forked_process_begins_anew(people: People, gathered: acknowledgements._Batch) -> None:
     """gunicorn with `preload_app` imports the application, and forks, whatever the threads of the first one hold."""
     make_appointment(people)
     theirs = ObjectId()
@@ -113,8 +114,8 @@ def test_a_forked_process_begins_anew(people: People, gathered: heard._Gathered)
         if child == 0:
             # In a child of pytest nothing may be raised; one that waits for a lock is ended.
             signal.alarm(20)
-            heard.note(theirs)
-            assert_own = heard._gathered is not None and heard._gathered._event_ids == [theirs]
+            acknowledgements.acknowledge(theirs)
+            assert_own = acknowledgements._batch is not None and acknowledgements._batch._event_ids == [theirs]
             os._exit(0 if assert_own else 1)
     assert os.waitpid(child, 0)[1] == 0
     assert len(gathered._event_ids) == 1
@@ -134,4 +135,4 @@ def test_a_watching_relay_leaves_fresh_events_to_their_server(monkeypatch: pytes
         watching = relay_events.Command()
         call_command(watching, *words, verbosity=0)
     assert asked == [relay_events.GRACE, timedelta()]
-    assert relay_events.GRACE.total_seconds() > heard.GATHER_SECONDS
+    assert relay_events.GRACE.total_seconds() > acknowledgements.BATCH_SECONDS

@@ -21,8 +21,10 @@ from accounts import authentication, tokens
 from accounts.models import User
 from appointments import services
 from appointments.models import Appointment
-from healthcare import audit, lane, metrics
-from healthcare.models import AuditEntry
+from healthcare import lane
+from healthcare.audit_log import recorder
+from healthcare.audit_log.models import AuditEntry
+from healthcare.observability import metrics
 from patients.models import Patient
 from reports import queries as report_queries
 from tests.people import People
@@ -269,13 +271,13 @@ def test_an_entry_that_was_sent_twice_is_there_once(everything: People, monkeypa
     """A connection that dies before it has said that the entry is there has it sent again."""
     asked = environ("GET", "/api/patients/P1", everything.admin)
     by_the_short_way(asked)
-    insert = audit._insert
+    insert = recorder._insert
 
     def insert_twice(*args: Any, **given: Any) -> bool:
         assert insert(*args, **given)
         return insert(*args, **given)
 
-    monkeypatch.setattr(audit, "_insert", insert_twice)
+    monkeypatch.setattr(recorder, "_insert", insert_twice)
     answered, entries = entries_of(by_the_short_way, asked)
     assert answered[0] == "200 OK"
     assert len(entries) == 1
@@ -391,8 +393,8 @@ def test_nothing_leaves_when_it_cannot_be_put_on_record(everything: People, monk
     def refuse(*_: Any, **__: Any) -> None:
         raise OperationalError("gone")
 
-    monkeypatch.setattr(audit, "_insert", refuse)
-    monkeypatch.setattr(audit.events, "leave", refuse)
+    monkeypatch.setattr(recorder, "_insert", refuse)
+    monkeypatch.setattr(recorder.events, "leave", refuse)
     status, _, body = by_either(environ("GET", "/api/patients/P1", everything.admin))
     assert status == "503 Service Unavailable"
     assert "Ali" not in json.dumps(body)

@@ -13,7 +13,7 @@ from accounts.models import User
 from appointments.models import Appointment
 from billing.models import Bill
 from doctors.models import Doctor
-from healthcare.pagination import DEFAULT_PAGE_SIZE, MAX_PAGE_SIZE
+from healthcare.api.pagination import DEFAULT_PAGE_SIZE, MAX_PAGE_SIZE
 from patients.models import Patient
 from prescriptions.models import Prescription
 from tests.people import make_account

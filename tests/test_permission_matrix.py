@@ -18,7 +18,7 @@ from django.urls import URLPattern, URLResolver, get_resolver
 from rest_framework.test import APIClient
 
 from accounts import tokens
-from healthcare.checks import api_actions
+from healthcare.api.checks import api_actions
 from reports.queries import NAMES
 from tests.people import PASSWORD, People, make_patient
 from tests.records import days_from_now, make_appointment, make_bill, make_prescription

@@ -21,15 +21,15 @@ from accounts.models import User
 from appointments.models import Appointment
 from billing.models import Bill
 from doctors.models import Doctor
-from healthcare.mongodb.plans import Plan, explain, read_plan
-from healthcare.pagination import Order
+from healthcare.api.pagination import Order
+from healthcare.mongodb.explain import Plan, explain, read_plan
 from patients.models import Patient
 from prescriptions.models import Prescription
 from tests.people import client_of, make_account
 
 MANY = 50_000
 PAGE = 50
-BEGIN = datetime(2023, 1, 1)  # noqa: DTZ001 - naive, as the engine stores dates
+BEGIN = datetime(2023, 1, 1)
 #: Keys may be skipped where the status stands behind the date; those of equal dates may not (see `a_day`).
 MOST_KEYS = 2 * (PAGE + 1)
 

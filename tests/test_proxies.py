@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 from django.test import RequestFactory
 
-from healthcare.proxies import client_address
+from healthcare.client_address import client_address
 from tests.audit.trail import recording
 from tests.people import People
 

@@ -46,7 +46,8 @@ def groups() -> None:
 def rows(people: People) -> dict[str, Any]:
     """A row of each model that staff have to do with, of P1 and D1."""
     from billing.models import Fee
-    from healthcare.models import AuditEntry, Event
+    from healthcare.audit_log.models import AuditEntry
+    from healthcare.outbox.models import Event
 
     return {
         "patient": people.patient_record,
@@ -90,14 +91,14 @@ def test_pages_open_as_the_groups_say(people: People, groups: None, rows: dict[s
         name, place = str(model._meta.model_name), f"admin:{model._meta.app_label}_{model._meta.model_name}"
         row = [rows[name].pk]
         page = browser.get(reverse(f"{place}_change", args=row))
-        deeds = {
+        actions = {
             "v": page.status_code == 200,
             "a": browser.get(reverse(f"{place}_add")).status_code == 200,
             "c": page.status_code == 200 and b'name="_save"' in page.content,
             "d": browser.get(reverse(f"{place}_delete", args=row)).status_code == 200,
         }
-        opened[name] = "".join(deed for deed, is_open in deeds.items() if is_open)
-    assert {name: deeds for name, deeds in opened.items() if deeds} == PAGES[who]
+        opened[name] = "".join(deed for deed, is_open in actions.items() if is_open)
+    assert {name: actions for name, actions in opened.items() if actions} == PAGES[who]
 
 
 @pytest.mark.parametrize("who", [*PAGES, "admin"])
@@ -109,7 +110,7 @@ def test_index_shows_what_opens(people: People, groups: None, rows: dict[str, An
         if reverse(f"admin:{model._meta.app_label}_{model._meta.model_name}_changelist") in page
     }
     if who != "admin":
-        assert shown == {name for name, deeds in PAGES[who].items() if "v" in deeds or "a" in deeds}
+        assert shown == {name for name, actions in PAGES[who].items() if "v" in actions or "a" in actions}
 
 
 def test_doctor_sees_the_visits_that_the_api_shows(people: People, rows: dict[str, Any]) -> None:

@@ -4,7 +4,7 @@ import pytest
 from django.db import DatabaseError, OperationalError, connection, transaction
 from django.test.utils import CaptureQueriesContext
 
-from healthcare import statements
+from healthcare.postgresql import prepared_statements
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
@@ -26,7 +26,7 @@ def test_first_statement_of_a_request_takes_a_new_connection_for_a_dead_one() ->
     end_from_elsewhere()
     # Where a request begins.
     connection.health_check_done = False
-    assert statements.execute("SELECT 1", []).fetchone() == (1,)
+    assert prepared_statements.execute("SELECT 1", []).fetchone() == (1,)
 
 
 def test_later_statement_does_not() -> None:
@@ -34,16 +34,16 @@ def test_later_statement_does_not() -> None:
     end_from_elsewhere()
     connection.health_check_done = True
     with pytest.raises(DatabaseError):
-        statements.execute("SELECT 1", [])
+        prepared_statements.execute("SELECT 1", [])
     connection.close()
 
 
 def test_what_may_be_sent_twice_takes_a_new_connection_without_asking_before() -> None:
     end_from_elsewhere()
     connection.health_check_done = True
-    assert statements.execute_first("SELECT 1", []).fetchone() == (1,)
+    assert prepared_statements.execute_first("SELECT 1", []).fetchone() == (1,)
     with CaptureQueriesContext(connection) as captured:
-        statements.execute_first("SELECT 1", [])
+        prepared_statements.execute_first("SELECT 1", [])
     assert len(captured) == 1
 
 
@@ -53,7 +53,7 @@ def test_what_may_be_sent_twice_is_not_within_a_transaction() -> None:
     @transaction.atomic
     def service() -> None:
         end_from_elsewhere()
-        statements.execute_first("SELECT 1", [])
+        prepared_statements.execute_first("SELECT 1", [])
 
     with pytest.raises(OperationalError):
         service()
@@ -63,7 +63,7 @@ def test_what_may_be_sent_twice_is_not_within_a_transaction() -> None:
 def test_statement_is_planned_once_in_a_connection() -> None:
     """psycopg prepares nothing, whatever it is asked for, on a connection without a threshold: Django's default."""
     for _ in range(3):
-        assert statements.execute("SELECT 40 + %s", [2]).fetchone() == (42,)
+        assert prepared_statements.execute("SELECT 40 + %s", [2]).fetchone() == (42,)
     with connection.cursor() as cursor:
         cursor.execute("SELECT calls FROM (SELECT generic_plans + custom_plans AS calls, statement "
                        "FROM pg_prepared_statements) AS s WHERE statement LIKE 'SELECT 40 +%%'")  # fmt: skip

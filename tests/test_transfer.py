@@ -22,8 +22,9 @@ from django.urls import reverse
 from appointments.models import Appointment
 from billing.models import Bill
 from doctors import services as doctor_services
-from healthcare import spreadsheets, transfer
-from healthcare.models import Counter
+from healthcare import csv_export
+from healthcare.postgresql.models import Counter
+from healthcare.staff_admin import import_export
 from patients import services as patient_services
 from patients.models import Patient
 from prescriptions.models import Prescription
@@ -148,9 +149,9 @@ def test_cells_that_programs_would_calculate_are_quoted(browser: Client, records
 
 @pytest.mark.parametrize("text", ["", "a", "=1", "'=1", "''=1", "'", "'a", "+", "'+'", "\t=", "@x", "-", "a=b", "'@"])
 def test_a_cell_comes_back_as_it_was(text: str) -> None:
-    cell = spreadsheets.cell(text)
+    cell = csv_export.cell(text)
     assert not cell.startswith(("=", "+", "-", "@", "\t", "\r"))
-    assert spreadsheets.value_of(cell) == text
+    assert csv_export.value_of(cell) == text
 
 
 @pytest.mark.parametrize("room", ROOMS)
@@ -178,7 +179,7 @@ def test_an_export_is_what_the_list_leaves(browser: Client, people: People, reco
 
 
 def test_an_export_has_an_end(browser: Client, records: None, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(transfer, "EXPORT_AT_MOST", 1)
+    monkeypatch.setattr(import_export, "EXPORT_AT_MOST", 1)
     with recording() as made:
         answer = export(browser, "patients_patient")
     assert "More than 1 rows: narrow the list down" in answer.content.decode()
@@ -432,7 +433,7 @@ def test_nothing_of_a_file_stays_on_the_server(
 def bomb() -> bytes:
     file = io.BytesIO()
     with zipfile.ZipFile(file, "w", zipfile.ZIP_DEFLATED) as archive:
-        archive.writestr("xl/workbook.xml", b"0" * (transfer.UNPACKED_AT_MOST + 1))
+        archive.writestr("xl/workbook.xml", b"0" * (import_export.MAX_UNPACKED_BYTES + 1))
     return file.getvalue()
 
 
@@ -474,7 +475,7 @@ def test_what_programs_make_of_a_table_is_read(browser: Client, people: People) 
 
     sheet = [
         ["appointment_id", "patient_id", "doctor_id", "date", "time", "duration_minutes", None],
-        ["A77", "P1", "D2", datetime(2031, 5, 5), time(9, 30), 45.0, None],  # noqa: DTZ001
+        ["A77", "P1", "D2", datetime(2031, 5, 5), time(9, 30), 45.0, None],
         [None] * 7,
     ]
     seen = preview(browser, "appointments_appointment", as_xlsx(sheet), XLSX)
@@ -487,7 +488,7 @@ def test_what_programs_make_of_a_table_is_read(browser: Client, people: People) 
 def test_what_is_too_large_to_be_carried_is_said(
     browser: Client, people: People, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(transfer, "CARRIED_AT_MOST", 40)
+    monkeypatch.setattr(import_export, "CARRIED_AT_MOST", 40)
     seen = preview(browser, "patients_patient", [{"patient_id": "", "name": "somebody"}])
     assert "The file is too large: split it." in seen.content.decode()
 
@@ -500,11 +501,11 @@ def test_export_needs_view_and_import_needs_add_and_change(people: People, recor
     app, _, model = room.partition("_")
     account = make_account("staff", "clerk@example.org")
     client = Client()
-    for deeds, may_export, may_import in (
+    for actions, may_export, may_import in (
         ((), False, False), (("view",), True, False), (("view", "add"), True, False), (("view", "change"), True, False),
         (("view", "add", "change"), True, True),
     ):  # fmt: skip
-        codenames = [f"{deed}_{model}" for deed in deeds]
+        codenames = [f"{deed}_{model}" for deed in actions]
         account.user_permissions.set(Permission.objects.filter(codename__in=codenames, content_type__app_label=app))
         client.force_login(account)
         before = everything()
@@ -517,8 +518,8 @@ def test_export_needs_view_and_import_needs_add_and_change(people: People, recor
                 assert client.post(reverse(f"admin:{room}_process_import"), {"format": CSV}).status_code == 403
         assert changed(before, everything()) <= LOOKING
         refused = {entry.action for entry in made.entries if entry.outcome == "refused"}
-        noun = ROOMS[room]
-        expected = {f"{noun}.exported": not may_export, f"{noun}.imported": not may_import}
+        resource = ROOMS[room]
+        expected = {f"{resource}.exported": not may_export, f"{resource}.imported": not may_import}
         assert refused == {action for action, is_refused in expected.items() if is_refused}
         listed = client.get(reverse(f"admin:{room}_changelist")).content.decode()
         assert (reverse(f"admin:{room}_import") in listed) == may_import

@@ -8,8 +8,8 @@ from django.urls import reverse
 
 from billing.models import Bill
 from doctors.services import update_doctor
-from healthcare.models import Event
 from healthcare.mongodb import raw
+from healthcare.outbox.models import Event
 from tests.people import People
 from tests.records import make_appointment, make_bill
 

@@ -38,9 +38,9 @@ def create(apps, schema_editor):
         group, is_new = Group.objects.get_or_create(name=name)
         if not is_new:
             continue
-        for (app, model), deeds in rights.items():
+        for (app, model), actions in rights.items():
             content_type, _ = ContentType.objects.get_or_create(app_label=app, model=model)
-            for deed in deeds:
+            for deed in actions:
                 codename = deed if "_" in deed else f"{deed}_{model}"
                 permission, _ = Permission.objects.get_or_create(
                     content_type=content_type,

@@ -2,7 +2,7 @@ from pathlib import Path
 
 from django.db import migrations, models
 
-import healthcare.fields
+import healthcare.postgresql.fields
 
 SQL = Path(__file__).resolve().parent.parent / "sql"
 DATABASE = {"database": "default"}
@@ -37,7 +37,7 @@ class Migration(migrations.Migration):
                 ("actor_id", models.BigIntegerField(null=True, verbose_name="account")),
                 ("role", models.TextField(verbose_name="role")),
                 ("action", models.TextField(verbose_name="action")),
-                ("patient_ids", healthcare.fields.IdListField(verbose_name="patients")),
+                ("patient_ids", healthcare.postgresql.fields.IdListField(verbose_name="patients")),
                 ("subject", models.TextField(null=True, verbose_name="record")),
                 ("outcome", models.TextField(verbose_name="outcome")),
                 ("reason", models.TextField(null=True, verbose_name="reason")),

@@ -27,7 +27,7 @@ from pymongo.uri_parser import split_options
 from healthcare.mongodb import encryption
 from healthcare.mongodb.introspection import DatabaseIntrospection
 from healthcare.mongodb.operations import DatabaseOperations
-from healthcare.mongodb.orphans import end_orphans, process_name
+from healthcare.mongodb.orphaned_transactions import end_orphans, process_name
 from healthcare.mongodb.schema import DatabaseSchemaEditor
 
 logger = logging.getLogger("healthcare.mongodb")
@@ -280,7 +280,7 @@ class DatabaseWrapper(base.DatabaseWrapper):
                     if not is_unknown_commit(error) or (resent and time.monotonic() >= give_up_at):
                         raise
                 resent += 1
-                time.sleep(random.uniform(0, COMMIT_RETRY_PAUSE_SECONDS))  # noqa: S311
+                time.sleep(random.uniform(0, COMMIT_RETRY_PAUSE_SECONDS))
         except BaseException:
             self.run_on_commit = []
             raise

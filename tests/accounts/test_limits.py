@@ -22,7 +22,8 @@ from rest_framework.test import APIClient
 
 from accounts import tokens
 from accounts.models import User
-from healthcare import counters, throttles
+from healthcare.postgresql import cache as postgresql_cache
+from healthcare.web import rate_limits
 from tests.people import PASSWORD, make_account
 
 pytestmark = pytest.mark.django_db
@@ -60,7 +61,7 @@ def redis_url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
         pytest.skip("redis-server is not installed; on Debian and Ubuntu: apt-get install redis-server")
     # Paths of unix sockets are short.
     folder = tmp_path_factory.mktemp("redis")
-    path = Path(f"/tmp/redis-{os.getpid()}.sock")  # noqa: S108
+    path = Path(f"/tmp/redis-{os.getpid()}.sock")
     with (folder / "log").open("wb") as log:
         server = subprocess.Popen(
             [
@@ -167,7 +168,7 @@ def test_forwarded_address_counts_from_a_named_proxy_only(user: User, settings: 
 
     assert [attempt(number) for number in range(6)] == [401] * 5 + [429]
     cache.clear()
-    settings.TRUSTED_PROXIES = [throttles.ip_network("10.0.0.5/32")]
+    settings.TRUSTED_PROXIES = [rate_limits.ip_network("10.0.0.5/32")]
     assert [attempt(number) for number in range(6)] == [401] * 6
 
 
@@ -280,9 +281,9 @@ def test_cache_keeps_what_caches_keep(store: str) -> None:
 
 
 def test_expired_counters_are_cleared_away(monkeypatch: pytest.MonkeyPatch) -> None:
-    from healthcare.models import Counter
+    from healthcare.postgresql.models import Counter
 
-    monkeypatch.setattr(counters, "CLEAR_EVERY", 1)
+    monkeypatch.setattr(postgresql_cache, "CLEAR_EVERY", 1)
     cache.set("old", 1, -1)
     cache.add("new", 1, 60)
     assert {key.split(":")[-1] for key in Counter.objects.values_list("key", flat=True)} == {"new"}
@@ -324,12 +325,12 @@ def test_login_is_503_while_the_counters_are_down(user: User, monkeypatch: pytes
     def out(*_: Any) -> None:
         raise OperationalError("out")
 
-    monkeypatch.setattr(counters, "_run", out)
+    monkeypatch.setattr(postgresql_cache, "_run", out)
     assert_unavailable(user)
 
 
 def test_settings_name_a_shared_store() -> None:
-    assert project.CACHES["default"]["BACKEND"] == "healthcare.counters.CounterCache"
+    assert project.CACHES["default"]["BACKEND"] == "healthcare.postgresql.cache.PostgreSQLCache"
     assert caches["default"] is not None
 
 

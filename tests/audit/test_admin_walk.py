@@ -12,7 +12,8 @@ from django.urls import reverse
 from accounts.models import Role, User
 from appointments.services import change_appointment as cancel_appointment
 from billing.models import Fee
-from healthcare.models import AuditEntry, Event
+from healthcare.audit_log.models import AuditEntry
+from healthcare.outbox.models import Event
 from reports.queries import NAMES as REPORTS
 from tests.audit.trail import Recorded, recording
 from tests.people import PASSWORD, People, make_account
@@ -38,7 +39,7 @@ def records(people: People) -> dict[str, Any]:
     }
 
 
-#: Pages → noun, and the patients of the changelist and of the page of one row; None: not about a person.
+#: Pages → resource, and the patients of the changelist and of the page of one row; None: not about a person.
 PAGES: dict[str, tuple[str, list[str] | None, list[str] | None]] = {
     "patients_patient": ("patient", ["P1", "P2"], ["P1"]),
     "doctors_doctor": ("doctor", None, None),
@@ -92,20 +93,20 @@ def walk(browser: Client, name: str, row: Any) -> dict[str, tuple[int, list[tupl
 
 @pytest.mark.parametrize("name", PAGES)
 def test_admins_pages(people: People, records: dict[str, Any], name: str) -> None:
-    noun, listed, viewed = PAGES[name]
+    resource, listed, viewed = PAGES[name]
     found = walk(browser_of(people.admin), name, records[name])
-    views = [] if viewed is None else [(f"{noun}.viewed", "success", viewed)]
-    assert found["changelist"] == (200, [] if listed is None else [(f"{noun}.listed", "success", listed)])
+    views = [] if viewed is None else [(f"{resource}.viewed", "success", viewed)]
+    assert found["changelist"] == (200, [] if listed is None else [(f"{resource}.listed", "success", listed)])
     searched_status, searched = found["search"]
     assert searched_status == 200
-    assert [said[:2] for said in searched] == ([] if listed is None else [(f"{noun}.listed", "success")])
-    add = (403, [(f"{noun}.created", "refused", [])]) if name in CANNOT_ADD else (200, [])
+    assert [said[:2] for said in searched] == ([] if listed is None else [(f"{resource}.listed", "success")])
+    add = (403, [(f"{resource}.created", "refused", [])]) if name in CANNOT_ADD else (200, [])
     assert found["add"] == add
     assert found["change"] == (200, views + BESIDES.get(name, []))
     assert found["history"] == (200, views)
     if name in CANNOT_DELETE:
         (status, ((action, outcome, _),)) = found["delete"]
-        assert (status, action, outcome) == (403, f"{noun}.viewed", "refused")
+        assert (status, action, outcome) == (403, f"{resource}.viewed", "refused")
     else:
         assert found["delete"] == (200, views)
 
@@ -115,32 +116,34 @@ def test_admins_pages(people: People, records: dict[str, Any], name: str) -> Non
 def test_who_may_not_is_turned_away_and_on_record(people: People, records: dict[str, Any], name: str, who: str) -> None:
     """Patients never enter; staff without a permission see an empty admin."""
     account = None if who == "anonymous" else getattr(people, who)
-    noun, status = PAGES[name][0], 302 if who in ("anonymous", "patient") else 403
+    resource, status = PAGES[name][0], 302 if who in ("anonymous", "patient") else 403
     for page, (answered, said) in walk(browser_of(account), name, records[name]).items():
-        verb = {"changelist": "listed", "search": "listed", "add": ADD_VERBS.get(name, "created")}.get(page, "viewed")
+        action_name = {"changelist": "listed", "search": "listed", "add": ADD_VERBS.get(name, "created")}.get(
+            page, "viewed"
+        )
         # The history looks for the row first, and sends whoever cannot see it away.
         assert answered in ((status, 302) if page == "history" else (status,)), page
-        assert [(action, outcome) for action, outcome, _ in said] == [(f"{noun}.{verb}", "refused")], page
+        assert [(action, outcome) for action, outcome, _ in said] == [(f"{resource}.{action_name}", "refused")], page
 
 
 @pytest.mark.parametrize("name", ["patients_patient", "appointments_appointment", "prescriptions_prescription"])
 def test_doctor(people: People, records: dict[str, Any], name: str) -> None:
-    noun, listed, viewed = PAGES[name]
+    resource, listed, viewed = PAGES[name]
     found = walk(browser_of(people.doctor), name, records[name])
-    assert found["changelist"] == (200, [(f"{noun}.listed", "success", listed)])
-    assert found["change"] == (200, [(f"{noun}.viewed", "success", viewed)])
+    assert found["changelist"] == (200, [(f"{resource}.listed", "success", listed)])
+    assert found["change"] == (200, [(f"{resource}.viewed", "success", viewed)])
 
 
 @pytest.mark.parametrize("name", ["patients_patient", "appointments_appointment", "billing_bill"])
 def test_staff_with_a_permission(people: People, records: dict[str, Any], name: str) -> None:
     app, _, model = name.partition("_")
     people.staff.user_permissions.add(Permission.objects.get(codename=f"view_{model}", content_type__app_label=app))
-    noun, listed, viewed = PAGES[name]
+    resource, listed, viewed = PAGES[name]
     found = walk(browser_of(people.staff), name, records[name])
-    assert found["changelist"] == (200, [(f"{noun}.listed", "success", listed)])
-    assert found["change"] == (200, [(f"{noun}.viewed", "success", viewed)])
+    assert found["changelist"] == (200, [(f"{resource}.listed", "success", listed)])
+    assert found["change"] == (200, [(f"{resource}.viewed", "success", viewed)])
     assert found["add"][0] == 403
-    assert found["delete"] == (403, [(f"{noun}.viewed", "refused", viewed)])
+    assert found["delete"] == (403, [(f"{resource}.viewed", "refused", viewed)])
 
 
 # --- Pages that are no list and no form of a model --------------------------------------------------------------------

@@ -12,8 +12,9 @@ from django.core.management import CommandError, call_command
 from django.db import connection
 
 from audit import queries, seals, services
-from healthcare import audit, clock
-from healthcare.models import AuditEntry, AuditPatient
+from healthcare import clock
+from healthcare.audit_log import recorder
+from healthcare.audit_log.models import AuditEntry, AuditPatient
 from tests.audit.test_seals import chain, tamper, verify, write
 
 pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.usefixtures("own_trail", "old_months")]
@@ -184,7 +185,7 @@ def test_what_comes_between_the_file_and_the_end_of_the_month_stays(
     def come_late(month: str, *, upto: int) -> bool:
         with monkeypatch.context() as patched:
             patched.setattr(clock, "now", lambda: datetime.fromisoformat(f"{month}-20T12:00:00+00:00"))
-            audit.record("patient.viewed", actor=None, patient_ids=["Plate"])
+            recorder.record("patient.viewed", actor=None, patient_ids=["Plate"])
         return drop(month, upto=upto)
 
     monkeypatch.setattr(services, "_drop", come_late)

@@ -15,8 +15,8 @@ from django.db import connection
 
 from accounts.models import User
 from audit import queries
-from healthcare.management.consistency import running
-from healthcare.models import AuditEntry
+from healthcare.audit_log.models import AuditEntry
+from operations.consistency import running
 from reports import services as report_services
 from tests.audit.test_seals import verify, write
 from tests.live.conftest import environment_of_this_run

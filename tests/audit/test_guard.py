@@ -24,12 +24,16 @@ from rest_framework.test import APIClient
 import healthcare.urls
 from accounts.models import Role
 from billing.models import Bill
-from healthcare import audit, events, outages, trail
-from healthcare.admin import AuditedAdmin
-from healthcare.models import AuditEntry, Event
+from healthcare import audit_context
+from healthcare.api.serializers import OutSerializer
+from healthcare.api.views import ResourceViewSet
+from healthcare.audit_log import recorder
+from healthcare.audit_log.models import AuditEntry
 from healthcare.mongodb import raw
-from healthcare.serializers import OutSerializer
-from healthcare.views import RoomViewSet
+from healthcare.outbox import events
+from healthcare.outbox.models import Event
+from healthcare.postgresql import circuit_breaker
+from healthcare.staff_admin.model_admin import AuditedAdmin
 from patients import queries as patient_queries
 from patients import services as patient_services
 from patients.models import Patient
@@ -42,10 +46,10 @@ pytestmark = pytest.mark.django_db
 # --- Views that forget ----------------------------------------------------------------------------------------------
 
 
-class Forgetful(RoomViewSet):
+class Forgetful(ResourceViewSet):
     """Answers with a patient's name, past the serializer that would have said so."""
 
-    noun = "patient"
+    resource = "patient"
     allowed = {"retrieve": {Role.ADMIN}}
 
     def retrieve(self, request: Request) -> Response:
@@ -102,9 +106,9 @@ def test_every_visibility_query_says_that_it_was_used(people: People) -> None:
     assert {"patients.queries", "appointments.queries", "billing.queries", "accounts.queries"} <= set(modules)
     for name, module in modules.items():
         for account in (people.admin, people.patient, people.doctor, people.staff):
-            with trail.opened(channel="api") as current:
+            with audit_context.audit_context(channel="api") as current:
                 module.visible_to(account)
-            assert bool(current.consulted) == (name not in ABOUT_NOBODY), name
+            assert bool(current.queried) == (name not in ABOUT_NOBODY), name
 
 
 def serializers_of_answers() -> set[type[OutSerializer]]:
@@ -121,7 +125,7 @@ def test_every_answer_that_names_a_patient_says_whom() -> None:
     named = {kind for kind in serializers_of_answers() if "patient_id" in kind().fields}
     assert len(named) >= 5
     # `me` tells an account which record is its own.
-    assert {kind.__name__ for kind in named if not kind.noun} == {"MeOut"}
+    assert {kind.__name__ for kind in named if not kind.resource} == {"MeOut"}
 
 
 def test_every_admin_says_what_it_shows() -> None:
@@ -130,9 +134,9 @@ def test_every_admin_says_what_it_shows() -> None:
     assert len(admin.site._registry) >= 9
     for model, model_admin in admin.site._registry.items():
         assert isinstance(model_admin, AuditedAdmin), model
-        assert model_admin.noun
+        assert model_admin.resource
     assert admin.site._registry[AuditEntry].__class__ is AuditEntryAdmin
-    assert {a.noun for a in admin.site._registry.values() if not a.names_people} == {"doctor", "fee", "group"}  # type: ignore[attr-defined]
+    assert {a.resource for a in admin.site._registry.values() if not a.names_people} == {"doctor", "fee", "group"}  # type: ignore[attr-defined]
 
 
 # --- Services that forget -------------------------------------------------------------------------------------------
@@ -200,7 +204,7 @@ def postgresql_is_out(monkeypatch: pytest.MonkeyPatch) -> None:
     def gone(*args: Any, **kwargs: Any) -> None:
         raise OperationalError("connection refused")
 
-    monkeypatch.setattr(audit, "_insert", gone)
+    monkeypatch.setattr(recorder, "_insert", gone)
 
 
 def test_a_read_leaves_an_event_and_is_delivered_once(
@@ -215,7 +219,7 @@ def test_a_read_leaves_an_event_and_is_delivered_once(
     assert (event["pending"], event["audit"]["patient_ids"]) == (["audit"], ["P1"])
     assert event["audit"]["actor_id"] == people.doctor.pk
     monkeypatch.undo()
-    monkeypatch.setattr(outages, "postgresql", outages.Breaker())
+    monkeypatch.setattr(circuit_breaker, "postgresql", circuit_breaker.CircuitBreaker())
     with recording() as made:
         list(events.relay())
         events.deliver(event)
@@ -229,7 +233,7 @@ def test_a_read_whose_insert_went_through_unanswered_is_one_entry(
     people: People, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A frozen server does what it was sent when it thaws; one that dies may have done it."""
-    insert = audit._insert
+    insert = recorder._insert
 
     def go_unanswered(*args: Any, **kwargs: Any) -> None:
         insert(*args, **kwargs)
@@ -238,8 +242,8 @@ def test_a_read_whose_insert_went_through_unanswered_is_one_entry(
     client = people.client("doctor")
     with recording() as made:
         with monkeypatch.context() as patched:
-            patched.setattr(outages, "postgresql", outages.Breaker())
-            patched.setattr(audit, "_insert", go_unanswered)
+            patched.setattr(circuit_breaker, "postgresql", circuit_breaker.CircuitBreaker())
+            patched.setattr(recorder, "_insert", go_unanswered)
             assert client.get("/api/patients/P1").status_code == 200
         list(events.relay())
     assert [(entry.action, entry.patient_ids) for entry in made.entries] == [("patient.viewed", ["P1"])]
@@ -277,7 +281,7 @@ def test_an_entry_that_cannot_be_written_is_no_silent_loss(people: People, monke
 
     client = people.client("doctor")
     client.raise_request_exception = False
-    monkeypatch.setattr(audit, "_insert", broken)
+    monkeypatch.setattr(recorder, "_insert", broken)
     answer = client.get("/api/patients/P1")
     assert answer.status_code == 500
     assert "Ali" not in answer.content.decode()

@@ -13,7 +13,7 @@ from django.db import ProgrammingError, connection, transaction
 from accounts.models import Role, User
 from audit import queries, services
 from healthcare import clock
-from healthcare.models import AuditEntry, AuditPatient, TrailIsInsertOnly
+from healthcare.audit_log.models import AuditEntry, AuditLogIsInsertOnly, AuditPatient
 from tests.audit.test_seals import verify, write
 from tests.people import PASSWORD, People
 from tests.records import complete, make_appointment, make_bill
@@ -104,7 +104,7 @@ def test_the_orm_offers_no_change() -> None:
         lambda: AuditEntry.objects.filter(pk=1).get_or_create(),
         lambda: AuditEntry.objects.update_or_create(pk=1),
     ):  # fmt: skip
-        with pytest.raises(TrailIsInsertOnly):
+        with pytest.raises(AuditLogIsInsertOnly):
             attempt()
     assert AuditEntry.objects.count() == 1
 

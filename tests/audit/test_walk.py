@@ -26,9 +26,9 @@ EXPECTED: dict[str, tuple[str | None, list[tuple[str, list[str]]]]] = {
     "GET /readyz": (None, []),
     "POST /api/auth/register": ("account.created", [("account.created", []), ("patient.created", ["new"])]),
     **{
-        f"GET /api/auth/oauth/{provider}{end}": (f"account.{verb}", [])
+        f"GET /api/auth/oauth/{provider}{end}": (f"account.{action_name}", [])
         for provider in ("google", "github")
-        for end, verb in (("", "sent_to_provider"), ("/callback", "logged_in"))
+        for end, action_name in (("", "sent_to_provider"), ("/callback", "logged_in"))
     },
     "POST /api/auth/login": ("account.logged_in", [("account.logged_in", [])]),
     "POST /api/auth/refresh": ("account.refreshed", []),

@@ -14,7 +14,7 @@ from django.utils import timezone
 
 from billing import services
 from billing.models import Bill
-from healthcare.exceptions import Conflict
+from healthcare.errors import Conflict
 from tests.audit.trail import recording
 from tests.people import People, make_account
 from tests.records import make_bill

@@ -18,7 +18,7 @@ from django.test import Client
 from playwright.sync_api import Browser, BrowserContext, Page, Request, expect, sync_playwright
 
 from accounts.models import User
-from healthcare.management.serving import HOST
+from operations.serving import HOST
 from tests.live.conftest import environment_of_this_run
 from tests.live.server import LiveServer
 from tests.people import People, make_account

@@ -10,7 +10,7 @@ from playwright.sync_api import expect
 from accounts.models import Role, User
 from appointments.models import Appointment, Claim
 from billing.models import Bill
-from healthcare.models import AuditEntry
+from healthcare.audit_log.models import AuditEntry
 from healthcare.mongodb import raw
 from patients.models import Patient
 from prescriptions.models import Prescription

@@ -13,11 +13,12 @@ from appointments.models import Appointment
 from billing import queries as billing_queries
 from billing import services as billing_services
 from billing.models import Bill, DeletedBill, Fee
-from healthcare import clock, events
-from healthcare.management.consistency import bills
-from healthcare.management.synthea.writing import Databases
-from healthcare.models import Event
+from datasets.synthea.writing import Databases
+from healthcare import clock
 from healthcare.mongodb import raw
+from healthcare.outbox import events
+from healthcare.outbox.models import Event
+from operations.consistency import bills
 from tests.consistency.commands import assert_clean, check
 from tests.people import People
 from tests.records import complete, make_appointment, make_bill

@@ -6,8 +6,8 @@ from typing import Any
 
 import pytest
 
-from healthcare.management.consistency import charts
 from healthcare.mongodb import raw
+from operations.consistency import charts
 from patients import chart
 from patients.models import CHART_LENGTH, Patient
 from tests.consistency.commands import assert_clean, check

@@ -6,8 +6,8 @@ import pytest
 
 from appointments import claims
 from appointments.models import Appointment, Claim
-from healthcare.management.consistency import claims as claims_check
 from healthcare.mongodb import raw
+from operations.consistency import claims as claims_check
 from patients.models import Patient
 from tests.consistency.commands import assert_clean, check
 from tests.people import People

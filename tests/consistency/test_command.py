@@ -14,10 +14,10 @@ from django.db import DatabaseError, connections
 from appointments import services as appointment_services
 from appointments.models import Appointment, Claim
 from billing.models import Bill, DeletedBill, Fee
-from healthcare.exceptions import Refusal
-from healthcare.management.seeding import writing
-from healthcare.models import Event
+from datasets.seed import writing
+from healthcare.errors import DomainError
 from healthcare.mongodb import raw
+from healthcare.outbox.models import Event
 from patients import services as patient_services
 from patients.models import Patient
 from prescriptions import services as prescription_services
@@ -226,7 +226,7 @@ class Writer:
             while not self.stop.is_set():
                 try:
                     self._write_one()
-                except Refusal:
+                except DomainError:
                     continue
                 self.done += 1
             return self.done

@@ -14,7 +14,7 @@ from typing import Any
 
 import psutil
 
-from healthcare.devstack.layout import is_root
+from devstack.layout import is_root
 
 CHECKOUT = Path(__file__).resolve().parents[2]
 PACKAGES_FOLDER = Path(psutil.__file__).parents[1]
@@ -78,7 +78,7 @@ def _copy_installation(parent: Path, environment: dict[str, str]) -> tuple[str, 
 
 
 def _is_readable(environment: dict[str, str]) -> bool:
-    needed = "import psutil, psycopg, pymongo; from healthcare.devstack.binaries import *"
+    needed = "import psutil, psycopg, pymongo; from devstack.binaries import *"
     found = "find_mongod().open('rb'); (find_postgresql() / 'postgres').open('rb')"
     try:
         answer = subprocess.run(

@@ -7,9 +7,9 @@ from pathlib import Path
 import psutil
 import pytest
 
-from healthcare.devstack import DevStack
-from healthcare.devstack.ephemeral import fastest_temp_directory
-from healthcare.devstack.layout import find_layout, is_root
+from devstack import DevStack
+from devstack.ephemeral import fastest_temp_directory
+from devstack.layout import find_layout, is_root
 
 
 @pytest.fixture

@@ -8,7 +8,7 @@ import psycopg
 from pymongo import MongoClient, WriteConcern
 from pymongo.collection import Collection
 
-from healthcare import devstack
+import devstack
 
 
 def write(directory: Path, text: str) -> None:

@@ -3,7 +3,7 @@ from pathlib import Path
 import psutil
 import pytest
 
-from healthcare.devstack import DevStack, DevStackError, binaries
+from devstack import DevStack, DevStackError, binaries
 from tests.devstack.conftest import processes_of
 
 

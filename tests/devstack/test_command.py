@@ -12,8 +12,8 @@ import pytest
 from django.core.management import CommandError, call_command
 from django.db.backends.postgresql.base import DatabaseWrapper
 
-from healthcare import devstack
-from healthcare.devstack import binaries
+import devstack
+from devstack import binaries
 from tests.devstack import stored
 from tests.devstack.conftest import processes_of
 

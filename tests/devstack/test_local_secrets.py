@@ -4,8 +4,8 @@ from pathlib import Path
 
 import pytest
 
-from healthcare import devstack
-from healthcare.devstack import DevStack, DevStackError
+import devstack
+from devstack import DevStack, DevStackError
 from tests.devstack.conftest import permissions
 
 CHECKOUT = Path(__file__).resolve().parents[2]

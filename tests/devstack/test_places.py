@@ -7,9 +7,9 @@ from pathlib import Path
 
 import pytest
 
-from healthcare import devstack
-from healthcare.devstack import DevStack, DevStackError, binaries
-from healthcare.devstack.layout import MAX_SOCKET_PATH_BYTES, find_layout, is_root
+import devstack
+from devstack import DevStack, DevStackError, binaries
+from devstack.layout import MAX_SOCKET_PATH_BYTES, find_layout, is_root
 from tests.devstack import stored
 from tests.devstack.another_user import as_nobody, readable_installation
 from tests.devstack.conftest import discard, permissions, processes_of

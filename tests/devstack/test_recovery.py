@@ -8,8 +8,8 @@ from pathlib import Path
 import psutil
 import pytest
 
-from healthcare.devstack import DevStack, DevStackError
-from healthcare.devstack.layout import find_layout
+from devstack import DevStack, DevStackError
+from devstack.layout import find_layout
 from tests.devstack import stored
 from tests.devstack.conftest import discard, processes_of
 

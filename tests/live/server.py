@@ -12,7 +12,7 @@ from typing import Self
 
 import psutil
 
-from healthcare.management.serving import HOST, production_server
+from operations.serving import HOST, production_server
 from tests.live.client import Client, NoAnswer, at_once
 
 ROOT = Path(__file__).resolve().parents[2]

@@ -21,9 +21,8 @@ from pymongo.database import Database
 
 from appointments.models import Appointment
 from audit import services as audit_services
-from healthcare import events
-from healthcare.management.backups import making
-from healthcare.mongodb import dumping
+from healthcare.outbox import events
+from operations.backups import backup, mongodb
 from tests.audit.trail import wipe
 from tests.live.client import Client
 from tests.live.conftest import environment_of_this_run, token_of
@@ -105,7 +104,7 @@ def test_a_backup_under_load_is_whole_elsewhere(
     audit_services.seal()
     token = token_of(people.admin)
     gap: list[str] = []
-    begin = dumping.at_one_moment
+    begin = mongodb.at_one_moment
 
     def begin_later() -> Any:
         """In between PostgreSQL's moment is over and MongoDB's has not come: a bill that no table has, and its seal."""
@@ -114,8 +113,8 @@ def test_a_backup_under_load_is_whole_elsewhere(
         gap.append(server.manage("seal_audit").stdout)
         return begin()
 
-    monkeypatch.setattr(dumping, "at_one_moment", begin_later)
-    wait_for = events.waiting_ids
+    monkeypatch.setattr(mongodb, "at_one_moment", begin_later)
+    wait_for = events.pending_ids
 
     def seal_first() -> list[str]:
         """The head is known, and PostgreSQL's moment has not come: it notes a seal that is not in the backup."""
@@ -129,7 +128,7 @@ def test_a_backup_under_load_is_whole_elsewhere(
         while len(booked) < 6:
             time.sleep(0.05)
         before = list(booked)
-        digest = making.make(directory, tell=lambda _: None)
+        digest = backup.make(directory, tell=lambda _: None)
         assert len(booked) > len(before), "nobody wrote meanwhile"
     assert len(gap) == 1
     assert not gap[0].startswith("0 entries")

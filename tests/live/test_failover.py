@@ -26,8 +26,8 @@ from django.utils import timezone
 from pymongo import monitoring
 from pytest_django import DjangoDbBlocker
 
-from healthcare.devstack.breakable import NODES, BreakableStack
-from healthcare.management.concerns import measuring, output
+from benchmarks.concerns import measuring, output
+from devstack.breakable import NODES, BreakableStack
 from healthcare.mongodb import raw, transactions
 from healthcare.mongodb.base import DatabaseWrapper
 from tests.live.client import Answer, Client, NoAnswer, at_once
@@ -172,7 +172,7 @@ def test_clients_go_on_booking_when_the_primary_is_lost(hospital: Hospital, faul
 
     statuses = Counter(answer.status for _, _, answer in booking.answers)
     longest = max(answer.seconds for _, _, answer in booking.answers)
-    print(  # noqa: T201
+    print(
         f"{fault}: answers {dict(statuses)}, node {new} elected after {elected_at - fault_at:.1f} s, "
         f"{booking.longest_gap():.1f} s without a booking, the longest answer {longest:.1f} s"
     )

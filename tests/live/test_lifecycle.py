@@ -7,8 +7,8 @@ import pytest
 
 from appointments.models import Appointment, Claim, Status
 from billing.models import Bill
-from healthcare.models import Event
 from healthcare.mongodb import raw
+from healthcare.outbox.models import Event
 from tests.live.client import Answer, Client, at_once, statuses
 from tests.live.conftest import token_of
 from tests.live.server import LiveServer

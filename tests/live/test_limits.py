@@ -175,4 +175,4 @@ def me(server: LiveServer, pair: dict[str, Any]) -> int:
 
 def test_tests_share_the_servers_store() -> None:
     """`cache.clear()` above reaches what the server counts."""
-    assert settings.CACHES["default"]["BACKEND"] == "healthcare.counters.CounterCache"
+    assert settings.CACHES["default"]["BACKEND"] == "healthcare.postgresql.cache.PostgreSQLCache"

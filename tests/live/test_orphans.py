@@ -7,7 +7,7 @@ import sys
 import pytest
 from django.db import connections
 
-from healthcare.mongodb.orphans import end_orphans, process_name
+from healthcare.mongodb.orphaned_transactions import end_orphans, process_name
 from healthcare.mongodb.transactions import clinical_transaction
 from patients.models import Patient
 from tests.live.conftest import environment_of_this_run

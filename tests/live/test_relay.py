@@ -16,9 +16,10 @@ from django.test import Client as Browser
 
 from billing.models import Bill, Fee
 from billing.services import bill_completed_visit, delete_bill
-from healthcare import clock, events
-from healthcare.models import Event
+from healthcare import clock
 from healthcare.mongodb import raw
+from healthcare.outbox import events
+from healthcare.outbox.models import Event
 from tests.fees import restore_fees
 from tests.live.client import Client
 from tests.live.server import ROOT, LiveServer
@@ -164,7 +165,7 @@ def test_an_event_whose_bill_is_there_already_is_delivered(people: People) -> No
     raw.collection(Event).update_one({"kind": "appointment.completed"}, {"$set": told})
     call_command("relay_events", verbosity=0)
     assert Bill.objects.count() == 1
-    assert events.waiting_since() is None
+    assert events.oldest_pending_at() is None
     assert_whole()
 
 

@@ -16,8 +16,8 @@ import pytest
 from appointments.models import Appointment
 from billing.models import Bill, Fee
 from healthcare import clock
-from healthcare.models import Event
 from healthcare.mongodb import raw
+from healthcare.outbox.models import Event
 from tests.fees import restore_fees
 from tests.live.client import HOST, Answer, Client, NoAnswer, at_once
 from tests.live.conftest import environment_of_this_run, token_of

@@ -9,9 +9,10 @@ from appointments import claims
 from appointments import queries as appointment_queries
 from appointments.models import Appointment, Claim, Status
 from billing.models import Bill
-from healthcare import heard
-from healthcare.models import AuditEntry, Event
+from healthcare.audit_log.models import AuditEntry
 from healthcare.mongodb import raw
+from healthcare.outbox import acknowledgements
+from healthcare.outbox.models import Event
 from patients.models import Patient
 from prescriptions import queries as prescription_queries
 
@@ -23,11 +24,11 @@ def assert_whole() -> None:
     _assert_charts()
     _assert_bills(visits)
     _assert_trail()
-    deadline = time.monotonic() + 10 * heard.GATHER_SECONDS
+    deadline = time.monotonic() + 10 * acknowledgements.BATCH_SECONDS
     while raw.collection(Event).find({"pending.0": {"$exists": True}}):
         # A server that is up writes a moment later what was heard.
         assert time.monotonic() < deadline, "events wait; relay them first"
-        time.sleep(heard.GATHER_SECONDS / 4)
+        time.sleep(acknowledgements.BATCH_SECONDS / 4)
     if "check_consistency" in get_commands():
         call_command("check_consistency")
 

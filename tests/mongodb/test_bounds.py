@@ -6,7 +6,7 @@ import pytest
 from django.db import DatabaseError, connections
 from pymongo.errors import ExecutionTimeout
 
-from healthcare.exceptions import is_outage
+from healthcare.errors import is_outage
 from healthcare.mongodb import compiler
 from tests.mongodb.models import Tally
 

@@ -17,7 +17,7 @@ from django.core.exceptions import ImproperlyConfigured
 from django.db import OperationalError, connections
 from pymongo.errors import InvalidOperation
 
-from healthcare.devstack import binaries
+from devstack import binaries
 from healthcare.mongodb import raw
 from healthcare.mongodb.base import DatabaseWrapper
 from healthcare.mongodb.transactions import clinical_transaction

@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 from django.db.models import Count
 
-from healthcare.mongodb.plans import Plan, explain, read_plan
+from healthcare.mongodb.explain import Plan, explain, read_plan
 from tests.mongodb.models import Tally, Visit
 
 INDEX_SCAN = {"stage": "FETCH", "inputStage": {"stage": "IXSCAN", "indexName": "by_doctor"}}

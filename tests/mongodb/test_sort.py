@@ -6,7 +6,7 @@ import pytest
 from django.db.models import Count, Exists, F, OuterRef, Q, QuerySet, Subquery, Value
 from django.db.models.functions import Concat
 
-from healthcare.mongodb.plans import explain
+from healthcare.mongodb.explain import explain
 from tests.mongodb.models import Visit
 
 MATCHES = 100

@@ -12,7 +12,7 @@ from django.db.transaction import TransactionManagementError
 from django_mongodb_backend import transaction as engine_transaction
 from pymongo.errors import PyMongoError
 
-from healthcare.exceptions import is_outage
+from healthcare.errors import is_outage
 from healthcare.mongodb import raw, transactions
 from healthcare.mongodb.base import PATIENCE_SECONDS, DatabaseWrapper
 from healthcare.mongodb.transactions import (

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 from django.db import IntegrityError, connections
 
-from healthcare.mongodb.plans import explain
+from healthcare.mongodb.explain import explain
 from tests.mongodb.models import Visit, Ward
 
 MANY = 60

@@ -11,9 +11,8 @@ from django.db import connections
 from pytest_django import Settings
 
 from healthcare import clock
-from healthcare.management.backups import files, restoring
-from healthcare.models import AuditEntry
-from healthcare.mongodb import dumping
+from healthcare.audit_log.models import AuditEntry
+from operations.backups import files, mongodb, restore
 from tests.people import People
 from tests.records import complete, make_appointment
 from tests.snapshots import everything
@@ -43,7 +42,7 @@ def test_a_backup_is_on_record_and_says_what_it_holds(people: People, tmp_path: 
     manifest = files.read_manifest(backup)
     collections = {each["collection"]: each["documents"] for each in manifest["mongodb"]["collections"]}
     assert collections["appointments"] == 1
-    assert collections.keys() == set(dumping.collection_names())
+    assert collections.keys() == set(mongodb.collection_names())
     tables = {each["table"]: each["rows"] for each in manifest["postgresql"]["tables"]}
     assert tables["billing"] == 1
     listed = {each["file"] for each in (*manifest["mongodb"]["collections"], *manifest["postgresql"]["tables"])}
@@ -60,9 +59,9 @@ def test_a_folder_with_something_in_it_is_not_written_to(people: People, tmp_pat
 
 def test_an_unfinished_backup_has_no_manifest(people: People, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     def fail(*_: Any, **__: Any) -> None:
-        raise dumping.SnapshotTooOld
+        raise mongodb.SnapshotTooOld
 
-    monkeypatch.setattr(dumping, "indexes_of", fail)
+    monkeypatch.setattr(mongodb, "indexes_of", fail)
     with pytest.raises(CommandError, match="no longer remembers the moment"):
         run("backup", tmp_path / "backup")
     with pytest.raises(CommandError, match="it is no backup, or one that did not end"):
@@ -127,19 +126,19 @@ def test_a_restore_that_fails_half_way_leaves_both_empty(
             each.update(described[0]._asdict())
     (backup / "manifest.json").write_text(json.dumps(manifest))
     database = connections["clinical"].database
-    for name in dumping.collection_names():
+    for name in mongodb.collection_names():
         if name != "django_migrations":
             database[name].delete_many({})
-    monkeypatch.setattr(restoring, "_require_empty", lambda: None)
-    monkeypatch.setattr(restoring, "call_command", lambda *_, **__: None)
-    monkeypatch.setattr(restoring.sql, "copy_in", lambda *_: None)
+    monkeypatch.setattr(restore, "_require_empty", lambda: None)
+    monkeypatch.setattr(restore, "call_command", lambda *_, **__: None)
+    monkeypatch.setattr(restore.sql, "copy_in", lambda *_: None)
     with pytest.raises(CommandError, match="Stopped by a database"):
         run("restore", backup)
-    assert [name for name in dumping.collection_names() if not dumping.is_empty(name)] == ["django_migrations"]
+    assert [name for name in mongodb.collection_names() if not mongodb.is_empty(name)] == ["django_migrations"]
 
 
 def test_sqlite_is_refused(settings: Settings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("healthcare.management.backups.sql.is_postgresql", lambda: False)
+    monkeypatch.setattr("operations.backups.postgresql.is_postgresql", lambda: False)
     with pytest.raises(CommandError, match="SQLite is for trials"):
         run("backup", tmp_path / "backup")
     assert not (tmp_path / "backup").exists()

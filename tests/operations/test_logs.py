@@ -12,7 +12,8 @@ from django.db import IntegrityError
 from django.test import Client, override_settings
 from rest_framework.test import APIClient
 
-from healthcare import logs, trail
+from healthcare import audit_context
+from healthcare.observability import logs
 from tests.people import People
 
 pytestmark = pytest.mark.django_db
@@ -115,11 +116,11 @@ def test_requests_are_written_only_where_they_are_asked_for(people: People, line
 
 
 def test_a_command_has_its_id_in_each_line(lines: Lines) -> None:
-    with trail.opened(channel="command", request_id="seed-1"):
-        logging.getLogger("healthcare.events").warning("A consumer's database cannot be reached.")
+    with audit_context.audit_context(channel="command", request_id="seed-1"):
+        logging.getLogger("healthcare.outbox.events").warning("A consumer's database cannot be reached.")
     (line,) = lines.all()
     assert line["request_id"] == "seed-1"
-    assert (line["level"], line["logger"]) == ("warning", "healthcare.events")
+    assert (line["level"], line["logger"]) == ("warning", "healthcare.outbox.events")
     assert line["time"].endswith("+00:00")
 
 
@@ -147,7 +148,7 @@ def test_lines_for_a_person(tells_all: bool) -> None:
         fail_quoting()
     info = (caught.type, caught.value, caught.tb)
     record = logging.LogRecord("healthcare", logging.ERROR, __file__, 1, "It failed", None, info)
-    with trail.opened(channel="api", request_id="one"):
+    with audit_context.audit_context(channel="api", request_id="one"):
         text = formatter.format(record)
     assert "ERROR healthcare [one]: It failed" in text
     assert "IntegrityError" in text

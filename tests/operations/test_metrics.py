@@ -10,7 +10,7 @@ from pytest_django import Settings
 from appointments.services import book_appointment
 from audit import services as audit_services
 from billing.models import Fee
-from healthcare.exceptions import Refusal
+from healthcare.errors import DomainError
 from tests.people import People
 from tests.records import complete, days_from_now, make_appointment
 
@@ -79,7 +79,7 @@ def test_transactions_are_counted(people: People) -> None:
     attempts = grown(before, "healthcare_clinical_transaction_attempts_total")
     assert attempts > 0
     assert grown(before, "healthcare_clinical_transaction_aborts_total") == 0
-    with pytest.raises(Refusal):
+    with pytest.raises(DomainError):
         book_appointment(actor=people.admin, patient_id="P1", doctor_id="D1", date=days_from_now(7), time="10:00")
     assert grown(before, "healthcare_clinical_transaction_aborts_total") == 1
     assert grown(before, "healthcare_clinical_transaction_retries_total") == 0

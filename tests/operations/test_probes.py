@@ -12,9 +12,11 @@ from django.test import Client, override_settings
 from pytest_django import Settings
 
 from billing.models import Fee
-from healthcare import clock, events
-from healthcare.models import AuditEntry, Event
+from healthcare import clock
+from healthcare.audit_log.models import AuditEntry
 from healthcare.mongodb import raw
+from healthcare.outbox import events
+from healthcare.outbox.models import Event
 from tests.people import People
 from tests.records import complete, make_appointment
 

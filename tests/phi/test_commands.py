@@ -12,9 +12,9 @@ from django.core.management import CommandError, call_command
 from django.db import connections
 from django.test import override_settings
 
-from healthcare.management.commands import encrypt_phi
 from healthcare.mongodb import encryption, raw
-from healthcare.mongodb.encrypted import encrypted_fields
+from healthcare.mongodb.encrypted_fields import encrypted_fields
+from operations.management.commands import encrypt_phi
 from patients.models import Patient
 from patients.services import update_patient
 from tests.audit.trail import recording

@@ -13,7 +13,7 @@ from django.test import override_settings
 from rest_framework.test import APIClient
 
 from healthcare.mongodb import encryption, raw
-from healthcare.mongodb.encrypted import encrypted_fields
+from healthcare.mongodb.encrypted_fields import encrypted_fields
 from patients.models import Patient
 from patients.services import create_patient, update_patient
 from tests.people import People, client_of, make_account, make_patient
@@ -102,7 +102,7 @@ def test_search_finds_what_is_not_encrypted_yet(db: None, admin: Any, key: bytes
 def test_search_sends_no_plain_value_when_all_are_encrypted(
     phi: None, admin: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from healthcare.mongodb.encrypted import spellings
+    from healthcare.mongodb.encrypted_fields import spellings
 
     create_patient(actor=admin, patient_id="P1", name="Ali Raza", **VALUES)
     looked_for = spellings(Patient, "national_id", "756")

@@ -18,9 +18,9 @@ import pytest
 from psycopg.sql import SQL, Identifier
 from pymongo import MongoClient
 
-from healthcare.devstack import mongodb, stack
-from healthcare.devstack.ephemeral import EphemeralStack
-from healthcare.devstack.processes import Program
+from devstack import mongodb, stack
+from devstack.ephemeral import EphemeralStack
+from devstack.processes import Program
 from tests.live.client import Client
 from tests.live.server import LiveServer
 from tests.phi.conftest import as_text, new_key

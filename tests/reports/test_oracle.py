@@ -23,7 +23,7 @@ from hypothesis import strategies as st
 from appointments import services as appointment_services
 from billing import services as billing_services
 from billing.models import Bill
-from healthcare.exceptions import Refusal
+from healthcare.errors import DomainError
 from prescriptions import services as prescription_services
 from reports import queries, services
 from tests.people import People, make_doctor, make_patient
@@ -114,7 +114,7 @@ def fill(people: People, bookings: Any, courses: Any, bills: Any, changes: Any) 
         prescription_id = prescriptions[index % len(prescriptions)] if prescriptions else "0" * 24
         try:
             alter(people, what, visit_id, prescription_id, day, disease)
-        except Refusal:
+        except DomainError:
             continue
 
 

@@ -14,7 +14,8 @@ from django.test import Client
 from django.urls import URLResolver, get_resolver
 
 from billing.models import Fee
-from healthcare.models import AuditEntry, Event
+from healthcare.audit_log.models import AuditEntry
+from healthcare.outbox.models import Event
 from tests.people import People, make_account
 from tests.records import make_appointment, make_bill, make_prescription
 from tests.snapshots import changed, everything

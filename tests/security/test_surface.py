@@ -138,7 +138,7 @@ def test_https_only(settings: Settings) -> None:
 
 @pytest.mark.django_db
 def test_scheme_counts_from_a_named_proxy_only(settings: Settings) -> None:
-    from healthcare.throttles import ip_network
+    from healthcare.web.rate_limits import ip_network
 
     settings.SECURE_SSL_REDIRECT = True
     settings.SECURE_PROXY_SSL_HEADER = ("HTTP_X_FORWARDED_PROTO", "https")

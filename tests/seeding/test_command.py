@@ -22,10 +22,10 @@ from accounts.models import User
 from accounts.services import create_account, set_password
 from appointments.models import Appointment
 from billing.models import Bill
+from datasets.seed import demo, records, staff, writing
+from datasets.seed.plan import Plan, Sizes
 from doctors.models import Doctor, ScheduleException, WeeklyHours
 from healthcare import clock
-from healthcare.management.seeding import demo, records, staff, writing
-from healthcare.management.seeding.plan import Plan, Sizes
 from healthcare.mongodb import raw
 from patients.models import ChartAppointment, ChartPrescription, Patient
 from prescriptions.models import Prescription
@@ -317,7 +317,7 @@ def test_flush_mends_an_interrupted_run(monkeypatch):
         raise KeyboardInterrupt
 
     with monkeypatch.context() as patched:
-        patched.setattr("healthcare.management.seeding.workers.write_blocks", be_interrupted)
+        patched.setattr("datasets.seed.workers.write_blocks", be_interrupted)
         with pytest.raises(CommandError, match="Interrupted"):
             seed()
     assert stored()["doctors"] == SMALL["doctors"]
@@ -416,7 +416,7 @@ def test_sizes_that_are_left_out_follow_from_the_patients():
 
 
 def test_progress_is_told_in_lines_without_a_terminal(monkeypatch):
-    monkeypatch.setattr("healthcare.management.seeding.progress.SECONDS_BETWEEN_LINES", 0)
+    monkeypatch.setattr("datasets.seed.progress.SECONDS_BETWEEN_LINES", 0)
     output = seed(patients=100)
     assert "of 592 records" in output
     assert "/s, " in output

@@ -7,10 +7,10 @@ from zoneinfo import ZoneInfo
 
 import pytest
 
+from datasets.seed import keys, medicine, names, places, records, staff
+from datasets.seed.plan import Plan, Sizes
 from doctors.hours import instant
-from healthcare.keys import ALPHABET
-from healthcare.management.seeding import keys, medicine, names, places, records, staff
-from healthcare.management.seeding.plan import Plan, Sizes
+from healthcare.ids import ALPHABET
 from patients.models import CHART_LENGTH
 from prescriptions.dosage import parse_dosage
 from prescriptions.frequency import parse_frequency

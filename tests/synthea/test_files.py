@@ -2,7 +2,7 @@ from pathlib import Path
 
 import pytest
 
-from healthcare.management.synthea.files import MAX_CELL_CHARACTERS, Rejected, UnusableExport, open_export
+from datasets.synthea.files import MAX_CELL_CHARACTERS, Rejected, UnusableExport, open_export
 from tests.synthea.exports import SAMPLE, write_export
 
 

@@ -15,7 +15,7 @@ from django.db import OperationalError, connections
 
 from appointments.models import Appointment
 from billing.models import Bill
-from healthcare.management.synthea import importing, writing
+from datasets.synthea import importing, writing
 from healthcare.mongodb import raw
 from patients.models import CHART_LENGTH, Patient
 from prescriptions.models import Prescription

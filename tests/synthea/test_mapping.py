@@ -3,8 +3,8 @@ from decimal import Decimal
 
 import pytest
 
-from healthcare.management.synthea import mapping
-from healthcare.management.synthea.files import Rejected
+from datasets.synthea import mapping
+from datasets.synthea.files import Rejected
 from tests.synthea.exports import row
 
 NOW = datetime(2026, 1, 15, 12, 0, tzinfo=UTC)

@@ -2,7 +2,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from healthcare.management.synthea.medication import FORMS, MAX_DRUG_LENGTH, UNKNOWN_FORM, read_medication
+from datasets.synthea.medication import FORMS, MAX_DRUG_LENGTH, UNKNOWN_FORM, read_medication
 from prescriptions.dosage import parse_dosage
 
 

@@ -2,8 +2,8 @@ from zoneinfo import available_timezones
 
 import pytest
 
-from healthcare.management.synthea.places import ZONES, zone_of
-from healthcare.management.synthea.terms import disease_of, person_name, specialty_name
+from datasets.synthea.places import ZONES, zone_of
+from datasets.synthea.terms import disease_of, person_name, specialty_name
 
 
 @pytest.mark.parametrize(

@@ -5,12 +5,12 @@ from typing import Any
 from django.contrib.auth.management.commands import changepassword
 
 from accounts.models import User
-from healthcare import audit
+from healthcare.audit_log import recorder
 
 
 class Command(changepassword.Command):
     def handle(self, *args: Any, **options: Any) -> str | None:
         said = super().handle(*args, **options)
         account = User.objects.get_by_natural_key(options["username"])
-        audit.record("account.password_changed", actor=None, subject=account.pk)
+        recorder.record("account.password_changed", actor=None, subject=account.pk)
         return said

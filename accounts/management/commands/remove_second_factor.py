@@ -7,7 +7,7 @@ from django.core.management.base import BaseCommand, CommandError
 
 from accounts import second_factor
 from accounts.models import User, normalize_email
-from healthcare.exceptions import Conflict
+from healthcare.errors import Conflict
 
 
 class Command(BaseCommand):

@@ -5,7 +5,7 @@ from typing import Any
 from django.core.management.base import BaseCommand, CommandError
 from django.db import DatabaseError
 
-from healthcare import audit
+from healthcare.audit_log import recorder
 from reports import services
 
 
@@ -15,7 +15,7 @@ class Command(BaseCommand):
     def handle(self, *args: Any, **options: Any) -> None:
         looked_at = mended = 0
         try:
-            audit.record("report.rebuilt", actor=None)
+            recorder.record("report.rebuilt", actor=None)
             for looked_at, mended in services.rebuild():
                 if options["verbosity"] > 1:
                     self.stdout.write(f"{looked_at:,} patients, {mended:,} figures mended")

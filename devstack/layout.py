@@ -1,0 +1,232 @@
+"""Where the servers of one folder keep data and sockets: a function of the folder, fixed by the first `up`.
+
+    DIR/devstack.json    what `up` decided: the number of nodes, and the places below
+    DIR/lock             held while servers are started or stopped
+    DIR/secrets/         see local_secrets
+    DIR/logs/            one log a server
+    DIR/run/             pid files, and mongod's sockets
+    DIR/mongodb/N/       data of node N
+    DIR/postgresql/      data and socket of PostgreSQL
+
+Two things may have to lie elsewhere, in `healthcare-…` folders in the temp directory. Sockets do when their
+path is longer than the kernel takes, or spelt in a way that a driver does not take. PostgreSQL refuses to run
+as root and runs as `nobody` then, so its folder does when `nobody` cannot reach DIR.
+"""
+
+import hashlib
+import json
+import os
+import re
+import stat
+import sys
+import tempfile
+from dataclasses import dataclass
+from pathlib import Path
+from urllib.parse import quote
+
+from devstack.binaries import require_unix_sockets
+from devstack.errors import DevStackError
+
+REPLICA_SET = "rs0"
+DATABASE = "healthcare"
+MAX_NODES = 7  # a replica set has at most seven voting members
+SECRETS_FOLDER = "secrets"  # pragma: allowlist secret
+STATE_FILE = "devstack.json"
+POSTGRESQL_SOCKET = ".s.PGSQL.5432"
+
+# sun_path holds 108 bytes on Linux and 104 on macOS, the last one is NUL.
+MAX_SOCKET_PATH_BYTES = 107 if sys.platform == "linux" else 103
+# pymongo lowers the host names that a replica set answers, paths included (pymongo.common.clean_node), and
+# mongod reads a colon as a port.
+MONGODB_SOCKET_PATH = re.compile(r"[a-z0-9/._-]+")
+# libpq separates hosts by commas, and so does PostgreSQL its socket folders, which it unquotes and trims.
+POSTGRESQL_SOCKET_PATH = re.compile(r"""[^\s,"'\\]+""")
+
+
+@dataclass(frozen=True)
+class Layout:
+    directory: Path
+    nodes: int
+    mongodb_sockets: Path
+    postgresql: Path
+    postgresql_sockets: Path
+
+    @property
+    def logs(self) -> Path:
+        return self.directory / "logs"
+
+    @property
+    def run(self) -> Path:
+        return self.directory / "run"
+
+    def mongodb_data(self, node: int) -> Path:
+        return self.directory / "mongodb" / str(node)
+
+    def mongodb_socket(self, node: int) -> Path:
+        return self.mongodb_sockets / f"mongodb-{node}.sock"
+
+    @property
+    def postgresql_data(self) -> Path:
+        return self.postgresql / "data"
+
+    @property
+    def elsewhere(self) -> list[Path]:
+        """The folders outside of `directory`."""
+        places = {self.mongodb_sockets, self.postgresql, self.postgresql_sockets}
+        return sorted(place for place in places if not place.is_relative_to(self.directory))
+
+    @property
+    def mongodb_uri(self) -> str:
+        hosts = (quote(str(self.mongodb_socket(node)), safe="") for node in range(self.nodes))
+        return f"mongodb://{','.join(hosts)}/?replicaSet={REPLICA_SET}"
+
+    @property
+    def database_url(self) -> str:
+        # The port is named, because PGPORT in the environment would choose another socket.
+        return f"postgres://postgres@:5432/{DATABASE}?host={quote(str(self.postgresql_sockets), safe='/')}"
+
+    def record(self) -> None:
+        """Fix the places, so that a later process with another TMPDIR or user looks where the data is."""
+        state = {
+            "directory": str(self.directory),
+            "user": os.geteuid(),
+            "nodes": self.nodes,
+            "mongodb_sockets": str(self.mongodb_sockets),
+            "postgresql": str(self.postgresql),
+            "postgresql_sockets": str(self.postgresql_sockets),
+        }
+        path = self.directory / STATE_FILE
+        draft = path.with_suffix(".new")
+        draft.write_text(json.dumps(state, indent=2) + "\n", encoding="utf-8")
+        draft.replace(path)
+
+
+def addresses(directory: Path) -> dict[str, str]:
+    """`MONGODB_URI` and `DATABASE_URL` of the servers of that folder, whether or not they run."""
+    layout = find_layout(directory)
+    return {"MONGODB_URI": layout.mongodb_uri, "DATABASE_URL": layout.database_url}
+
+
+def find_layout(directory: Path, *, nodes: int | None = None) -> Layout:
+    """What the first `up` recorded, else what it would decide now."""
+    require_unix_sockets()
+    directory = directory.resolve()
+    state = _read_state(directory)
+    if state.get("directory") == str(directory):
+        return Layout(
+            directory=directory,
+            nodes=state["nodes"],
+            mongodb_sockets=Path(state["mongodb_sockets"]),
+            postgresql=Path(state["postgresql"]),
+            postgresql_sockets=Path(state["postgresql_sockets"]),
+        )
+    # A folder that was copied or moved keeps its number of nodes; its places follow from the new path.
+    count = state.get("nodes") or nodes or 1
+    postgresql = directory / "postgresql"
+    if is_root() and not _is_open_to_others(directory):
+        postgresql = _elsewhere(directory, "postgresql", executable=True)
+    mongodb_sockets = directory / "run"
+    if not _takes_socket(mongodb_sockets, "mongodb-0.sock", MONGODB_SOCKET_PATH):
+        mongodb_sockets = _elsewhere(directory, "mongodb")
+    postgresql_sockets = postgresql
+    if not _takes_socket(postgresql, POSTGRESQL_SOCKET, POSTGRESQL_SOCKET_PATH):
+        postgresql_sockets = _elsewhere(directory, "postgresql")
+    return Layout(directory, count, mongodb_sockets, postgresql, postgresql_sockets)
+
+
+def is_root() -> bool:
+    return os.name == "posix" and os.geteuid() == 0
+
+
+def require_same_user(directory: Path) -> None:
+    """Refuse to start on another user's data: root could, and the files it adds would lock that user out."""
+    owner = _read_state(directory).get("user", os.geteuid())
+    if owner != os.geteuid():
+        raise DevStackError(
+            f"The data in {directory} is of user {owner}, this is user {os.geteuid()}. Start it as that "
+            "user, drop it with `manage.py devstack reset`, or set DEVSTACK_DIR to another folder."
+        )
+
+
+def make_directory(directory: Path) -> Path:
+    """Make the folder when it is absent: for its owner alone; as root, such that `nobody` can walk through.
+
+    A folder that somebody else made keeps the mode that they gave it.
+    """
+    directory = directory.resolve()
+    if not directory.is_dir():
+        mode = 0o711 if is_root() else 0o700
+        try:
+            directory.parent.mkdir(parents=True, exist_ok=True)
+            directory.mkdir(mode=mode, exist_ok=True)
+            directory.chmod(mode)  # the umask may have taken bits away
+        except OSError as reason:
+            raise DevStackError(
+                f"{directory} cannot be made ({reason.strerror}). "
+                "Set DEVSTACK_DIR to a folder that this user may write."
+            ) from reason
+    return directory
+
+
+def make_private(folder: Path, *, owner: tuple[int, int] | None = None) -> None:
+    """Make the folder, or make sure that it is ours; in the temp directory anybody may have been first."""
+    uid, gid = owner or (os.geteuid(), os.getegid())
+    try:
+        folder.mkdir(mode=0o700)
+        os.chown(folder, uid, gid)
+    except FileExistsError:
+        found = folder.lstat()
+        if not stat.S_ISDIR(found.st_mode) or found.st_uid not in {uid, os.geteuid()} or found.st_mode & 0o022:
+            raise DevStackError(
+                f"{folder} is not this user's own folder. Remove it, or set DEVSTACK_DIR to another place."
+            ) from None
+        if found.st_uid != uid:
+            os.chown(folder, uid, gid)
+        folder.chmod(0o700)
+
+
+def _read_state(directory: Path) -> dict:
+    try:
+        return json.loads((directory / STATE_FILE).read_text(encoding="utf-8"))
+    except (FileNotFoundError, NotADirectoryError):
+        return {}
+    except (OSError, ValueError) as reason:
+        raise DevStackError(f"{directory / STATE_FILE} cannot be read: {reason}") from reason
+
+
+def _takes_socket(folder: Path, name: str, spelling: re.Pattern[str]) -> bool:
+    return len(os.fsencode(folder / name)) <= MAX_SOCKET_PATH_BYTES and bool(spelling.fullmatch(str(folder)))
+
+
+def _is_open_to_others(directory: Path) -> bool:
+    """Whether another user can walk down to the folder; one that does not exist yet will be made so."""
+    for folder in (directory, *directory.parents):
+        try:
+            if not folder.stat().st_mode & stat.S_IXOTH:
+                return False
+        except FileNotFoundError:
+            continue
+    return True
+
+
+def _elsewhere(directory: Path, purpose: str, *, executable: bool = False) -> Path:
+    """The folder's stand-in in a temp directory; /var/tmp first, because it survives a reboot."""
+    name = hashlib.sha256(os.fsencode(directory)).hexdigest()[:12]
+    for parent in (Path("/var/tmp"), Path(tempfile.gettempdir()), Path("/tmp")):
+        place = parent.resolve() / f"healthcare-{os.geteuid()}-{name}-{purpose}"
+        if (
+            parent.is_dir()
+            and os.access(parent, os.W_OK | os.X_OK)
+            and _is_open_to_others(parent.resolve())
+            and _takes_socket(place, "mongodb-0.sock", MONGODB_SOCKET_PATH)
+            and not (executable and _is_noexec(parent))
+        ):
+            return place
+    raise DevStackError(
+        f"{directory} cannot hold sockets and no temp directory can stand in for it. "
+        "Set DEVSTACK_DIR to a short path, or set MONGODB_URI and DATABASE_URL."
+    )
+
+
+def _is_noexec(folder: Path) -> bool:
+    return bool(os.statvfs(folder).f_flag & getattr(os, "ST_NOEXEC", 0))

@@ -1,0 +1,122 @@
+"""The OpenAPI document, made from what the views declare (`RoomViewSet`)."""
+
+from typing import Any, Literal
+
+from drf_spectacular.extensions import OpenApiSerializerFieldExtension
+from drf_spectacular.openapi import AutoSchema
+from rest_framework import serializers
+
+from healthcare.api.permissions import ANYONE
+from healthcare.api.problem_details import MEDIA_TYPE
+
+
+class FieldProblem(serializers.Serializer):
+    """One value that was wrong."""
+
+    pointer = serializers.CharField(help_text="JSON pointer (RFC 6901) to the value; empty for the whole request.")
+    code = serializers.CharField()
+    detail = serializers.CharField()
+
+
+class Problem(serializers.Serializer):
+    """An error (RFC 9457)."""
+
+    type = serializers.CharField()
+    title = serializers.CharField()
+    status = serializers.IntegerField()
+    detail = serializers.CharField()
+    # The serializer's own `errors` is read only when it validates, which this one never does.
+    errors = FieldProblem(many=True)  # type: ignore[assignment]
+
+
+class MoneyFieldSchema(OpenApiSerializerFieldExtension):
+    """Money is answered as a string and taken as a string or a number."""
+
+    target_class = "healthcare.api.fields.Money"
+
+    def map_serializer_field(self, auto_schema: AutoSchema, direction: str) -> dict[str, Any]:
+        text = {"type": "string", "pattern": r"^\d{1,10}(\.\d{1,2})?$", "example": "12.50"}
+        if direction == "response":
+            return text
+        number = {
+            "type": "number",
+            "minimum": 0,
+            "exclusiveMaximum": True,
+            "maximum": 10_000_000_000,
+            "multipleOf": 0.01,
+        }
+        return {"oneOf": [text, number]}
+
+
+class WallTimeFieldSchema(OpenApiSerializerFieldExtension):
+    """A time of day as HH:MM."""
+
+    target_class = "healthcare.api.fields.WallTime"
+
+    def map_serializer_field(self, auto_schema: AutoSchema, direction: str) -> dict[str, Any]:
+        return {"type": "string", "pattern": r"^([01]\d|2[0-3]):[0-5][05]$", "example": "09:30"}
+
+
+class ResourceSchema(AutoSchema):
+    """Bodies, answers, parameters and errors of an action, as the view declares them."""
+
+    view: Any
+
+    def _action(self) -> str:
+        return getattr(self.view, "action", "") or ""
+
+    def get_tags(self) -> list[str]:
+        first, *further = self.path.strip("/").split("/")
+        return [further[0] if first == "api" else "operations"]
+
+    def get_request_serializer(self) -> Any:
+        return self.view.request_serializers.get(self._action())
+
+    def get_response_serializers(self) -> Any:
+        action = self._action()
+        if action in getattr(self.view, "empty_responses", {"destroy"}):
+            return {"204": None}
+        if action in getattr(self.view, "redirects", ()):
+            return {"302": None}
+        answer = self.view.response_serializer_for(action)
+        status = "201" if action in getattr(self.view, "creating", {"create"}) else "200"
+        return {status: answer(many=self._is_list_view())} if answer else {status: None}
+
+    def _is_list_view(self, serializer: Any = None) -> bool:
+        return self._action() == "list" or self._action() in getattr(self.view, "lists", ())
+
+    def get_filter_backends(self) -> list[Any]:
+        return []
+
+    def get_override_parameters(self) -> list[Any]:
+        query = self.view.query_serializers.get(self._action())
+        return [query] if query else []
+
+    def get_auth(self) -> list[dict[str, list[str]]]:
+        if self.view.allowed.get(self._action()) is ANYONE:
+            return []
+        return super().get_auth()
+
+    def _get_response_bodies(self, direction: Literal["request", "response"] = "response") -> dict[str, Any]:
+        bodies = super()._get_response_bodies(direction)
+        if direction != "response":
+            return bodies
+        for media_type, content in bodies.get("200", {}).get("content", {}).items():
+            # Only JSON has the shape of the serializer.
+            if media_type.startswith("image/"):
+                content["schema"] = {"type": "string", "format": "binary"}
+            elif media_type == "text/csv":
+                content["schema"] = {"type": "string"}
+        codes = {"400", "406", "503"}
+        if self.view.allowed.get(self._action()) is not ANYONE:
+            codes |= {"401", "403"}
+        if "{" in self.path:
+            codes.add("404")
+        if self.method in ("POST", "PATCH"):
+            codes |= {"409", "413", "415"}
+        if self.method == "DELETE":
+            codes.add("409")
+        codes |= set(getattr(self.view, "extra_statuses", {}).get(self._action(), ()))
+        for code in sorted(codes):
+            bodies.setdefault(code, self._get_response_for_code(Problem, code, media_types=[MEDIA_TYPE]))
+        return bodies

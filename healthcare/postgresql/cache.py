@@ -1,0 +1,135 @@
+"""A small cache that all processes share, kept in PostgreSQL: the counters of rate limits, and codes used once.
+
+django-ratelimit and allauth ask Django's cache for an atomic `add` and `incr`. Django's own backends cannot both be
+shared and atomic without another server; with `REDIS_URL` set that server is Redis, and this module rests.
+"""
+
+import json
+import os
+import random
+import threading
+import time
+from typing import Any
+
+from django.core.cache.backends.base import DEFAULT_TIMEOUT, BaseCache
+from django.db import DatabaseError, InterfaceError, OperationalError, connections
+from django.db.backends.base.base import BaseDatabaseWrapper
+
+from healthcare.postgresql import circuit_breaker
+from healthcare.routers import DEFAULT
+
+_ADD = """
+    INSERT INTO healthcare_counter (key, value, expires_at) VALUES (%s, %s, %s)
+    ON CONFLICT (key) DO UPDATE SET value = excluded.value, expires_at = excluded.expires_at
+    WHERE healthcare_counter.expires_at <= %s RETURNING value
+"""
+_SET = """
+    INSERT INTO healthcare_counter (key, value, expires_at) VALUES (%s, %s, %s)
+    ON CONFLICT (key) DO UPDATE SET value = excluded.value, expires_at = excluded.expires_at RETURNING value
+"""
+_INCREASE = """
+    UPDATE healthcare_counter SET value = CAST(CAST(value AS BIGINT) + %s AS TEXT)
+    WHERE key = %s AND expires_at > %s RETURNING value
+"""
+_TOUCH = "UPDATE healthcare_counter SET expires_at = %s WHERE key = %s AND expires_at > %s RETURNING value"
+_GET = "SELECT value FROM healthcare_counter WHERE key = %s AND expires_at > %s"
+_DELETE = "DELETE FROM healthcare_counter WHERE key = %s RETURNING value"
+_CLEAR = "DELETE FROM healthcare_counter WHERE expires_at <= %s"
+
+#: One in so many new keys clears away the expired ones.
+CLEAR_EVERY = 200
+FOREVER_SECONDS = 10 * 366 * 86_400.0
+
+_lock = threading.Lock()
+_connections: dict[int, BaseDatabaseWrapper] = {}
+
+
+class PostgreSQLCache(BaseCache):
+    """Django's cache interface over one table, each operation one statement in a transaction of its own.
+
+    An attempt that is counted stays counted when the request's transaction is rolled back, so the counters have a
+    connection of their own, one a process. Values are JSON. Raises: OperationalError while PostgreSQL is out.
+    """
+
+    def __init__(self, location: str, params: dict[str, Any]) -> None:
+        super().__init__(params)
+
+    def add(self, key: Any, value: Any, timeout: Any = DEFAULT_TIMEOUT, version: int | None = None) -> bool:
+        name, now = self.make_and_validate_key(key, version=version), time.time()
+        if random.randrange(CLEAR_EVERY) == 0:
+            _run(_CLEAR, now)
+        return _run(_ADD, name, json.dumps(value), self._expiry(timeout), now) is not None
+
+    def get(self, key: Any, default: Any = None, version: int | None = None) -> Any:
+        value = _run(_GET, self.make_and_validate_key(key, version=version), time.time())
+        return default if value is None else json.loads(value)
+
+    def set(self, key: Any, value: Any, timeout: Any = DEFAULT_TIMEOUT, version: int | None = None) -> None:
+        name = self.make_and_validate_key(key, version=version)
+        _run(_SET, name, json.dumps(value), self._expiry(timeout))
+
+    def touch(self, key: Any, timeout: Any = DEFAULT_TIMEOUT, version: int | None = None) -> bool:
+        name = self.make_and_validate_key(key, version=version)
+        return _run(_TOUCH, self._expiry(timeout), name, time.time()) is not None
+
+    def delete(self, key: Any, version: int | None = None) -> bool:
+        return _run(_DELETE, self.make_and_validate_key(key, version=version)) is not None
+
+    def incr(self, key: Any, delta: int = 1, version: int | None = None) -> int:
+        """Raises: ValueError when there is no such counter, as Django's caches do."""
+        value = _run(_INCREASE, delta, self.make_and_validate_key(key, version=version), time.time())
+        if value is None:
+            raise ValueError(f"There is no counter {key!r}.")
+        return int(value)
+
+    def clear(self) -> None:
+        _run(_CLEAR, time.time() + 2 * FOREVER_SECONDS)
+
+    def _expiry(self, timeout: Any) -> float:
+        expires_at = self.get_backend_timeout(timeout)
+        return time.time() + FOREVER_SECONDS if expires_at is None else expires_at
+
+
+def close() -> None:
+    """Close this process's connection; the next operation makes another."""
+    with _lock:
+        ours = _connections.pop(os.getpid(), None)
+        if ours is not None:
+            ours.close()
+
+
+def _run(statement: str, *values: Any) -> str | None:
+    """The value of the row that the statement returned, if any."""
+    if not circuit_breaker.postgresql.allows_request():
+        raise OperationalError("PostgreSQL was out a moment ago.")
+    try:
+        with _lock:
+            connection = _own_connection()
+            try:
+                with connection.cursor() as cursor:
+                    cursor.execute(statement, values)
+                    row = cursor.fetchone() if cursor.description else None
+            except DatabaseError:
+                connection.close_if_unusable_or_obsolete()
+                raise
+    except (OperationalError, InterfaceError):
+        circuit_breaker.postgresql.record_failure()
+        raise
+    circuit_breaker.postgresql.record_success()
+    return row[0] if row else None
+
+
+def _own_connection() -> BaseDatabaseWrapper:
+    """This process's connection for counters. A forked child makes its own, and so does a test's database."""
+    settings = connections[DEFAULT].settings_dict
+    ours = _connections.get(os.getpid())
+    if ours is None or ours.settings_dict["NAME"] != settings["NAME"]:
+        ours = connections[DEFAULT].copy()
+        ours.inc_thread_sharing()
+        # What another process left here is its own; only the reference goes.
+        _connections.clear()
+        _connections[os.getpid()] = ours
+    else:
+        # As at the begin of a request: a connection that PostgreSQL has closed meanwhile is noticed here.
+        ours.health_check_done = False  # type: ignore[attr-defined]
+    return ours

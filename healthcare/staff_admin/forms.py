@@ -1,0 +1,100 @@
+"""Model forms that validate with the serializers of the API."""
+
+from collections.abc import Mapping
+from datetime import date, datetime
+from decimal import Decimal
+from types import SimpleNamespace
+from typing import Any, ClassVar
+
+from django import forms
+from unfold.widgets import UnfoldAdminTextareaWidget
+
+from healthcare.api.problem_details import pointers
+from healthcare.api.serializers import ChangesSerializer, StrictSerializer
+from healthcare.staff_admin.row_table_field import RowTableField
+
+
+class LinesField(forms.CharField):
+    """A list of texts, one a line."""
+
+    def __init__(self, **kwargs: Any) -> None:
+        super().__init__(strip=False, **{"widget": UnfoldAdminTextareaWidget(attrs={"rows": 5}), **kwargs})
+
+    def prepare_value(self, value: Any) -> Any:
+        return "\n".join(value) if isinstance(value, list) else value
+
+    def to_python(self, value: Any) -> Any:
+        return [line.strip() for line in (value or "").splitlines() if line.strip()]
+
+    def has_changed(self, initial: Any, data: Any) -> bool:
+        return self.to_python(self.prepare_value(initial)) != self.to_python(data)
+
+
+class ResourceForm(forms.ModelForm):
+    """A model form whose values the room's serializer judges, as it judges the API's.
+
+    `validated` holds what the service is called with: everything given for a new object, what changed for an old one.
+    """
+
+    new: ClassVar[type[StrictSerializer]]
+    changes: ClassVar[type[ChangesSerializer]]
+    #: Whose form it is: the serializers know fields that not everybody writes. The admin says so.
+    actor: ClassVar[Any] = None
+
+    def clean(self) -> dict[str, Any]:
+        values = super().clean() or {}
+        self.validated: dict[str, Any] = {}
+        is_new = self.instance._state.adding
+        known = self.new().fields if is_new else self.changes().fields
+        given = {name: value for name, value in values.items() if name in known}
+        if is_new:
+            given = {name: value for name, value in given.items() if value not in (None, "", [])}
+        else:
+            given = {name: _blank_as_null(value) for name, value in given.items() if name in self.changed_data}
+        if given and not self.errors:
+            kind = self.new if is_new else self.changes
+            serializer = kind(
+                data={name: _as_json(value) for name, value in given.items()},
+                partial=not is_new,
+                context={"request": as_request_by(self.actor)},
+            )
+            if serializer.is_valid():
+                self.validated = dict(serializer.validated_data)
+            for pointer, error in pointers(serializer.errors):
+                _, field, *inside = f"{pointer}/".split("/")
+                row = int(inside[0]) if inside[0:1] and inside[0].isdigit() else None
+                self.refuse(str(error), field=field, row=row)
+        return values
+
+    def refuse(self, sentence: str, *, field: str | None = None, row: int | None = None) -> None:
+        """Put a sentence on the form: at its field, and at the row concerned where the field is a table."""
+        place = self.fields.get(field or "")
+        if isinstance(place, RowTableField) and row is not None:
+            sentence = place.refuse(row, sentence)
+        self.add_error(field if place else None, sentence)
+
+    def _post_clean(self) -> None:
+        """Leave the model's own validation out: it would ask MongoDB for uniqueness, which the write itself decides."""
+
+
+def as_request_by(actor: Any) -> Any:
+    """What a serializer asks of a request: whose it is."""
+    return SimpleNamespace(user=actor)
+
+
+def _as_json(value: Any) -> Any:
+    """The value as a client of the API would send it."""
+    match value:
+        case datetime() | date():
+            return value.isoformat()
+        case Decimal():
+            return str(value)
+        case Mapping():
+            return {name: _as_json(item) for name, item in value.items()}
+        case list():
+            return [_as_json(item) for item in value]
+    return value
+
+
+def _blank_as_null(value: Any) -> Any:
+    return None if value == "" else value

@@ -1,0 +1,88 @@
+"""Encrypt what was stored before there was a key, while the system runs."""
+
+from argparse import ArgumentParser
+from collections.abc import Iterator
+from typing import Any
+
+from django.apps import apps
+from django.core.management.base import BaseCommand, CommandError
+from django.db import models
+from pymongo import UpdateOne
+from rich.progress import Progress
+
+from healthcare.audit_log import recorder
+from healthcare.mongodb import encryption, raw
+from healthcare.mongodb.encrypted_fields import encrypted_document, encrypted_fields
+
+BATCH = 500
+MAX_TIME_MS = 120_000
+
+
+class Command(BaseCommand):
+    help = (
+        "Encrypts the plain values of the encrypted fields (phone, e-mail, address, national id, notes). Restart the"
+        " servers with PHI_MASTER_KEY first, so that nobody writes plain values any more. It can be interrupted and run"
+        " again: what is encrypted stays so, and each run takes up what is plain."
+    )
+
+    def add_arguments(self, parser: ArgumentParser) -> None:
+        parser.add_argument("--dry-run", action="store_true", help="count what is plain, change nothing")
+
+    def handle(self, *args: Any, dry_run: bool, **options: Any) -> None:
+        if not encryption.is_on():
+            raise CommandError("PHI_MASTER_KEY is not set: there is nothing to encrypt with.")
+        for model in apps.get_models():
+            if not encrypted_fields(model):
+                continue
+            number = count_plain(model)
+            name = model._meta.verbose_name_plural
+            if dry_run:
+                self.stdout.write(f"{number:,} {name} have plain values.")
+                continue
+            done = self._encrypt(model, number)
+            self.stdout.write(f"{done:,} {name} were encrypted; none has plain values.")
+
+    def _encrypt(self, model: type[models.Model], number: int) -> int:
+        done = 0
+        with Progress(disable=not self.stdout.isatty()) as progress:
+            task = progress.add_task(f"Encrypting {model._meta.verbose_name_plural}", total=number)
+            # A record that somebody changes meanwhile is left to the next round, which nearly always finds none.
+            while found := encrypt_once(model, lambda batch: progress.advance(task, batch)):
+                done += found
+        return done
+
+
+def count_plain(model: type[models.Model]) -> int:
+    return raw.collection(model).count(_with_plain(model), max_time_ms=MAX_TIME_MS)
+
+
+def encrypt_once(model: type[models.Model], advance: Any) -> int:
+    """Go through the collection by `_id` once. Returns how many records were encrypted; 0 when none was plain."""
+    done = found = 0
+    for batch in _batches(model):
+        found += len(batch)
+        updates = []
+        for document in batch:
+            stored = encrypted_document(model, document)
+            changed = {name: value for name, value in stored.items() if document[name] is not value}
+            # Only if it is what was read: nobody's change is undone.
+            seen = {"_id": document["_id"], **{name: document[name] for name in changed}}
+            updates.append(UpdateOne(seen, {"$set": changed}))
+        # Before it happens: a run that is killed has not done it unseen.
+        recorder.record(f"{model._meta.model_name}.encrypted", actor=None, patient_ids=[each["_id"] for each in batch])
+        written = raw.collection(model).bulk_write(updates, is_ordered=False, max_time_ms=MAX_TIME_MS)
+        done += written.modified_count
+        advance(len(batch))
+    return done or found
+
+
+def _batches(model: type[models.Model]) -> Iterator[list[raw.Document]]:
+    names = list(encrypted_fields(model))
+    where: dict[str, Any] = _with_plain(model)
+    while batch := raw.collection(model).find(where, projection=names, sort=[("_id", 1)], limit=BATCH):
+        yield batch
+        where = {**_with_plain(model), "_id": {"$gt": batch[-1]["_id"]}}
+
+
+def _with_plain(model: type[models.Model]) -> dict[str, Any]:
+    return {"$or": [{name: {"$type": "string"}} for name in encrypted_fields(model)]}
