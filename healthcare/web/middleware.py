@@ -4,7 +4,7 @@ import logging
 import traceback
 from collections.abc import Callable
 from functools import cache
-from typing import Any, cast
+from typing import Any
 from urllib.parse import unquote
 
 from csp.constants import HEADER
@@ -24,6 +24,7 @@ from healthcare.audit_log import recorder
 from healthcare.client_address import client_address
 from healthcare.errors import is_outage
 from healthcare.observability.health import HEALTH_PATHS
+from healthcare.web.handlers import has_api_token
 
 logger = logging.getLogger("healthcare.errors")
 
@@ -53,42 +54,6 @@ class HostMiddleware(CommonMiddleware):
 
     def process_request(self, request: HttpRequest) -> Any:
         return None if request.path_info in HEALTH_PATHS else super().process_request(request)
-
-
-class TokenLane:
-    """Lead programs past what is for browsers: sessions, messages, cookies and their forgeries, down to `TokenLaneEnd`.
-
-    A request for data that names a credential is validated by that alone (`accounts.authentication`), so nothing behind
-    here reads its session. Logging in and what belongs to it stays on the long way, as it makes sessions.
-    """
-
-    #: Where the short way goes on. Django builds the middleware from the inside, so it is known first.
-    end: Callable[[HttpRequest], HttpResponseBase] | None = None
-
-    def __init__(self, get_response: Callable[[HttpRequest], HttpResponseBase]) -> None:
-        self.long_way, self.short_way = get_response, TokenLane.end
-
-    def __call__(self, request: HttpRequest) -> HttpResponseBase:
-        path = request.path_info
-        is_program = "HTTP_AUTHORIZATION" in request.META and path.startswith("/api/")
-        if self.short_way is None or not is_program or path.startswith("/api/auth/"):
-            return self.long_way(request)
-        # As Django's CommonMiddleware does: a name that is not ours is refused, and a length spares the chunks.
-        request.get_host()
-        response = self.short_way(request)
-        if not response.streaming:
-            response.headers.setdefault("Content-Length", str(len(cast(HttpResponse, response).content)))
-        return response
-
-
-class TokenLaneEnd:
-    """Where the two ways meet again."""
-
-    def __init__(self, get_response: Callable[[HttpRequest], HttpResponseBase]) -> None:
-        self.get_response = TokenLane.end = get_response
-
-    def __call__(self, request: HttpRequest) -> HttpResponseBase:
-        return self.get_response(request)
 
 
 class ContentSecurityPolicyMiddleware(CSPMiddleware):
@@ -174,29 +139,43 @@ class ReaderZoneMiddleware:
 
 
 class AuditMiddleware:
-    """Keep a trail of each request, and let no answer leave before what it shows is on record."""
+    """Open the audit context of each request, and write its entries to the audit log before the answer leaves."""
 
     def __init__(self, get_response: Callable[[HttpRequest], HttpResponseBase]) -> None:
         self.get_response = get_response
 
     def __call__(self, request: HttpRequest) -> HttpResponseBase:
-        is_admin = request.path_info.startswith("/admin/")
+        # A read with a token can check its account in the statement that inserts the audit entry, which is one round
+        # trip to PostgreSQL instead of two. A write must check before it writes.
+        is_token_read = request.method in ("GET", "HEAD") and has_api_token(request.META)
+        try:
+            response = self._answer(request, may_defer_check=is_token_read)
+        except recorder.StaleAuthorization:
+            # The account has changed since this process cached it. A read has changed nothing, so it is answered anew.
+            response = self._answer(request, may_defer_check=False)
+        if request.path_info.startswith("/api"):
+            # A browser's or proxy's copy of a record would outlive the right to see it.
+            response.headers.setdefault("Cache-Control", NO_STORE)
+        return response
+
+    def _answer(self, request: HttpRequest, *, may_defer_check: bool) -> HttpResponseBase:
+        """Raises: StaleAuthorization, only if `may_defer_check`."""
+        channel = "admin" if request.path_info.startswith("/admin/") else "api"
         with audit_context.audit_context(
-            channel="admin" if is_admin else "api", address=client_address(request)
+            channel=channel, address=client_address(request), may_defer_check=may_defer_check
         ) as current:
-            # For log lines that are written when this is over (healthcare.observability.logs).
+            # Log lines are written after the context has ended (healthcare.observability.logs).
             request.request_id = current.request_id  # type: ignore[attr-defined]
             response = self.get_response(request)
             try:
                 # A redirect shows nothing, and the page behind it is a request of its own.
                 is_answer = response.status_code < 300
-                recorder.flush(current, actor=_account(request), answered=is_answer)
-            except Exception as error:  # noqa: BLE001 - whatever it is, the answer does not leave
+                recorder.flush(current, actor=getattr(request, "user", None), answered=is_answer)
+            except recorder.StaleAuthorization:
+                raise
+            except Exception as error:  # noqa: BLE001 - whatever it is, the answer must not leave
                 response = self._instead(request, error)
             response["X-Request-ID"] = current.request_id
-        if request.path_info.startswith("/api"):
-            # A browser's or proxy's copy of a record would outlive the right to see it.
-            response.headers.setdefault("Cache-Control", NO_STORE)
         return response
 
     def _instead(self, request: HttpRequest, error: Exception) -> HttpResponse:
@@ -212,8 +191,3 @@ class AuditMiddleware:
         place = "".join(traceback.format_tb(error.__traceback__))
         logger.error("The audit trail of a %s failed: %s\n%s", request.method, what, place)
         return problem_page(request, 500, "The server could not answer.")
-
-
-def _account(request: HttpRequest) -> object:
-    """Whoever the view found the request to come from; None when it never got that far."""
-    return getattr(request, "user", None)
