@@ -1,4 +1,4 @@
-"""The project's own middleware."""
+"""The project's middleware: which of it runs for which request is in the settings (`MIDDLEWARE`, `API_MIDDLEWARE`)."""
 
 import logging
 import traceback
@@ -28,12 +28,12 @@ from healthcare.web.handlers import has_api_token
 
 logger = logging.getLogger("healthcare.errors")
 
-#: `Cache-Control` of the API.
+#: The API's `Cache-Control`.
 NO_STORE = "no-store"
 
 
 class TrailingSlashMiddleware:
-    """Make /api/patients/ and /api/patients one path: the URLs have no slash, some clients put one there."""
+    """Remove a trailing slash from paths under /api, because the URL patterns have none and some clients send one."""
 
     def __init__(self, get_response: Callable[[HttpRequest], HttpResponse]) -> None:
         self.get_response = get_response
@@ -46,10 +46,10 @@ class TrailingSlashMiddleware:
 
 
 class HostMiddleware(CommonMiddleware):
-    """Django's own, which refuses hosts that ALLOWED_HOSTS does not name, save for probes.
+    """Django's CommonMiddleware, which refuses hosts that ALLOWED_HOSTS does not name, except on the health endpoints.
 
-    A container asks itself by 127.0.0.1, a cluster's node by the address that the container has today. What they are
-    answered names no host.
+    A container's own probe uses 127.0.0.1 and a cluster's node uses the container's current address. The answers of the
+    health endpoints name no host.
     """
 
     def process_request(self, request: HttpRequest) -> Any:
@@ -57,12 +57,12 @@ class HostMiddleware(CommonMiddleware):
 
 
 class ContentSecurityPolicyMiddleware(CSPMiddleware):
-    """django-csp's, with the policy of nearly all answers put together once: what stands in the settings."""
+    """django-csp's middleware, which builds the header of an unchanged policy once instead of for each response."""
 
     def process_response(self, request: HttpRequest, response: HttpResponseBase) -> HttpResponseBase:
         if not self._is_plain(request, response):
             return super().process_response(request, response)
-        # The nonce that nobody asked for knows the request, which knows it: a ring for the collector of cycles.
+        # The lazy nonce and the request refer to each other; without this line each response leaves a reference cycle.
         vars(request).pop("csp_nonce", None)
         policy = _policy_of_settings()
         if policy:
@@ -71,7 +71,7 @@ class ContentSecurityPolicyMiddleware(CSPMiddleware):
 
     @staticmethod
     def _is_plain(request: HttpRequest, response: HttpResponseBase) -> bool:
-        """Whether no view has said anything about it, and no page used a nonce."""
+        """Return whether no view has changed the policy and no template has used a nonce."""
         return (
             not settings.DEBUG
             and getattr(request, "_csp_nonce", None) is None
@@ -85,10 +85,10 @@ def _policy_of_settings() -> str:
 
 
 class BodySizeMiddleware:
-    """Refuse a body that is larger than anything we take, before anything reads it.
+    """Refuse a body that is larger than MAX_BODY_BYTES before anything reads it.
 
-    Django bounds forms and fields, and not files: whoever sends a form with a file, to the log-in page say, fills the
-    disk. A body without a length is not read at all.
+    Django limits form fields but not files, so a form with a large file, sent to the login page for example, would fill
+    the memory. A body without a length is refused unread.
     """
 
     def __init__(self, get_response: Callable[[HttpRequest], HttpResponseBase]) -> None:
@@ -102,7 +102,7 @@ class BodySizeMiddleware:
 
 
 class OutageMiddleware:
-    """Tell a browser that a database is out with a page, and 503. (The API's own answers come from its views.)"""
+    """Answer 503 with a page when a database cannot be reached. (API views have their own exception handler.)"""
 
     def __init__(self, get_response: Callable[[HttpRequest], HttpResponseBase]) -> None:
         self.get_response = get_response
@@ -120,9 +120,9 @@ class OutageMiddleware:
 
 
 class ReaderZoneMiddleware:
-    """Show the admin's instants on the reader's clock, in the time zone that the browser names (zone.js); else in UTC.
+    """Show timestamps in the admin in the browser's time zone, which a script puts into a cookie; in UTC without it.
 
-    The date and time of a visit are the wall's where the doctor works, whoever reads them. The API answers in UTC.
+    The date and time of an appointment are always shown in the doctor's time zone. The API answers in UTC.
     """
 
     COOKIE = "time_zone"
@@ -181,13 +181,13 @@ class AuditMiddleware:
     def _instead(self, request: HttpRequest, error: Exception) -> HttpResponse:
         if is_outage(error):
             response: HttpResponse = problem_page(
-                request, 503, "The audit trail cannot be written at the moment. Please try again."
+                request, 503, "The audit log cannot be written at the moment. Please try again."
             )
             response["Retry-After"] = str(RETRY_AFTER_SECONDS)
             return response
         signals.got_request_exception.send(sender=None, request=request)
-        # The class and the place, not the message: a database error may quote an entry.
+        # Log the class and the traceback but not the message, because a database error may quote an entry.
         what = error if isinstance(error, recorder.UnrecordedAccess) else type(error).__qualname__
         place = "".join(traceback.format_tb(error.__traceback__))
-        logger.error("The audit trail of a %s failed: %s\n%s", request.method, what, place)
+        logger.error("Writing the audit log of a %s request failed: %s\n%s", request.method, what, place)
         return problem_page(request, 500, "The server could not answer.")
