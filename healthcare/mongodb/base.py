@@ -6,7 +6,6 @@ import random
 import threading
 import time
 from collections.abc import Iterator
-from functools import partial
 from typing import Any, cast
 from urllib.parse import urlsplit
 
@@ -20,14 +19,11 @@ from django_mongodb_backend import base
 from django_mongodb_backend.query import wrap_database_errors
 from pymongo import MongoClient, ReadPreference
 from pymongo.errors import AutoReconnect, PyMongoError, ServerSelectionTimeoutError
-from pymongo.pool_shared import _PoolClosedError
-from pymongo.server_selectors import writable_server_selector
 from pymongo.uri_parser import split_options
 
 from healthcare.mongodb import encryption
 from healthcare.mongodb.introspection import DatabaseIntrospection
 from healthcare.mongodb.operations import DatabaseOperations
-from healthcare.mongodb.orphaned_transactions import end_orphans, process_name
 from healthcare.mongodb.schema import DatabaseSchemaEditor
 
 logger = logging.getLogger("healthcare.mongodb")
@@ -69,8 +65,7 @@ class DatabaseWrapper(base.DatabaseWrapper):
     _replicated: set[str] = set()
     # The databases whose data keys were seen to be wrapped by our master key.
     _keys_checked: set[str] = set()
-    # The aliases where this process has looked for the transactions of dead ones, and when a primary was missed first.
-    _swept: set[str] = set()
+    # When this process first missed a primary, by alias.
     _no_primary_since: dict[str, float] = {}
     run_on_commit: list[Any]
 
@@ -80,8 +75,6 @@ class DatabaseWrapper(base.DatabaseWrapper):
         self.raised_inside: BaseException | None = None
         # The driver's connection that the commands of the open transaction go by, and the loan of it.
         self._line: tuple[Any, Any] | None = None
-        # The server that the last read was sent to, and the client that it belongs to.
-        self._primary: tuple[Any, Any] = None, None
 
     # --- Connecting
 
@@ -94,7 +87,7 @@ class DatabaseWrapper(base.DatabaseWrapper):
         # A transaction refuses every other read preference, and a read from a secondary misses what was just
         # written. As a keyword it also overrides the tags and the staleness that come with one in the URI.
         params = {name: value for name, value in params.items() if name.lower() != "readpreference"}
-        return {"appName": process_name(), **params, "read_preference": ReadPreference.PRIMARY}
+        return {"appName": "healthcare", **params, "read_preference": ReadPreference.PRIMARY}
 
     def get_new_connection(self, conn_params: dict[str, Any]) -> MongoClient:
         # The stock engine lets two threads that connect at once make two clients and leaves one running
@@ -108,42 +101,11 @@ class DatabaseWrapper(base.DatabaseWrapper):
             # Before anything is read or written with the wrong key, or plain because there is none.
             encryption.check(client, self.settings_dict["NAME"])
             self._keys_checked.add(self.settings_dict["NAME"])
-        if self.alias not in self._swept:
-            # Once in a process, as the processes before it may have been killed.
-            self._swept.add(self.alias)
-            end_orphans(client)
         return client
 
     def get_collection(self, name: str, **kwargs: Any) -> Any:
         self._refuse_in_outage()
         return super().get_collection(name, **kwargs)
-
-    def read_command(self, command: dict[str, Any], codec_options: CodecOptions[dict[str, Any]]) -> dict[str, Any]:
-        """Run a command that reads, outside a transaction, once and without a session. Raises: PyMongoError.
-
-        `Database.command` gets ready to try it again, and lends it a session. It takes internals, as the one below.
-        """
-        client = cast(Any, self.database.client)
-        asked, server = self._primary
-        # The driver's monitors change the description of a server that is there.
-        if asked is not client or not server.description.is_writable:
-            self._primary = None, None
-            self._refuse_in_outage()
-            server = client._select_server(writable_server_selector, None, next(iter(command)))
-            self._no_primary_since.pop(self.alias, None)
-            self._primary = client, server
-        try:
-            with client._checkout(server, None) as connection:
-                return cast(
-                    dict[str, Any],
-                    connection.command(self.database.name, command, codec_options=codec_options, client=client),
-                )
-        except PyMongoError as error:
-            # It may have left the set, and nobody changes its description any more.
-            self._primary = None, None
-            if isinstance(error, _PoolClosedError):
-                raise AutoReconnect(str(error)) from error
-            raise
 
     def _refuse_in_outage(self) -> None:
         """Answer at once what the driver would say after five seconds, when it has said so already.
@@ -192,7 +154,6 @@ class DatabaseWrapper(base.DatabaseWrapper):
         self.connection = None
         self.__dict__.pop("database", None)
         self.session = self._line = None
-        self._primary = None, None
         self._leave_block()
         self.run_on_commit = []
 
@@ -264,6 +225,7 @@ class DatabaseWrapper(base.DatabaseWrapper):
         through its `except DatabaseError`, and the thread went on writing into the dead transaction; here the
         session and the callbacks are gone whatever happens.
         """
+        self._hang_up()
         session, self.session = self.session, None
         self._leave_block()
         if session is None:
@@ -273,7 +235,7 @@ class DatabaseWrapper(base.DatabaseWrapper):
             while True:
                 try:
                     with debug_transaction(self, "session.commit_transaction()"):
-                        self._commit_by_line(session)
+                        session.commit_transaction()
                     return resent
                 except PyMongoError as error:
                     # Once in any case, as the driver does.
@@ -286,25 +248,6 @@ class DatabaseWrapper(base.DatabaseWrapper):
             raise
         finally:
             session.end_session()
-
-    def _commit_by_line(self, session: Any) -> None:
-        """Have the driver commit, the first time by the connection that the commands went by. Raises: PyMongoError.
-
-        It would look for the server and borrow a connection once more, 0.2 ms, to be ready to send it again, which is
-        done above.
-        """
-        if self._line is None:
-            session.commit_transaction()
-            return
-        session._finish_transaction_with_retry = partial(session._finish_transaction, self._line[1])
-        try:
-            session.commit_transaction()
-        except BaseException as error:
-            self._hang_up(error)
-            raise
-        finally:
-            del session._finish_transaction_with_retry
-            self._hang_up()
 
     def run_and_clear_commit_hooks(self) -> None:
         """Run the callbacks, also inside Django's own `atomic`, which does nothing on MongoDB.
@@ -374,7 +317,6 @@ def _after_fork_in_child() -> None:
     _clients_lock = threading.Lock()
     _inherited.extend(DatabaseWrapper._connection_pools.values())
     DatabaseWrapper._connection_pools.clear()
-    DatabaseWrapper._swept.clear()
     DatabaseWrapper._no_primary_since.clear()
     for connection in connections.all(initialized_only=True):
         if isinstance(connection, DatabaseWrapper):

@@ -23,9 +23,6 @@ from healthcare.mongodb.encrypted_fields import encrypted_fields
 from healthcare.mongodb.lookups import text_search_expression
 from healthcare.routers import CLINICAL
 
-#: As many as come in one answer of MongoDB.
-FEW = 1_000
-
 _BOUNDS = frozenset({"$gte", "$lte", "$gt", "$lt"})
 
 M = TypeVar("M", bound=models.Model)
@@ -105,9 +102,8 @@ class DocumentQuery(Generic[M]):
             return []
         where = self._where()
         sort = [(_column(self.model, name.lstrip("-")), -1 if name.startswith("-") else 1) for name in self.order]
-        collection = raw.collection(self.model, raw.PLAIN_CODEC)
-        find = collection.few if 0 < self.limit <= FEW else collection.find
-        return _read(self.model, find(where, sort=sort or None, limit=self.limit))
+        found = raw.collection(self.model, raw.PLAIN_CODEC).find(where, sort=sort or None, limit=self.limit)
+        return _read(self.model, found)
 
     def _where(self) -> Condition:
         conditions = [_condition(self.model, name, value) for name, value in self.lookups]
@@ -199,7 +195,7 @@ def _read(model: type[models.Model], documents: list[raw.Document]) -> list[raw.
     for document in documents:
         for name in amounts:
             if isinstance(value := document.get(name), Decimal128):
-                document[name] = raw.to_decimal(value)
+                document[name] = value.to_decimal()
         document[key] = document.pop("_id")
         for name in secrets:
             if encryption.is_encrypted(document.get(name)):

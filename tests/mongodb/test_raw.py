@@ -14,7 +14,6 @@ from django.db import DatabaseError, IntegrityError, connections
 from django.db.transaction import TransactionManagementError
 from django_mongodb_backend import transaction as engine_transaction
 from pymongo.errors import PyMongoError
-from pymongo.pool_shared import _PoolClosedError
 
 from healthcare.mongodb import raw
 from healthcare.mongodb.base import DatabaseWrapper
@@ -28,7 +27,6 @@ INSTANT = datetime.datetime(2030, 3, 1, 14, 30, tzinfo=UTC)
 # One call of each operation of the door.
 OPERATIONS: dict[str, Callable[[Collection], Any]] = {
     "aggregate": lambda tallies: tallies.aggregate([{"$match": {"_id": "A"}}]),
-    "few": lambda tallies: tallies.few({"_id": "A"}, limit=1),
     "find": lambda tallies: tallies.find({"_id": "A"}),
     "find_one": lambda tallies: tallies.find_one({"_id": "A"}),
     "count": lambda tallies: tallies.count({"_id": "A"}),
@@ -42,7 +40,7 @@ OPERATIONS: dict[str, Callable[[Collection], Any]] = {
     "delete_many": lambda tallies: tallies.delete_many({}),
     "bulk_write": lambda tallies: tallies.bulk_write([pymongo.DeleteOne({"_id": "A"})]),
 }
-READS = {"aggregate", "few", "find", "find_one", "count"}
+READS = {"aggregate", "find", "find_one", "count"}
 
 
 @pytest.fixture
@@ -405,37 +403,11 @@ def test_hint_names_an_index() -> None:
     assert len(raw.collection(Visit).find({"doctor_id": "D"}, hint="visits_doctor_date_id")) == 1
 
 
-# --- The primary that the last read was sent to ----------------------------------------------------------------------
+# --- Outages ---------------------------------------------------------------------------------------------------------
 
 
-def test_a_primary_that_has_left_the_set_is_not_asked_again(
-    tallies: Collection, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    found = tallies.few({}, limit=1)
-    wrapper = connections["clinical"]
-    client, server = wrapper._primary
-    assert server.description.is_writable
-
-    def refuse(*_: Any) -> Any:
-        monkeypatch.undo()
-        raise _PoolClosedError("gone")
-
-    monkeypatch.setattr(client, "_checkout", refuse)
-    assert tallies.few({}, limit=1) == found
-    assert wrapper._primary == (None, None)
-
-
-def test_a_primary_that_is_found_again_ends_the_outage(tallies: Collection, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The next one that is lost is waited for as the first was."""
-    wrapper = connections["clinical"]
-    wrapper._primary = None, None
-    refuse = DatabaseWrapper._refuse_in_outage
-
-    def refuse_as_it_begins(connection: DatabaseWrapper) -> None:
-        refuse(connection)
-        # Somebody else's read, which has found no primary meanwhile.
-        DatabaseWrapper._no_primary_since[connection.alias] = 0.0
-
-    monkeypatch.setattr(DatabaseWrapper, "_refuse_in_outage", refuse_as_it_begins)
-    tallies.few({}, limit=1)
-    assert wrapper.alias not in DatabaseWrapper._no_primary_since
+def test_read_that_finds_a_primary_ends_the_outage(tallies: Collection, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The next primary that is lost is waited for as long as the first was."""
+    monkeypatch.setitem(DatabaseWrapper._no_primary_since, connections["clinical"].alias, 0.0)
+    tallies.find({}, limit=1)
+    assert connections["clinical"].alias not in DatabaseWrapper._no_primary_since
