@@ -106,5 +106,6 @@ def test_check_is_silent_where_the_server_does_not_tell(short_lifetime: None, mo
     def forbid(*_: object, **__: object) -> None:
         raise OperationFailure("not authorized on admin to execute command", 13)
 
-    monkeypatch.setattr("pymongo.database.Database.command", forbid)
-    assert warnings_of_the_check() == []
+    with monkeypatch.context() as managed_server:
+        managed_server.setattr("pymongo.database.Database.command", forbid)
+        assert warnings_of_the_check() == []
