@@ -18,7 +18,7 @@ class HealthcareConfig(AppConfig):
 
         # Registered before the consumers of the apps, because an audit entry must not wait for a bill that fails.
         events.register_consumer(events.AUDIT, None, recorder.deliver)
-        transactions.counters.heard_by = metrics.count_transactions
+        transactions.statistics.observer = metrics.count_transactions
 
 
 class HospitalAdminConfig(admin_apps.AdminConfig):

@@ -3,7 +3,8 @@
 from collections.abc import Sequence
 from typing import Any, cast
 
-from django.core.checks import CheckMessage, Tags, Warning, register
+from django.core import checks
+from django.core.checks import CheckMessage, Tags, register
 from django.db import DatabaseError, connections
 from pymongo.errors import PyMongoError
 
@@ -35,8 +36,8 @@ def transaction_lifetime_is_limited(
     if seconds <= MAX_TRANSACTION_LIFETIME_SECONDS:
         return []
     return [
-        Warning(
-            f"MongoDB's {_PARAMETER} is {seconds}: the records that a killed process was writing stay locked that long.",
+        checks.Warning(
+            f"MongoDB's {_PARAMETER} is {seconds}: records that a killed process was writing stay locked that long.",
             hint=f"Start every member with `--setParameter {_PARAMETER}=30` (docs/deployment.md).",
             id="healthcare.W001",
         )

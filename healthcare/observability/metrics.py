@@ -41,7 +41,7 @@ _durations = Histogram(
     buckets=(0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0),
     registry=_registry,
 )
-#: Field of `healthcare.mongodb.transactions.counters` → what it counts.
+#: Field of `healthcare.mongodb.transactions.statistics` → what it counts.
 _transactions = {
     name: Counter(f"healthcare_clinical_transaction_{name}", sentence, registry=_registry)
     for name, sentence in {

@@ -14,14 +14,14 @@ from pymongo.errors import PyMongoError
 
 from healthcare.errors import is_outage
 from healthcare.mongodb import raw, transactions
-from healthcare.mongodb.base import PATIENCE_SECONDS, DatabaseWrapper
+from healthcare.mongodb.base import PRIMARY_WAIT_SECONDS, DatabaseWrapper
 from healthcare.mongodb.transactions import (
     ClinicalWriteFailed,
     clinical_transaction,
-    counters,
     in_transaction,
     on_commit,
     session,
+    statistics,
 )
 from tests.mongodb.models import Tally, Visit
 
@@ -50,7 +50,7 @@ def assert_no_state_left() -> None:
         False,
         0,
     )
-    assert (connection.run_on_commit, connection.raised_inside, connection._line) == ([], None, None)
+    assert (connection.run_on_commit, connection.raised_inside, connection._checkout) == ([], None, None)
     assert not in_transaction()
     assert session() is None
 
@@ -93,12 +93,12 @@ def test_writes_of_orm_and_raw_door_appear_together(stored: Stored) -> None:
 
 def test_error_undoes_everything_and_passes_unchanged(stored: Stored) -> None:
     error = ValueError("no")
-    before = counters.attempts
+    before = statistics.attempts
     with pytest.raises(ValueError, match="no") as raised:
         add("A", fail=error)
     assert raised.value is error
     assert names(stored) == []
-    assert counters.attempts == before + 1
+    assert statistics.attempts == before + 1
 
 
 def test_duplicate_is_an_integrity_error_at_the_first_try(stored: Stored) -> None:
@@ -158,11 +158,11 @@ def test_nested_service_joins_the_outermost(stored: Stored) -> None:
         assert names(stored) == []
         raise Undone
 
-    before = counters.attempts
+    before = statistics.attempts
     with pytest.raises(Undone):
         outer()
     assert names(stored) == []
-    assert counters.attempts == before + 1
+    assert statistics.attempts == before + 1
 
 
 def test_error_of_a_joined_service_cannot_be_swallowed(stored: Stored) -> None:
@@ -286,10 +286,10 @@ def transient() -> PyMongoError:
 
 
 def test_conflict_is_tried_again(stored: Stored, fail_command: Any) -> None:
-    before = (counters.attempts, counters.retries)
+    before = (statistics.attempts, statistics.retries)
     with fail_command("insert", times=3, errorCode=WRITE_CONFLICT, errorLabels=TRANSIENT):
         add("A")
-    assert (counters.attempts - before[0], counters.retries - before[1]) == (4, 3)
+    assert (statistics.attempts - before[0], statistics.retries - before[1]) == (4, 3)
     assert names(stored) == ["A", "A raw"]
 
 
@@ -300,10 +300,10 @@ def test_a_connection_that_breaks_is_met_by_a_retry_on_another(stored: Stored, f
         raw.collection(Tally).insert_one({"_id": "A", "total": 1})
         raw.collection(Tally).update_one({"_id": "A"}, {"$inc": {"total": 1}})
 
-    before = counters.retries
+    before = statistics.retries
     with fail_command(command, closeConnection=True):
         service()
-    assert counters.retries == before + 1
+    assert statistics.retries == before + 1
     assert stored(Tally) == [{"_id": "A", "total": 2}]
 
 
@@ -357,12 +357,12 @@ def test_unknown_commit_is_sent_again_and_the_service_not(stored: Stored, fail_c
         tries.append(1)
         add("A")
 
-    before = counters.commits_resent
+    before = statistics.commits_resent
     # The driver itself sends a commit twice; three failures are more than it hides.
     with fail_command("commitTransaction", times=3, errorCode=HOST_UNREACHABLE, errorLabels=UNKNOWN):
         service()
     assert len(tries) == 1
-    assert counters.commits_resent > before
+    assert statistics.commits_resent > before
     assert names(stored) == ["A", "A raw"]
 
 
@@ -396,7 +396,7 @@ def test_commit_that_was_carried_out_and_whose_answer_was_lost_is_one_write(stor
 
 def test_unknown_commit_in_the_end_says_so(stored: Stored, fail_command: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(transactions, "MAX_SECONDS", 0.3)
-    before = counters.failures
+    before = statistics.failures
     with (
         fail_command("commitTransaction", times=10_000, errorCode=HOST_UNREACHABLE, errorLabels=UNKNOWN),
         pytest.raises(ClinicalWriteFailed, match="whether it was saved is not known") as raised,
@@ -404,7 +404,7 @@ def test_unknown_commit_in_the_end_says_so(stored: Stored, fail_command: Any, mo
         add("A")
     assert raised.value.is_outcome_unknown
     assert raised.value.attempts == 1
-    assert counters.failures == before + 1
+    assert statistics.failures == before + 1
 
 
 def test_last_try_says_what_happened(stored: Stored, fail_command: Any, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -530,7 +530,7 @@ def test_commands_of_a_transaction_go_by_one_connection_which_comes_back(stored:
     def write() -> None:
         for name in ("one", "two", "one" if fail == "duplicate" else "three"):
             raw.collection(Tally).insert_one({"_id": name})
-            lines.append(connections["clinical"]._line[1])
+            lines.append(connections["clinical"]._checkout[1])
         assert lent() == 1
         if fail == "refused":
             raw.collection(Tally).update_one({"_id": "one"}, {"$nonsense": {"n": 1}})
@@ -587,7 +587,7 @@ def test_visit_and_tally_of_two_collections_go_together(stored: Stored) -> None:
 def test_nothing_is_begun_when_no_primary_has_been_there_for_long(monkeypatch: pytest.MonkeyPatch) -> None:
     """The driver would look for one for five seconds more, in each of the threads that a log-in waits for."""
     monkeypatch.setattr(DatabaseWrapper, "_has_primary", lambda _: False)
-    long_ago = time.monotonic() - PATIENCE_SECONDS - 1
+    long_ago = time.monotonic() - PRIMARY_WAIT_SECONDS - 1
     monkeypatch.setitem(DatabaseWrapper._no_primary_since, connections["clinical"].alias, long_ago)
     began: list[str] = []
     with pytest.raises(OperationalError) as caught:

@@ -23,7 +23,7 @@ from django.db import DatabaseError, connections  # noqa: E402
 from django_mongodb_backend.transaction import atomic  # noqa: E402
 
 from healthcare.mongodb import transactions  # noqa: E402
-from healthcare.mongodb.transactions import clinical_transaction, counters  # noqa: E402
+from healthcare.mongodb.transactions import clinical_transaction, statistics  # noqa: E402
 from tests.mongodb.models import Tally  # noqa: E402
 
 
@@ -74,4 +74,4 @@ for each in threads:
     each.start()
 for each in threads:
     each.join()
-print(json.dumps({**outcomes, "retries": counters.retries}), flush=True)  # noqa: T201
+print(json.dumps({**outcomes, "retries": statistics.retries}), flush=True)  # noqa: T201
