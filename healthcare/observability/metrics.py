@@ -128,7 +128,7 @@ def _event_gauges() -> Iterator[Reading]:
     lag = events.lag()
     yield "healthcare_event_lag_seconds", "The age of the oldest event that waits for a consumer.", lag.seconds
     yield "healthcare_events_waiting", f"Events that wait for a consumer, up to {events.COUNT_LIMIT}.", lag.waiting
-    yield "healthcare_events_set_aside", f"Events set aside for a person, up to {events.COUNT_LIMIT}.", lag.set_aside
+    yield "healthcare_events_set_aside", f"Events set aside for a person, up to {events.COUNT_LIMIT}.", lag.dead_letters
 
 
 register_gauges(_event_gauges)

@@ -138,7 +138,7 @@ def test_a_hopeless_event_is_set_aside_with_its_reason_and_does_not_hold_up_the_
     assert again.status_code == 302
     call_command("relay_events", verbosity=0)
     assert listener.heard == ["good", "bad"]
-    assert Event.objects.filter(set_aside_at__isnull=False).count() == 0
+    assert Event.objects.filter(dead_lettered_at__isnull=False).count() == 0
 
 
 def test_failures_wait_longer_each_time(listener: Listener) -> None:
