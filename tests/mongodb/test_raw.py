@@ -1,4 +1,4 @@
-"""The raw door: every operation in the transaction, bounded in time, with the ORM's values and errors."""
+"""Raw operations join the transaction, are limited in time, and use the ORM's values and errors."""
 
 import datetime
 import inspect
@@ -24,7 +24,7 @@ from tests.mongodb.models import Tally, Visit
 UTC = datetime.UTC
 INSTANT = datetime.datetime(2030, 3, 1, 14, 30, tzinfo=UTC)
 
-# One call of each operation of the door.
+# One call of each operation.
 OPERATIONS: dict[str, Callable[[Collection], Any]] = {
     "aggregate": lambda tallies: tallies.aggregate([{"$match": {"_id": "A"}}]),
     "find": lambda tallies: tallies.find({"_id": "A"}),
@@ -51,7 +51,7 @@ def tallies() -> Collection:
 
 def test_every_operation_is_in_the_table() -> None:
     public = {name for name, _ in inspect.getmembers(Collection, inspect.isfunction) if not name.startswith("_")}
-    # A stream is no part of a transaction and has tests of its own.
+    # A stream is no part of a transaction and has its own tests.
     assert public == {*OPERATIONS, "stream"}
 
 
@@ -59,7 +59,7 @@ def test_every_operation_is_in_the_table() -> None:
 def test_operation_is_part_of_the_transaction(
     operation: Callable[[Collection], Any], tallies: Collection, stored: Callable[[type], Any], client: Any
 ) -> None:
-    """It sees what the transaction wrote, and what it writes is undone with it."""
+    """The operation sees what the transaction wrote, and its own write is undone with the transaction."""
     before = stored(Tally)
     results = []
 
@@ -279,7 +279,7 @@ def test_values_come_out_as_python_has_them_at_every_depth() -> None:
     assert str(found["cost"]) == "12.50"
     assert found["at"].tzinfo is UTC
     assert found["day"].date() == datetime.date(2030, 3, 1)
-    # The commands of a transaction pass the driver's decoders by.
+    # The driver's decoders do not apply to the commands of a transaction.
     with engine_transaction.atomic(using="clinical"):
         assert tallies.find({}) == [expected]
         assert tallies.find({}, projection=["cost"], sort=[("_id", 1)], limit=3) == [
@@ -290,7 +290,7 @@ def test_values_come_out_as_python_has_them_at_every_depth() -> None:
         assert tallies.find_one_and_update({"_id": "nobody"}, {"$set": {"none": None}}) is None
 
 
-def test_all_is_found_in_a_transaction_however_many_answers_it_takes() -> None:
+def test_find_in_a_transaction_returns_all_batches() -> None:
     tallies = raw.collection("tallies")
     tallies.insert_many([{"_id": number} for number in range(250)])
     with engine_transaction.atomic(using="clinical"):
@@ -351,17 +351,17 @@ def test_values_go_in_as_the_orm_writes_them() -> None:
     assert visits.count({"date": datetime.date(2030, 3, 1), "cost": {"$gte": Decimal("12.5")}}) == 2
 
 
-def test_orm_still_reads_naive_dates_beside_the_door() -> None:
-    """The conversion belongs to the door's handles; on the client it would break every DateTimeField."""
+def test_orm_still_reads_naive_dates() -> None:
+    """The codec belongs to raw collections only; on the client it would break every DateTimeField."""
     Visit.objects.create(visit_id="V", doctor_id="D", date="2030-03-01", seen_at=INSTANT, number="1")
     raw.collection(Visit).find({})
     assert Visit.objects.get().seen_at == INSTANT
 
 
-# --- What each operation answers
+# --- What each operation returns
 
 
-def test_answers(tallies: Collection) -> None:
+def test_results(tallies: Collection) -> None:
     assert tallies.insert_one({"_id": "B", "total": 5}) == "B"
     assert tallies.insert_many([{"_id": "C", "total": 7}, {"_id": "D", "total": 9}]) == ["C", "D"]
     assert tallies.find({"total": {"$gt": 1}}, projection={"_id": 1}, sort=[("total", -1)], limit=2) == [
