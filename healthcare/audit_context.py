@@ -80,7 +80,7 @@ class AuditContext:
     def facts_of_denied_action(self, actor: Any) -> list[Facts]:
         """Return the facts of the entry of a refused action; none if it was not refused or is recorded already.
 
-        An entry of a write does not count, because the refusal may have undone the write.
+        An entry of a write does not count, because it may have been rolled back.
         """
         attempt = self.attempted
         if attempt is None or attempt.reason is None or resource_of(attempt.action) in self.recorded_denials:

@@ -30,7 +30,7 @@ ROOT = Path(__file__).resolve().parents[2]
 @pytest.fixture
 def connect() -> Iterator[Connect]:
     """Open a connection of another alias to a server, with the options of settings.py except for a shorter wait."""
-    opened = []
+    created = []
 
     def connected(uri: str, **options: Any) -> DatabaseWrapper:
         usual = connections["clinical"].settings_dict
@@ -40,14 +40,14 @@ def connect() -> Iterator[Connect]:
                 "HOST": uri,
                 "OPTIONS": {**usual["OPTIONS"], "serverSelectionTimeoutMS": 700, **options},
             },
-            alias=f"connection{len(opened)}",
+            alias=f"connection{len(created)}",
         )
-        opened.append(connection)
+        created.append(connection)
         connection.connect()
         return connection
 
     yield connected
-    for connection in opened:
+    for connection in created:
         connection._replicated.discard(connection.alias)
         if client := connection._connection_pools.pop(connection.alias, None):
             client.close()
@@ -101,10 +101,10 @@ def usual_uri(**options: str) -> str:
 
 @pytest.mark.parametrize("options", ["", "?replicaSet=rs0", "?directConnection=true"])
 def test_standalone_server_is_refused_with_what_to_do(connect: Connect, standalone: str, options: str) -> None:
-    with pytest.raises(ImproperlyConfigured) as refusal:
+    with pytest.raises(ImproperlyConfigured) as raised:
         connect(standalone + options)
     for words in ("mongod --replSet rs0", "rs.initiate()", "unset MONGODB_URI", "embedded"):
-        assert words in str(refusal.value)
+        assert words in str(raised.value)
 
 
 @pytest.mark.parametrize("options", ["?replicaSet=rs0", "?directConnection=true"])

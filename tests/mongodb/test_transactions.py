@@ -150,9 +150,9 @@ def test_django_atomic_does_nothing_and_the_decorator_works_inside_it(stored: St
 def test_nested_service_joins_the_outermost(stored: Stored) -> None:
     @clinical_transaction
     def outer() -> None:
-        opened = session()
+        outer_session = session()
         add("A")
-        assert session() is opened
+        assert session() is outer_session
         with engine_transaction.atomic(using="clinical"):
             add("B")
         assert names(stored) == []
