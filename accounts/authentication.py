@@ -50,7 +50,7 @@ def _assumed_account_of(family: int) -> tuple[Any, ...] | None:
     """
     if (
         not audit_context.may_defer_check()
-        or not circuit_breaker.postgresql.is_up()
+        or not circuit_breaker.postgresql.is_closed()
         or connection.vendor != "postgresql"
     ):
         return None

@@ -10,7 +10,7 @@ from healthcare import audit_context
 from healthcare.errors import required
 from healthcare.mongodb import raw
 from healthcare.mongodb.document_query import DocumentQuery
-from healthcare.mongodb.encrypted_fields import spellings
+from healthcare.mongodb.encrypted_fields import stored_forms
 from healthcare.mongodb.raw import Document
 from patients.models import Patient
 
@@ -52,7 +52,7 @@ def matching(
     if disease is not None:
         found = found.filter(diseases__has=disease)
     if national_id is not None:
-        found = found.filter(national_id__in=spellings(Patient, "national_id", national_id))
+        found = found.filter(national_id__in=stored_forms(Patient, "national_id", national_id))
     return found.order_by("name", "patient_id")
 
 

@@ -67,7 +67,7 @@ def test_settings_take_what_the_services_are_given(service: str, secrets: Path) 
     given |= {"ALLOWED_HOSTS": "hospital.example.org", "ADMIN_TOTP_REQUIRED": "true", "WEB_CONCURRENCY": "3"}
     taken = settings_in(given)
     assert taken.returncode == 0, taken.stderr
-    assert taken.stdout.split()[:3] == ["False", "True", "django.db.backends.postgresql"]
+    assert taken.stdout.split()[:3] == ["False", "True", "healthcare.postgresql"]
     assert taken.stdout.split()[3] == (secrets / "mongodb_uri").read_text()
 
 

@@ -195,7 +195,7 @@ def test_right_password_at_the_wrong_door_is_on_record(people: People) -> None:
 
 LISTS = {
     "billing/bill": "status__exact=%00", "accounts/user": "role__exact=%00", "healthcare/auditentry": "outcome=%00",
-    "healthcare/event": "set_aside_at__isempty=%00", "appointments/appointment": "day=%00",
+    "healthcare/event": "dead_lettered_at__isempty=%00", "appointments/appointment": "day=%00",
     "doctors/doctor": "accepting_patients__exact=%00", "patients/patient": "p=%00",
 }  # fmt: skip
 KEYS = ("abc", "\0", "9" * 40, "-1", "{}", "")
