@@ -1,10 +1,8 @@
-"""Reading appointments. Everything starts from `visible_to`."""
+"""Reads of appointments. Each one about people's data starts from `visible_to`."""
 
 from collections.abc import Mapping
 from datetime import date, datetime, timedelta
 from typing import Any
-
-from django.db.models import QuerySet
 
 from accounts.models import Role, User
 from accounts.queries import is_permitted_staff
@@ -26,8 +24,12 @@ from patients.models import CHART_LENGTH, ChartAppointment
 MAX_SLOT_DAYS = 31
 
 
-def documents_visible_to(user: User) -> DocumentQuery[Appointment]:
-    """All for admins and staff whose groups say so; for patients and doctors their own."""
+def visible_to(user: User) -> DocumentQuery[Appointment]:
+    """Return the appointments that the account may see, and mark appointments as queried.
+
+    Admins and staff whose groups grant `appointments.view_appointment` see every appointment; patients and doctors
+    see their own.
+    """
     audit_context.mark_queried("appointment")
     everyone = DocumentQuery(Appointment)
     if user.role == Role.ADMIN or is_permitted_staff(user, "appointments.view_appointment"):
@@ -42,26 +44,25 @@ def documents_visible_to(user: User) -> DocumentQuery[Appointment]:
     return everyone.filter(**own)
 
 
-def visible_to(user: User) -> QuerySet[Appointment]:
-    return documents_visible_to(user).as_queryset()
-
-
-def get_visible(user: User, appointment_id: str) -> Appointment:
-    """Raises: NotVisible."""
+def get_visible(user: User, appointment_id: str) -> Document:
+    """Return the appointment as a document. Raises: NotVisible."""
     found = visible_to(user).filter(pk=appointment_id).first()
-    audit_context.involves(found.patient_id if found else _patient_of(appointment_id))
-    return required(found)
-
-
-def document_visible(user: User, appointment_id: str) -> Document:
-    """The same as a document, to be answered. Raises: NotVisible."""
-    found = documents_visible_to(user).filter(pk=appointment_id).first()
     audit_context.involves(found["patient_id"] if found else _patient_of(appointment_id))
     return required(found)
 
 
+def get_changeable(user: User, appointment_id: str) -> Appointment:
+    """Return the appointment as a model, for a service that changes it. Raises: NotVisible."""
+    found = visible_to(user).filter(pk=appointment_id).as_queryset().first()
+    audit_context.involves(found.patient_id if found else _patient_of(appointment_id))
+    return required(found)
+
+
 def _patient_of(appointment_id: str) -> str | None:
-    """Whose an invisible appointment is: it goes on record, so that the patient sees who tried."""
+    """Return the patient of an appointment that the account may not see.
+
+    The audit log names the patient of a denied attempt, so that the patient's access log shows who tried.
+    """
     found = raw.collection(Appointment).find_one({"_id": appointment_id}, projection=["patient_id"])
     return found["patient_id"] if found else None
 
@@ -80,7 +81,7 @@ def matching(
         "patient_id": patient_id, "doctor_id": doctor_id, "status": status, "date__gte": since, "date__lte": until,
     }  # fmt: skip
     given = {name: value for name, value in wanted.items() if value is not None}
-    return documents_visible_to(user).filter(**given).order_by("-date", "-time", "-appointment_id")
+    return visible_to(user).filter(**given).order_by("-date", "-time", "-appointment_id")
 
 
 def require_of_patient(appointment_id: str | None, patient_id: str) -> None:
@@ -122,7 +123,7 @@ def newest_entries(patient_id: str) -> list[dict[str, Any]]:
 def of_doctor(user: User, doctor_id: str, since: date, until: date) -> list[Appointment]:
     """Visible visits of a doctor, both days included, in the order of the days and clocks."""
     found = visible_to(user).filter(doctor_id=doctor_id, date__gte=since, date__lte=until)
-    return list(found.order_by("date", "time", "appointment_id"))
+    return list(found.order_by("date", "time", "appointment_id").as_queryset())
 
 
 def count_free_today(schedules: Mapping[str, hours.Schedule]) -> int:
@@ -147,20 +148,22 @@ def count_free_today(schedules: Mapping[str, hours.Schedule]) -> int:
     )
 
 
-def free_slots(doctor: Doctor, *, since: date | None = None, until: date | None = None) -> list[hours.Slot]:
-    """The slots of the doctor's hours less what is booked, both days included.
+def free_slots(
+    doctor_id: str, schedule: hours.Schedule | Doctor, *, since: date | None = None, until: date | None = None
+) -> list[hours.Slot]:
+    """Return the slots of a schedule that no visit of the doctor holds, both days included.
 
-    Without `since` from today on, without `until` for a week. Raises: InvalidValue for a period that is too long or
-    ends before it begins.
+    `since` defaults to the doctor's today, `until` to six days after `since`.
+    Raises: InvalidValue for a period of more than MAX_SLOT_DAYS days, or one that ends before it begins.
     """
-    since = since or hours.today_of(doctor)
+    since = since or hours.today_of(schedule)
     until = until or since + timedelta(days=6)
     if until < since:
         raise InvalidValue("Must not lie before `from`.", field="to")
     if (until - since).days >= MAX_SLOT_DAYS:
         raise InvalidValue(f"At most {MAX_SLOT_DAYS} days at once.", field="to")
-    slots = list(hours.slots_between(doctor, since, until))
+    slots = list(hours.slots_between(schedule, since, until))
     if not slots:
         return []
-    taken = claims.doctor_quanta(doctor.doctor_id, slots[0].starts_at, slots[-1].ends_at)
+    taken = claims.doctor_quanta(doctor_id, slots[0].starts_at, slots[-1].ends_at)
     return [slot for slot in slots if claims.is_free(taken, slot.starts_at, slot.ends_at)]

@@ -91,7 +91,7 @@ def change_appointment(*, actor: User, appointment_id: str, **changes: Any) -> A
 
     Raises: NotVisible, NotAllowed, InvalidValue, FinalStatus, SlotTaken.
     """
-    visit = queries.get_visible(actor, appointment_id)
+    visit = queries.get_changeable(actor, appointment_id)
     target = changes.get("status", visit.status)
     if target == Status.COMPLETED and actor.role not in MAY_COMPLETE:
         raise NotAllowed("Only the doctor of a visit or an admin says that it took place.")
@@ -111,7 +111,7 @@ def change_appointment(*, actor: User, appointment_id: str, **changes: Any) -> A
     visit.clean_fields()
     # Conditional on the status, so that the write itself decides who ends a visit first.
     if not Appointment.objects.filter(pk=appointment_id, status=Status.SCHEDULED).update(**changes):
-        raise FinalStatus(queries.get_visible(actor, appointment_id).status)
+        raise FinalStatus(queries.get_visible(actor, appointment_id)["status"])
     if is_moved:
         # Its place in the chart may change, and an older visit may come back into it.
         chart.replace("appointments", visit.patient_id, queries.newest_entries(visit.patient_id))
@@ -126,7 +126,7 @@ def change_appointment(*, actor: User, appointment_id: str, **changes: Any) -> A
 @clinical_transaction
 def delete_appointment(*, actor: User, appointment_id: str) -> None:
     """Raises: NotVisible, FinalStatus for a completed visit, StillReferenced."""
-    visit = queries.get_visible(actor, appointment_id)
+    visit = queries.get_changeable(actor, appointment_id)
     if visit.status == Status.COMPLETED:
         raise FinalStatus(visit.status)
     protected_references.raise_if_referenced("appointment", appointment_id)

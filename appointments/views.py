@@ -36,7 +36,7 @@ class AppointmentViewSet(ResourceViewSet):
         return Response(AppointmentOut.of(visit), status=201)
 
     def retrieve(self, request: AccountRequest, appointment_id: str) -> Response:
-        return Response(AppointmentOut.of(queries.document_visible(request.user, appointment_id)))
+        return Response(AppointmentOut.of(queries.get_visible(request.user, appointment_id)))
 
     def partial_update(self, request: AccountRequest, appointment_id: str) -> Response:
         queries.get_visible(request.user, appointment_id)
@@ -64,4 +64,6 @@ class SlotViewSet(ResourceViewSet):
         """The free slots of some days, 31 at most: the doctor's hours less what is booked."""
         doctor = doctor_queries.get_visible(request.user, doctor_id)
         period = SlotQuery.parse_query(request, also=frozenset())
-        return Response(SlotsOut.of({"results": queries.free_slots(doctor, **period)}))
+        return Response(
+            SlotsOut.of({"results": queries.free_slots(doctor_id, doctor_queries.schedule_from(doctor), **period)})
+        )

@@ -152,8 +152,7 @@ def _source_of_visit(appointment_id: str) -> str:
 
 
 def _bill_once(visit: Mapping[str, Any], *, source: str) -> None:
-    doctor = doctor_queries.find(visit["doctor_id"])
-    fee = queries.fee_for(doctor.specialty_key if doctor else "")
+    fee = queries.fee_for(doctor_queries.specialty_key_of(visit["doctor_id"]) or "")
     with transaction.atomic(using="default"):
         Bill.objects.bulk_create(
             [

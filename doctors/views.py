@@ -27,7 +27,7 @@ class DoctorViewSet(ResourceViewSet):
         return Response(DoctorOut.of(doctor), status=201)
 
     def retrieve(self, request: AccountRequest, doctor_id: str) -> Response:
-        return Response(DoctorOut.of(queries.document_visible(request.user, doctor_id)))
+        return Response(DoctorOut.of(queries.get_visible(request.user, doctor_id)))
 
     def partial_update(self, request: AccountRequest, doctor_id: str) -> Response:
         queries.get_changeable(request.user, doctor_id)

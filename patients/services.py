@@ -84,7 +84,7 @@ def update_patient(*, actor: User, patient_id: str, **changes: Any) -> Patient:
 
 @clinical_transaction
 def _apply(*, actor: User, patient_id: str, changes: dict[str, Any]) -> Patient:
-    patient = queries.get_visible(actor, patient_id)
+    patient = queries.get_changeable(actor, patient_id)
     changes = with_birth_date(changes, known=patient.birth_date)
     for name, value in changes.items():
         setattr(patient, name, value)

@@ -31,7 +31,7 @@ class PatientViewSet(ResourceViewSet):
         return Response(PatientOut.of(patient), status=201)
 
     def retrieve(self, request: AccountRequest, patient_id: str) -> Response:
-        return Response(PatientOut.of(queries.document_visible(request.user, patient_id)))
+        return Response(PatientOut.of(queries.get_visible(request.user, patient_id)))
 
     def partial_update(self, request: AccountRequest, patient_id: str) -> Response:
         queries.get_visible(request.user, patient_id)

@@ -28,7 +28,7 @@ class PrescriptionViewSet(ResourceViewSet):
         return Response(PrescriptionOut.of(prescription), status=201)
 
     def retrieve(self, request: AccountRequest, prescription_id: str) -> Response:
-        return Response(PrescriptionOut.of(queries.document_visible(request.user, prescription_id)))
+        return Response(PrescriptionOut.of(queries.get_visible(request.user, prescription_id)))
 
     def partial_update(self, request: AccountRequest, prescription_id: str) -> Response:
         queries.get_changeable(request.user, prescription_id)
