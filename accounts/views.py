@@ -10,7 +10,7 @@ from rest_framework.request import Request
 from rest_framework.response import Response
 from rest_framework_simplejwt.tokens import Token
 
-from accounts import limits, permissions, queries, records, services, tokens
+from accounts import limits, oauth, permissions, queries, records, services, tokens
 from accounts.authentication import AccountRequest
 from accounts.serializers import (
     AccountChanges,
@@ -110,27 +110,43 @@ class ProviderViewSet(ResourceViewSet):
     pagination_class = None
     response_serializers = {"callback": TokensOut}
     query_serializers = {"callback": CallbackQuery}
-    redirects = frozenset({"begin"})
+    redirect_responses = frozenset({"begin"})
     extra_statuses = {"begin": ("404", "429"), "callback": ("401", "403", "404", "409", "429")}
-    #: One of `accounts.oauth`'s adapters, named with the path.
-    adapter: Any = None
+
+    def adapter(self) -> Any:
+        """Return the class of the provider's adapter."""
+        raise NotImplementedError
 
     def initial(self, request: Request, *args: Any, **kwargs: Any) -> None:
         super().initial(request, *args, **kwargs)
-        if not settings.SOCIALACCOUNT_PROVIDERS[self.adapter.provider_id]["APPS"]:
+        if not settings.SOCIALACCOUNT_PROVIDERS[self.adapter().provider_id]["APPS"]:
             raise NotVisible
         limits.provider_login(request)
 
     def begin(self, request: Request) -> HttpResponseBase:
         """Send the browser to the provider."""
-        return OAuth2LoginView.adapter_view(self.adapter)(request._request)
+        return OAuth2LoginView.adapter_view(self.adapter())(request._request)
 
     def callback(self, request: Request) -> HttpResponseBase:
         """Where the provider sends the browser back to: answers what a login answers."""
         try:
-            return OAuth2CallbackView.adapter_view(self.adapter)(request._request)
+            return OAuth2CallbackView.adapter_view(self.adapter())(request._request)
         except services.WrongCredentials as error:
             raise AuthenticationFailed("There is no active account for this login.") from error
+
+
+class GoogleViewSet(ProviderViewSet):
+    """Logging in with Google."""
+
+    def adapter(self) -> Any:
+        return oauth.Google
+
+
+class GitHubViewSet(ProviderViewSet):
+    """Logging in with GitHub."""
+
+    def adapter(self) -> Any:
+        return oauth.GitHub
 
 
 class AccountViewSet(ResourceViewSet):

@@ -22,7 +22,6 @@ class AppointmentViewSet(ResourceViewSet):
     resource = "appointment"
     action_names = {"create": "booked"}
     lookup_url_kwarg = "appointment_id"
-    lookup_value_converter = "str"
     allowed = permissions.ALLOWED
     request_serializers = {"create": AppointmentIn, "partial_update": AppointmentChanges}
     response_serializer = AppointmentOut

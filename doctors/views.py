@@ -13,7 +13,6 @@ class DoctorViewSet(ResourceViewSet):
 
     resource = "doctor"
     lookup_url_kwarg = "doctor_id"
-    lookup_value_converter = "str"
     allowed = permissions.ALLOWED
     request_serializers = {"create": DoctorIn, "partial_update": DoctorChanges}
     response_serializer = DoctorOut

@@ -17,7 +17,6 @@ class PatientViewSet(ResourceViewSet):
 
     resource = "patient"
     lookup_url_kwarg = "patient_id"
-    lookup_value_converter = "str"
     allowed = permissions.ALLOWED
     request_serializers = {"create": PatientIn, "partial_update": PatientChanges}
     response_serializer = PatientOut
@@ -52,7 +51,7 @@ class RegistrationViewSet(ResourceViewSet):
     pagination_class = None
     request_serializers = {"register": RegistrationIn}
     response_serializers = {"register": MeOut}
-    creating = frozenset({"register"})
+    created_responses = frozenset({"register"})
     extra_statuses = {"register": ("429",)}
 
     def register(self, request: Request) -> Response:

@@ -14,7 +14,6 @@ class PrescriptionViewSet(ResourceViewSet):
     resource = "prescription"
     action_names = {"create": "issued"}
     lookup_url_kwarg = "prescription_id"
-    lookup_value_converter = "str"
     allowed = permissions.ALLOWED
     request_serializers = {"create": PrescriptionIn, "partial_update": PrescriptionChanges}
     response_serializer = PrescriptionOut

@@ -63,7 +63,7 @@ class ResourceSchema(AutoSchema):
     view: Any
 
     def _action(self) -> str:
-        return getattr(self.view, "action", "") or ""
+        return self.view.action or ""
 
     def get_tags(self) -> list[str]:
         first, *further = self.path.strip("/").split("/")
@@ -74,16 +74,16 @@ class ResourceSchema(AutoSchema):
 
     def get_response_serializers(self) -> Any:
         action = self._action()
-        if action in getattr(self.view, "empty_responses", {"destroy"}):
+        if action in self.view.empty_responses:
             return {"204": None}
-        if action in getattr(self.view, "redirects", ()):
+        if action in self.view.redirect_responses:
             return {"302": None}
-        answer = self.view.response_serializer_for(action)
-        status = "201" if action in getattr(self.view, "creating", {"create"}) else "200"
-        return {status: answer(many=self._is_list_view())} if answer else {status: None}
+        serializer = self.view.response_serializer_for(action)
+        status = "201" if action in self.view.created_responses else "200"
+        return {status: serializer(many=self._is_list_view())} if serializer else {status: None}
 
     def _is_list_view(self, serializer: Any = None) -> bool:
-        return self._action() == "list" or self._action() in getattr(self.view, "lists", ())
+        return self._action() in self.view.list_responses
 
     def get_filter_backends(self) -> list[Any]:
         return []
@@ -116,7 +116,7 @@ class ResourceSchema(AutoSchema):
             codes |= {"409", "413", "415"}
         if self.method == "DELETE":
             codes.add("409")
-        codes |= set(getattr(self.view, "extra_statuses", {}).get(self._action(), ()))
+        codes |= set(self.view.extra_statuses.get(self._action(), ()))
         for code in sorted(codes):
             bodies.setdefault(code, self._get_response_for_code(Problem, code, media_types=[MEDIA_TYPE]))
         return bodies

@@ -1,6 +1,6 @@
 """What every room's views are made of, and the few pages that belong to no room."""
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence, Set
 from functools import cache
 from typing import Any, ClassVar, cast
 
@@ -38,30 +38,47 @@ JSON_OR_ANYTHING = frozenset({"*/*", JSONRenderer.media_type})
 
 
 class ResourceViewSet(viewsets.GenericViewSet):
-    """A room's endpoints: who may call them, what they take and what they answer, declared side by side.
+    """Base class of the API's viewsets, with the declarations that describe an endpoint.
 
-    The declarations drive permissions, parsing, the OpenAPI document and the forms of the browsable API. The methods
-    of a room's viewset parse, make one call and serialise; reads and writes are the business of its queries and
-    services, so there is no queryset here.
+    The declarations drive permissions, parsing, the OpenAPI document and the forms of the browsable API. A method of a
+    viewset parses, makes one call and serialises. Reads and writes belong to the app's queries and services, so that
+    there is no queryset here. A system check (healthcare.api.checks) fails for an attribute that is not declared here
+    and for a mapping that names an unknown action.
     """
 
-    #: What the room keeps, such as "patient", and what an action did when it is through, such as "booked": together
-    #: the action of an entry in the audit trail, "appointment.booked".
-    resource: ClassVar[str]
+    #: The kind of record, such as "patient". With the name of an action it makes the action of an entry in the audit
+    #: log: "appointment" and "booked" make "appointment.booked".
+    resource: ClassVar[str] = ""
+    #: Action → its past participle for the audit log, where `ACTION_NAMES` has none or another one.
     action_names: ClassVar[Mapping[str, str]] = {}
+    #: Action → the roles that may call it. An action without a row is denied.
     allowed: ClassVar[RoleTable] = {}
-    #: Action → the serializer of the body that it takes.
+
+    #: Action → the serializer of its request body.
     request_serializers: ClassVar[Mapping[str, type[serializers.BaseSerializer]]] = {}
-    #: The serializer of one answered object; an action that answers something else is in `answers`.
-    response_serializer: ClassVar[type[OutSerializer] | None] = None
-    response_serializers: ClassVar[Mapping[str, type[OutSerializer]]] = {}
     #: Action → the serializer of its query string.
     query_serializers: ClassVar[Mapping[str, type[QuerySerializer]]] = {}
+    #: The serializer of the response of each action that `response_serializers` does not name.
+    response_serializer: ClassVar[type[OutSerializer] | None] = None
+    #: Action → the serializer of its response.
+    response_serializers: ClassVar[Mapping[str, type[OutSerializer]]] = {}
+
+    # What the OpenAPI document says of responses: 200 with one object, except for these actions.
+    #: Actions that answer 201.
+    created_responses: ClassVar[Set[str]] = frozenset({"create"})
+    #: Actions that answer 204, without a body.
+    empty_responses: ClassVar[Set[str]] = frozenset({"destroy"})
+    #: Actions that answer 302.
+    redirect_responses: ClassVar[Set[str]] = frozenset()
+    #: Actions that answer a page of objects.
+    list_responses: ClassVar[Set[str]] = frozenset({"list"})
+    #: Action → the status codes of errors that it has beside those of every action (healthcare.api.openapi).
+    extra_statuses: ClassVar[Mapping[str, Sequence[str]]] = {}
 
     pagination_class: type[KeysetPagination] | None = KeysetPagination
     schema = ResourceSchema()
-    # Ids may hold dots, which the router's own pattern takes for the beginning of a format.
-    lookup_value_regex = "[^/]+"
+    #: The path converter of the id in a route: "str" or "int". DRF's routers read it.
+    lookup_value_converter: ClassVar[str] = "str"
     http_method_names = ["get", "head", "post", "patch", "delete"]
 
     @classmethod
