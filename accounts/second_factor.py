@@ -9,24 +9,26 @@ from allauth.mfa.adapter import DefaultMFAAdapter, get_adapter
 from allauth.mfa.models import Authenticator
 from allauth.mfa.recovery_codes.internal.auth import RecoveryCodes
 from allauth.mfa.totp.internal.auth import TOTP, generate_totp_secret, validate_totp_code
-from cryptography.fernet import Fernet
 from django.db import transaction
-from django.utils.crypto import salted_hmac
 
 from accounts.models import User
+from healthcare import encrypted_tokens
 from healthcare.audit_log import recorder
 from healthcare.errors import Conflict, InvalidValue
 from healthcare.web.rate_limits import counting
 
+#: The purpose of the secrets that are stored. Another one would make those of every account unreadable.
+_PURPOSE = "accounts.second_factor"
+
 
 class Adapter(DefaultMFAAdapter):
-    """allauth's MFA_ADAPTER: secrets lie in the database encrypted, with a key that follows from SECRET_KEY."""
+    """allauth's MFA_ADAPTER: stores secrets encrypted, with a key that is derived from SECRET_KEY."""
 
     def encrypt(self, text: str) -> str:
-        return _seal().encrypt(text.encode()).decode()
+        return encrypted_tokens.encrypt(text, purpose=_PURPOSE)
 
     def decrypt(self, encrypted_text: str) -> str:
-        return _seal().decrypt(encrypted_text.encode()).decode()
+        return encrypted_tokens.decrypt(encrypted_text, purpose=_PURPOSE)
 
 
 def is_set_up(user: User) -> bool:
@@ -103,7 +105,3 @@ def remove(*, actor: User | None, user: User) -> None:
 def _end_tokens(user: User) -> None:
     user.end_tokens()
     user.save(update_fields=["token_version"])
-
-
-def _seal() -> Fernet:
-    return Fernet(base64.urlsafe_b64encode(salted_hmac("accounts.second_factor", "key", algorithm="sha256").digest()))

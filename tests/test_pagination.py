@@ -7,6 +7,7 @@ from itertools import pairwise
 from typing import Any
 
 import pytest
+from pytest_django import Settings
 from rest_framework.test import APIClient
 
 from accounts.models import User
@@ -261,3 +262,17 @@ def test_empty_list(admin: APIClient, name: str):
         assert get(admin, "/api/accounts?email=nobody@example.org") == {"next": None, "previous": None, "results": []}
     else:
         assert get(admin, f"/api/{name}") == {"next": None, "previous": None, "results": []}
+
+
+def test_cursor_of_another_version_or_secret_key_is_refused(admin: APIClient, settings: Settings):
+    fill("billing", range(6))
+    # A nonce and a text sealed with ChaCha20-Poly1305, as cursors were before.
+    former = "AAECAwQFBgcICQoLl2F2n0N0b2RlZmRzZ2hqa2xxd2VydHl1aW9w"
+    assert admin.get(f"/api/billing?cursor={former}").status_code == 400
+    good = cursor_of(admin, "billing")
+    assert admin.get(f"/api/billing?cursor={good}").status_code == 200
+    for appended in (".", "%2E", "=", "%20", "%0A"):
+        assert admin.get(f"/api/billing?cursor={good}{appended}").status_code == 400, appended
+    settings.SECRET_KEY = "another secret key of the same server"  # pragma: allowlist secret
+    admin.force_authenticate(User.objects.get(email="admin@example.org"))
+    assert admin.get(f"/api/billing?cursor={good}").status_code == 400

@@ -1,5 +1,6 @@
 """One-time codes: setting them up, logging in with them, and what a setting demands of staff."""
 
+import base64
 import re
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
@@ -7,16 +8,19 @@ from typing import Any
 import pytest
 from allauth.mfa.models import Authenticator
 from allauth.mfa.totp.internal.auth import format_hotp_value, hotp_value, yield_hotp_counters_from_time
+from cryptography.fernet import Fernet
 from django.core.cache import cache
 from django.core.management import CommandError, call_command
 from django.db import connections
 from django.test import Client
 from django.urls import reverse
+from django.utils.crypto import salted_hmac
 from pytest_django import Settings
 from rest_framework.test import APIClient
 
 from accounts import second_factor, tokens
 from accounts.models import User
+from healthcare import encrypted_tokens
 from tests.audit.trail import recording
 from tests.people import PASSWORD, make_account
 
@@ -50,6 +54,17 @@ def secret(admin: User) -> str:
     second_factor.set_up(actor=admin, secret=secret, code=code_of(secret))
     cache.clear()
     return secret
+
+
+def test_secrets_that_earlier_versions_stored_can_be_read() -> None:
+    """The key is spelled out: with another derivation nobody who has a second factor could log in."""
+    digest = salted_hmac("accounts.second_factor", "key", algorithm="sha256").digest()
+    stored = Fernet(base64.urlsafe_b64encode(digest)).encrypt(b"JBSWY3DPEHPK3PXP").decode()
+    adapter = second_factor.Adapter()
+    assert adapter.decrypt(stored) == "JBSWY3DPEHPK3PXP"
+    assert adapter.decrypt(adapter.encrypt("JBSWY3DPEHPK3PXP")) == "JBSWY3DPEHPK3PXP"
+    with pytest.raises(encrypted_tokens.InvalidToken):
+        adapter.decrypt(encrypted_tokens.encrypt("JBSWY3DPEHPK3PXP", purpose="another purpose"))
 
 
 def browser_of(user: User) -> Client:
