@@ -342,7 +342,7 @@ API_MIDDLEWARE = [
     "healthcare.web.middleware.HostMiddleware",
     "django.middleware.clickjacking.XFrameOptionsMiddleware",
 ]
-# Static files, the browser's time zone, sessions, and what depends on sessions: requests with a token need none of them.
+# Static files, the browser's time zone, sessions and what depends on them: requests with a token need none of these.
 BROWSER_ONLY_MIDDLEWARE = {
     "whitenoise.middleware.WhiteNoiseMiddleware",
     "healthcare.web.middleware.ReaderZoneMiddleware",
