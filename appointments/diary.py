@@ -58,7 +58,7 @@ def week_page(request: HttpRequest, doctor_id: str) -> HttpResponse:
     today = hours.today_of(doctor)
     shown = _day(request.GET.get("week")) or today
     monday = max(shown - timedelta(days=shown.weekday()), EARLIEST)
-    visits = queries.of_doctor(request.user, doctor.pk, monday, monday + timedelta(days=6))  # type: ignore[arg-type]
+    visits = queries.visits_of_doctor(request.user, doctor.pk, monday, monday + timedelta(days=6))  # type: ignore[arg-type]
     _name_patients(request, visits)
     audit_context.record_access("appointment.listed", [visit.patient_id for visit in visits], subject=doctor.pk)
     context = {

@@ -20,7 +20,7 @@ from healthcare.protected_references import COUNT_LIMIT
 from patients import queries as patient_queries
 from patients.models import CHART_LENGTH, ChartAppointment
 
-#: The longest period that one question for free slots covers.
+#: The longest period, in days, that one request for free slots covers.
 MAX_SLOT_DAYS = 31
 
 
@@ -76,7 +76,7 @@ def matching(
     since: date | None = None,
     until: date | None = None,
 ) -> DocumentQuery[Appointment]:
-    """Visible appointments that the filters leave, the latest first."""
+    """Return the visible appointments that match every filter, the latest first."""
     wanted = {
         "patient_id": patient_id, "doctor_id": doctor_id, "status": status, "date__gte": since, "date__lte": until,
     }  # fmt: skip
@@ -85,9 +85,9 @@ def matching(
 
 
 def require_of_patient(appointment_id: str | None, patient_id: str) -> None:
-    """Let a prescription or bill name no appointment, or one of its patient's.
+    """Require that the appointment which a prescription or bill names, if any, is one of its patient's.
 
-    Raises: InvalidValue; the answer is the same for another patient's and for none.
+    Raises: InvalidValue, with the same message whether the appointment is another patient's or does not exist.
     """
     if appointment_id is None:
         return
@@ -96,38 +96,41 @@ def require_of_patient(appointment_id: str | None, patient_id: str) -> None:
 
 
 def count_of_patient(patient_id: str) -> int:
-    """How many name the patient, up to the limit of `healthcare.protected_references`."""
+    """Return the number of appointments of the patient, at most COUNT_LIMIT."""
     return Appointment.objects.filter(patient_id=patient_id)[:COUNT_LIMIT].count()
 
 
 def count_of_doctor(doctor_id: str) -> int:
-    """How many name the doctor, up to the limit of `healthcare.protected_references`."""
+    """Return the number of appointments of the doctor, at most COUNT_LIMIT."""
     return Appointment.objects.filter(doctor_id=doctor_id)[:COUNT_LIMIT].count()
 
 
 def chart_entry(document: Mapping[str, Any]) -> dict[str, Any]:
-    """What the patient's chart shows of an appointment."""
+    """Return the chart entry of an appointment."""
     return {
         field.name: document.get(field.name) for field in ChartAppointment._meta.concrete_fields if field.name != "id"
     }
 
 
 def newest_entries(patient_id: str) -> list[dict[str, Any]]:
-    """The chart's appointments, read from the collection."""
+    """Return the chart entries of the patient's newest appointments, read from the collection."""
     newest = raw.collection(Appointment).find(
         {"patient_id": patient_id}, sort=[("date", -1), ("time", -1), ("_id", -1)], limit=CHART_LENGTH
     )
     return [chart_entry({**document, "appointment_id": document["_id"]}) for document in newest]
 
 
-def of_doctor(user: User, doctor_id: str, since: date, until: date) -> list[Appointment]:
-    """Visible visits of a doctor, both days included, in the order of the days and clocks."""
+def visits_of_doctor(user: User, doctor_id: str, since: date, until: date) -> list[Appointment]:
+    """Return the visible visits of a doctor from `since` to `until`, both included, by wall date and wall time."""
     found = visible_to(user).filter(doctor_id=doctor_id, date__gte=since, date__lte=until)
     return list(found.order_by("date", "time", "appointment_id").as_queryset())
 
 
 def count_free_today(schedules: Mapping[str, hours.Schedule]) -> int:
-    """How many slots of these doctors are still to come today, each doctor's own today, and free."""
+    """Return the number of free slots between now and the end of today, in each doctor's time zone.
+
+    `schedules`: doctor_id → schedule.
+    """
     now = clock.now()
     slots = {
         doctor_id: [slot for slot in hours.slots_between(schedule, today, today) if slot.starts_at >= now]
@@ -136,13 +139,12 @@ def count_free_today(schedules: Mapping[str, hours.Schedule]) -> int:
     }
     days = {slot.date for each in slots.values() for slot in each}
     taken: dict[str, set[datetime]] = {}
-    # By the visits of these days and not by their claims: those are in the order of doctors, not of time.
+    # Visits are read and not claims, because the ids of claims are ordered by doctor and not by time.
     booked = Appointment.objects.filter(date__in=sorted(days), status=Status.SCHEDULED, starts_at__isnull=False)
     for doctor_id, starts_at, minutes in booked.values_list("doctor_id", "starts_at", "duration_minutes"):
         taken.setdefault(doctor_id, set()).update(claims.quanta(starts_at, minutes))
-    nothing: set[datetime] = set()
     return sum(
-        claims.is_free(taken.get(doctor_id, nothing), slot.starts_at, slot.ends_at)
+        claims.is_free(taken.get(doctor_id, set()), slot.starts_at, slot.ends_at)
         for doctor_id, each in slots.items()
         for slot in each
     )

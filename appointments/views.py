@@ -1,4 +1,4 @@
-"""/appointments."""
+"""Views of /appointments, and of /doctors/{id}/slots."""
 
 from rest_framework.response import Response
 
@@ -17,7 +17,7 @@ from healthcare.api.views import ResourceViewSet
 
 
 class AppointmentViewSet(ResourceViewSet):
-    """Visits, past and to come."""
+    """Appointments, past and future."""
 
     resource = "appointment"
     action_names = {"create": "booked"}
@@ -50,7 +50,7 @@ class AppointmentViewSet(ResourceViewSet):
 
 
 class SlotViewSet(ResourceViewSet):
-    """When a doctor is free."""
+    """Free slots of a doctor."""
 
     resource = "doctor"
     action_names = {"slots": "viewed"}
@@ -60,7 +60,7 @@ class SlotViewSet(ResourceViewSet):
     query_serializers = {"slots": SlotQuery}
 
     def slots(self, request: AccountRequest, doctor_id: str) -> Response:
-        """The free slots of some days, 31 at most: the doctor's hours less what is booked."""
+        """List the free slots of a doctor in a period of at most 31 days."""
         doctor = doctor_queries.get_visible(request.user, doctor_id)
         period = SlotQuery.parse_query(request, also=frozenset())
         return Response(

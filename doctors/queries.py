@@ -45,7 +45,7 @@ def get_changeable(user: User, doctor_id: str) -> Doctor:
 def matching(
     user: User, *, specialty: str | None = None, available: bool | None = None, search: str | None = None
 ) -> DocumentQuery[Doctor]:
-    """Visible doctors that the filters leave, by name. `available`: whether they accept patients."""
+    """Return the visible doctors that match every filter, by name. `available`: whether they accept patients."""
     found = visible_to(user)
     if specialty is not None:
         found = found.filter(specialty_key=specialty_key(specialty))
@@ -57,7 +57,7 @@ def matching(
 
 
 def own_doctor_id(user: User) -> str | None:
-    """The id of the doctor record tied to the account; read once for each request's user."""
+    """Return the id of the account's doctor record, None if it has none; read once for each request."""
     if "own_doctor_id" not in user.__dict__:
         found = raw.collection(Doctor).find_one({"user_id": user.pk}, projection=["_id"])
         user.__dict__["own_doctor_id"] = found and found["_id"]
@@ -93,5 +93,5 @@ def specialty_key_of(doctor_id: str) -> str | None:
 
 
 def exists(doctor_id: str) -> bool:
-    """Whether there is such a doctor, for writes that name one."""
+    """Return whether the doctor exists, for writes that name one."""
     return raw.collection(Doctor).find_one({"_id": doctor_id}, projection=["_id"]) is not None

@@ -1,4 +1,4 @@
-"""/doctors."""
+"""Views of /doctors."""
 
 from rest_framework.response import Response
 

@@ -90,7 +90,7 @@ class PatientForm(ResourceForm):
         values = super().clean()
         if "is_another" not in self.fields or self.errors or values.get("is_another"):
             return values
-        found = queries.lookalikes(self.actor, name=values["name"], birth_date=values.get("birth_date"))
+        found = queries.possible_duplicates(self.actor, name=values["name"], birth_date=values.get("birth_date"))
         if not found:
             return values
         self.fields["is_another"].widget = UnfoldBooleanWidget()

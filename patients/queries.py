@@ -1,4 +1,4 @@
-"""Reads of patients. Each one starts from `visible_to`, except the few that say otherwise."""
+"""Reads of patients. Each read of people's data starts from `visible_to`."""
 
 from datetime import date
 
@@ -43,7 +43,7 @@ def get_changeable(user: User, patient_id: str) -> Patient:
 def matching(
     user: User, *, search: str | None = None, disease: str | None = None, national_id: str | None = None
 ) -> DocumentQuery[Patient]:
-    """Visible patients that the filters leave, by name. `search`: all of its words in the name."""
+    """Return the visible patients that match every filter, by name. `search`: words that must all be in the name."""
     found = visible_to(user)
     if search is not None:
         found = found.filter(name__search=search)
@@ -54,8 +54,8 @@ def matching(
     return found.order_by("name", "patient_id")
 
 
-def lookalikes(user: User, *, name: str, birth_date: date | None) -> list[Patient]:
-    """Visible patients of the same name and birth date, whatever the spelling of the name's letters and spaces."""
+def possible_duplicates(user: User, *, name: str, birth_date: date | None) -> list[Patient]:
+    """Return the visible patients with the same birth date and, up to case and spaces, the same name."""
     if birth_date is None:
         return []
     key = name_key(name)
@@ -64,12 +64,12 @@ def lookalikes(user: User, *, name: str, birth_date: date | None) -> list[Patien
 
 
 def name_key(name: str) -> str:
-    """What names are compared by: "Noor  Haddad" and "noor haddad" are one."""
+    """Return the form of a name for comparisons: the same for "Noor  Haddad" and "noor haddad"."""
     return " ".join(name.casefold().split())
 
 
 def own_patient_id(user: User) -> str | None:
-    """The id of the patient record tied to the account; read once for each request's user."""
+    """Return the id of the account's patient record, None if it has none; read once for each request."""
     if "own_patient_id" not in user.__dict__:
         found = raw.collection(Patient).find_one({"user_id": user.pk}, projection=["_id"])
         user.__dict__["own_patient_id"] = found and found["_id"]
@@ -77,5 +77,5 @@ def own_patient_id(user: User) -> str | None:
 
 
 def exists(patient_id: str) -> bool:
-    """Whether there is such a patient, for writes that name one."""
+    """Return whether the patient exists, for writes that name one."""
     return Patient.objects.filter(pk=patient_id).exists()

@@ -1,4 +1,4 @@
-"""/patients, and /auth/register, which makes a patient."""
+"""Views of /patients, and of /auth/register, which creates a patient."""
 
 from rest_framework.request import Request
 from rest_framework.response import Response
@@ -43,7 +43,7 @@ class PatientViewSet(ResourceViewSet):
 
 
 class RegistrationViewSet(ResourceViewSet):
-    """Signing up. Always a patient: other accounts are made by admins."""
+    """Registration of patients. Admins create all other accounts."""
 
     resource = "account"
     action_names = {"register": "created"}
@@ -55,7 +55,7 @@ class RegistrationViewSet(ResourceViewSet):
     extra_statuses = {"register": ("429",)}
 
     def register(self, request: Request) -> Response:
-        """Make a patient account and its patient record."""
+        """Create a patient account and its patient record."""
         given = RegistrationIn.parse(request)
         limits.registration(request)
         user = services.register_patient(**given)

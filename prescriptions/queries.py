@@ -75,35 +75,35 @@ def get_changeable(user: User, prescription_id: str) -> Prescription:
 def matching(
     user: User, *, patient_id: str | None = None, doctor_id: str | None = None, disease: str | None = None
 ) -> DocumentQuery[Prescription]:
-    """Visible prescriptions that the filters leave, the latest start first."""
+    """Return the visible prescriptions that match every filter, the latest start first."""
     wanted = {"patient_id": patient_id, "doctor_id": doctor_id, "disease": disease}
     given = {name: value for name, value in wanted.items() if value is not None}
     return visible_to(user).filter(**given).order_by("-start_date", "-id")
 
 
 def count_of_patient(patient_id: str) -> int:
-    """How many name the patient, up to the limit of `healthcare.protected_references`."""
+    """Return the number of prescriptions of the patient, at most COUNT_LIMIT."""
     return Prescription.objects.filter(patient_id=patient_id)[:COUNT_LIMIT].count()
 
 
 def count_of_doctor(doctor_id: str) -> int:
-    """How many name the doctor, up to the limit of `healthcare.protected_references`."""
+    """Return the number of prescriptions of the doctor, at most COUNT_LIMIT."""
     return Prescription.objects.filter(doctor_id=doctor_id)[:COUNT_LIMIT].count()
 
 
 def count_of_appointment(appointment_id: str) -> int:
-    """How many name the appointment, up to the limit of `healthcare.protected_references`."""
+    """Return the number of prescriptions of the appointment, at most COUNT_LIMIT."""
     return Prescription.objects.filter(appointment_id=appointment_id)[:COUNT_LIMIT].count()
 
 
 def chart_entry(document: Mapping[str, Any]) -> dict[str, Any]:
-    """What the patient's chart shows of a prescription."""
+    """Return the chart entry of a prescription."""
     names = (field.name for field in ChartPrescription._meta.concrete_fields if field.name != "id")
     return {name: document.get("id" if name == "prescription_id" else name) for name in names}
 
 
 def newest_entries(patient_id: str) -> list[dict[str, Any]]:
-    """The chart's prescriptions, read from the collection."""
+    """Return the chart entries of the patient's newest prescriptions, read from the collection."""
     newest = raw.collection(Prescription).find(
         {"patient_id": patient_id}, sort=[("start_date", -1), ("_id", -1)], limit=CHART_LENGTH
     )

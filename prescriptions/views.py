@@ -1,4 +1,4 @@
-"""/prescriptions."""
+"""Views of /prescriptions."""
 
 from rest_framework.response import Response
 
@@ -9,7 +9,7 @@ from prescriptions.serializers import PrescriptionChanges, PrescriptionIn, Presc
 
 
 class PrescriptionViewSet(ResourceViewSet):
-    """Prescriptions of every doctor."""
+    """Prescriptions."""
 
     resource = "prescription"
     action_names = {"create": "issued"}

@@ -97,9 +97,9 @@ def _fields_of(label: str, order: tuple[str, ...]) -> tuple[list[str], list[Fiel
 class KeysetPagination(BasePagination):
     """Pagination by `?cursor=` and `?page_size=` over a DocumentQuery or a QuerySet.
 
-    The order of the rows must end in the primary key, and all of its fields must have the same direction. A cursor holds
-    the values of these fields, so that a page is one range scan of the index that serves the order: `page_size` + 1
-    rows are read, wherever the page lies.
+    The order of the rows must end in the primary key, and all of its fields must have the same direction. A cursor
+    holds the values of these fields, so that a page is one range scan of the index that serves the order: `page_size`
+    + 1 rows are read, wherever the page lies.
     """
 
     # The rows are always a query that has not run yet, where the base class takes any sequence.

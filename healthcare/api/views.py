@@ -125,7 +125,8 @@ class ResourceViewSet(viewsets.GenericViewSet):
         """
         serializer = self.response_serializer_for(self.action)
         if serializer is None or self.paginator is None:
-            raise ImproperlyConfigured(f"{type(self).__name__}.{self.action} needs a response serializer and a paginator.")
+            name = f"{type(self).__name__}.{self.action}"
+            raise ImproperlyConfigured(f"{name} needs a response serializer and a pagination class.")
         rows = cast(KeysetPagination, self.paginator).paginate_queryset(found, self.request, view=self)
         return self.paginator.get_paginated_response(serializer.many_of(list(as_rows(rows or []))))
 
