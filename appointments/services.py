@@ -119,8 +119,8 @@ def change_appointment(*, actor: User, appointment_id: str, **changes: Any) -> A
         # Its place in the chart may change, and an older visit may come back into it.
         chart.replace("appointments", visit.patient_id, queries.newest_entries(visit.patient_id))
     else:
-        shown: dict[str, Any] = {name: changes[name] for name in ("status", "disease") if name in changes}
-        chart.amend("appointments", visit.patient_id, appointment_id, shown)
+        entry: dict[str, Any] = {name: changes[name] for name in ("status", "disease") if name in changes}
+        chart.amend("appointments", visit.patient_id, appointment_id, entry)
     claims.replace(appointment_id=appointment_id, held=held, wanted=claims.ids_of(visit))
     _publish(actor, _event_kind(target, is_moved), visit, before=before, after=as_document(visit))
     return visit

@@ -1,4 +1,4 @@
-"""One-time codes: setting them up, logging in with them, and what a setting demands of staff."""
+"""The second factor: set-up, login, removal, and the setting that requires it of staff."""
 
 import base64
 import re
@@ -32,7 +32,7 @@ SECRET = re.compile(r"<code>([A-Z2-7]{32})</code>")
 
 
 def code_of(secret: str) -> str:
-    """What an authenticator app shows now."""
+    """Return the code that an authenticator app shows now."""
     (counter,) = yield_hotp_counters_from_time()
     return format_hotp_value(hotp_value(secret, counter))
 
@@ -49,7 +49,7 @@ def admin() -> User:
 
 @pytest.fixture
 def secret(admin: User) -> str:
-    """The secret of the account's app, and what was used to set it up forgotten."""
+    """Set up the second factor of the account, forget which code was used, and return the secret."""
     secret = second_factor.new_secret()
     second_factor.set_up(actor=admin, secret=secret, code=code_of(secret))
     cache.clear()
@@ -144,8 +144,8 @@ def test_api_asks_for_the_code(admin: User, secret: str) -> None:
     assert token_status(code=code_of(secret)) == 401
 
 
-def test_refusals_are_all_alike(admin: User, secret: str) -> None:
-    """Whoever has guessed the password does not learn that it was right."""
+def test_failed_logins_have_equal_responses(admin: User, secret: str) -> None:
+    """The response does not disclose that a guessed password was right."""
     answers = [
         APIClient().post("/api/auth/login", {"email": "admin@example.org", **body}, format="json").content
         for body in ({"password": PASSWORD}, {"password": PASSWORD, "code": "000000"}, {"password": "x" * 12})
@@ -158,7 +158,7 @@ def test_refusals_are_all_alike(admin: User, secret: str) -> None:
     assert pages[0] == pages[1] != []
 
 
-def test_failures_are_on_record(admin: User, secret: str) -> None:
+def test_failures_are_recorded_in_the_audit_log(admin: User, secret: str) -> None:
     with recording() as made:
         token_status(code=wrong_code(secret))
         log_in(ADMIN_LOGIN, wrong_code(secret))
@@ -167,7 +167,7 @@ def test_failures_are_on_record(admin: User, secret: str) -> None:
     ] * 2
 
 
-def test_recovery_codes_are_good_once(admin: User) -> None:
+def test_recovery_codes_are_valid_once(admin: User) -> None:
     secret = second_factor.new_secret()
     codes = second_factor.set_up(actor=admin, secret=secret, code=code_of(secret))
     assert log_in(ADMIN_LOGIN, codes[3])
@@ -181,7 +181,7 @@ def test_account_without_a_second_factor_needs_no_code(admin: User) -> None:
 
 
 @pytest.mark.django_db(transaction=True)
-def test_one_code_at_once_opens_one_door(admin: User, secret: str) -> None:
+def test_one_code_at_once_is_accepted_once(admin: User, secret: str) -> None:
     code = code_of(secret)
 
     def use(_: int) -> bool:
@@ -194,8 +194,8 @@ def test_one_code_at_once_opens_one_door(admin: User, secret: str) -> None:
         assert sum(pool.map(use, range(8))) == 1
 
 
-def test_what_was_got_without_a_code_ends(admin: User) -> None:
-    """And with one that goes; the browser that did it goes on."""
+def test_tokens_and_sessions_from_before_end(admin: User) -> None:
+    """They end when a factor is added and when it is removed; the browser that did it stays logged in."""
     here, elsewhere = browser_of(admin), browser_of(admin)
     pair = tokens.start_family(admin)
     secret = SECRET.search(here.get(PAGE).content.decode())
@@ -271,7 +271,7 @@ def test_setting_lets_nobody_in_without_one(admin: User, settings: Settings) -> 
     assert {browser.get(path).status_code for path in pages} == {200}
 
 
-def test_setting_leaves_strangers_at_the_door(settings: Settings) -> None:
+def test_setting_admits_nobody_else_to_the_page(settings: Settings) -> None:
     settings.ADMIN_TOTP_REQUIRED = True
     assert Client().get(PAGE)["Location"].startswith(ADMIN_LOGIN)
     patient = browser_of(make_account("patient", "p@example.org"))

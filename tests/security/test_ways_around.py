@@ -16,7 +16,7 @@ from rest_framework.test import APIClient
 from accounts import second_factor, tokens
 from accounts.models import User
 from accounts.serializers import AccountIn
-from accounts.sessions import LOGGED_IN_KEY, LAST_USED_KEY
+from accounts.sessions import LAST_USED_KEY, LOGGED_IN_KEY
 from appointments.models import Appointment
 from appointments.serializers import AppointmentIn
 from billing.models import Bill
