@@ -21,7 +21,7 @@ from datasets.seed import keys
 from datasets.seed.diary import Diary, Window, open_day
 from datasets.seed.medicine import DISEASES, GENERAL_PRACTICE, SPECIALTIES, Disease, Drug
 from datasets.seed.names import mail_part
-from datasets.seed.places import PLACES, address_in, filled
+from datasets.seed.places import PLACES, fill_pattern, random_address
 from datasets.seed.plan import WEEKS, Block, Plan
 from datasets.seed.staff import Doctor, House, house, midnight, person
 from patients.models import CHART_LENGTH, Sex
@@ -190,10 +190,10 @@ class _BlockMaker:
                 "birth_date": midnight(born),
                 "sex": sex,
                 "diseases": [each.disease.name for each in conditions if each.disease],
-                "phone": self._unless(0.05, filled(place.phone, self.chance)),
+                "phone": self._unless(0.05, fill_pattern(place.phone, self.chance)),
                 "email": self._unless(0.15, f"{mail_part(given)}.{mail_part(family)}.{key[-5:].lower()}@example.org"),
-                "address": self._unless(0.05, address_in(place, self.chance)),
-                "national_id": self._unless(0.1, filled(place.national_id, self.chance)),
+                "address": self._unless(0.05, random_address(place, self.chance)),
+                "national_id": self._unless(0.1, fill_pattern(place.national_id, self.chance)),
                 "notes": self._unless(0.88, self._one_of(_NOTES)),
                 "user_id": None,
                 "appointments": [

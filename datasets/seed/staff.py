@@ -8,7 +8,7 @@ from random import Random
 from typing import Any, NamedTuple
 
 from datasets.seed import keys
-from datasets.seed.medicine import DISEASES, SPECIALTIES, SPECIALTY_ROUND, Disease
+from datasets.seed.medicine import DISEASES, SPECIALTIES, SPECIALTY_ROTATION, Disease
 from datasets.seed.names import REGIONS
 from datasets.seed.places import PLACES, Place
 from datasets.seed.plan import WEEKS, Plan
@@ -119,8 +119,8 @@ def midnight(day: date) -> datetime:
 def doctor(plan: Plan, number: int) -> Doctor:
     chance = plan.chance("doctor", number)
     in_house, house = divmod(number, plan.house_count)
-    rounds, at = divmod(in_house, len(SPECIALTY_ROUND))
-    specialty = SPECIALTIES[SPECIALTY_ROUND[at]]
+    rounds, at = divmod(in_house, len(SPECIALTY_ROTATION))
+    specialty = SPECIALTIES[SPECIALTY_ROTATION[at]]
     name, _ = person(chance, is_female=chance.random() < 0.5)
     week = int(chance.random() * len(WORKING_WEEKS))
     slot_minutes = specialty.slot_minutes[int(chance.random() * len(specialty.slot_minutes))]

@@ -23,9 +23,9 @@ from billing.models import Bill
 from billing.models import Status as BillStatus
 from billing.serializers import BillIn
 from datasets.synthea.files import Rejected, Row
-from datasets.synthea.medication import read_medication
-from datasets.synthea.places import zone_of
-from datasets.synthea.terms import disease_of, person_name, specialty_name
+from datasets.synthea.medication import parse_medication
+from datasets.synthea.places import time_zone_of
+from datasets.synthea.terms import disease_name, person_name, specialty_name
 from doctors import hours
 from doctors.models import Doctor, specialty_key
 from doctors.serializers import DoctorIn
@@ -96,14 +96,14 @@ def to_doctor(row: Row, organization_state: str) -> Doctor:
         doctor_id=row["Id"],
         name=person_name(row["NAME"]),
         specialty=specialty_name(row["SPECIALITY"]),
-        time_zone=zone_of(row["STATE"], organization_state),
+        time_zone=time_zone_of(row["STATE"], organization_state),
     )
     return _clean(Doctor(**fields, specialty_key=specialty_key(fields["specialty"])))
 
 
 def to_disease(row: Row) -> str | None:
     """The disease of a condition; None when it is something else."""
-    disease = disease_of(row["DESCRIPTION"])
+    disease = disease_name(row["DESCRIPTION"])
     if disease is None:
         return None
     try:
@@ -134,7 +134,7 @@ def to_visit(row: Row, *, time_zone: str, now: datetime) -> Appointment:
         patient_id=row["PATIENT"],
         doctor_id=row["PROVIDER"],
         date=wall.date().isoformat(),
-        disease=disease_of(row["REASONDESCRIPTION"]),
+        disease=disease_name(row["REASONDESCRIPTION"]),
         # Of a completed visit neither has to be on the grid.
         time=time if is_scheduled else None,
         duration_minutes=minutes if is_scheduled else None,
@@ -191,7 +191,7 @@ def to_prescription(row: Row, visit: Appointment, *, key: ObjectId, time_zone: s
     stop = _day(row["STOP"], "STOP", time_zone) if row["STOP"].strip() else None
     if stop is not None and stop < start:
         raise Rejected("STOP lies before START.")
-    medication = read_medication(row["DESCRIPTION"])
+    medication = parse_medication(row["DESCRIPTION"])
     cost = row["BASE_COST"].strip()
     fields = _checked(
         _PRESCRIPTION,
@@ -202,7 +202,7 @@ def to_prescription(row: Row, visit: Appointment, *, key: ObjectId, time_zone: s
         dosage=medication.dosage,
         frequency=AS_DIRECTED,
         cost=_cents(cost, "BASE_COST") if cost else None,
-        disease=disease_of(row["REASONDESCRIPTION"]),
+        disease=disease_name(row["REASONDESCRIPTION"]),
         start_date=start.isoformat(),
         duration_days=None if stop is None else (stop - start).days + 1,
         instructions=row["DESCRIPTION"].strip(),

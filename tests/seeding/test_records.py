@@ -58,7 +58,9 @@ def test_every_drug_has_a_dosage_and_a_frequency_that_the_api_takes():
 
 
 def test_every_disease_belongs_to_a_specialty_that_has_doctors():
-    assert {each.specialty for each in medicine.DISEASES} == set(medicine.SPECIALTIES) == set(medicine.SPECIALTY_ROUND)
+    assert (
+        {each.specialty for each in medicine.DISEASES} == set(medicine.SPECIALTIES) == set(medicine.SPECIALTY_ROTATION)
+    )
     assert len({each.name for each in medicine.DISEASES}) == len(medicine.DISEASES)
     # Whoever comes, of whatever age, a general practitioner may treat something of theirs.
     of_all_ages = [each for each in medicine.DISEASES if each.specialty == medicine.GENERAL_PRACTICE]
