@@ -137,7 +137,7 @@ def test_a_backup_under_load_is_whole_elsewhere(
 
     done = manage(elsewhere, "restore", str(directory))
     assert done.returncode == 0, done.stderr
-    assert "The reports are what the records say." in done.stdout
+    assert "The reports agree with the records." in done.stdout
     restored = connections["clinical"].connection[elsewhere["MONGODB_DB"]]
     with psycopg.connect(elsewhere["DATABASE_URL"]) as sql:
         assert_agree(restored, sql)
