@@ -1,4 +1,4 @@
-"""The audit trail in the staff's admin: to be searched and exported, and nothing else."""
+"""The audit log in the staff's admin, which can only be searched and exported."""
 
 import re
 from datetime import date, timedelta
@@ -27,10 +27,11 @@ EXPORT_BATCH = 2_000
 _TERM = re.compile(r"(?:(patient|account|action|day):)?(\S+)")
 
 
-def searched(text: str) -> Q | None:
-    """What a search means; None when it means nothing, such as account:everybody.
+def parse_search(text: str) -> Q | None:
+    """Return the condition of a search text, or None if the text has no meaning, such as account:everybody.
 
-    Every word has to hold: "patient:P1 action:patient.viewed day:2026-11-23"; a word without a name is a patient's id.
+    An entry must match every word, as in "patient:P1 action:patient.viewed day:2026-11-23". A word without a name is
+    the id of a patient.
     """
     wanted = Q()
     for name, value in _TERM.findall(text):
@@ -52,7 +53,7 @@ def searched(text: str) -> Q | None:
     return wanted
 
 
-def searched_patients(text: str) -> list[str]:
+def patients_in_search(text: str) -> list[str]:
     return [value for name, value in _TERM.findall(text) if name in ("", "patient")]
 
 
@@ -73,11 +74,11 @@ class AuditEntryAdmin(AuditedAdmin):
     action_names = {"export": "exported"}
     list_display = ("moment", "who", "action", "patients", "outcome", "reason", "subject", "channel", "address")
     list_filter = (OutcomeFilter,)
-    # Any name: `get_search_results` says what is searched.
+    # Shows the search box. `get_search_results` decides what is searched.
     search_fields = ("action",)
     search_help_text = _(
-        "A patient's id, or words such as patient:P1 account:17 action:patient.viewed day:2026-11-23; "
-        "all of them have to hold."
+        "A patient's id, or words such as patient:P1 account:17 action:patient.viewed day:2026-11-23. "
+        "An entry must match all of them."
     )
     ordering = ("-at", "-id")
     fields = ("id", "moment", "who", *COLUMNS[4:])
@@ -88,7 +89,7 @@ class AuditEntryAdmin(AuditedAdmin):
     list_per_page = 50
     list_select_related = ()
     actions = None
-    change_list_template = "admin/audit_trail.html"
+    change_list_template = "admin/audit_log.html"
 
     def has_add_permission(self, request: HttpRequest) -> bool:
         return False
@@ -105,7 +106,7 @@ class AuditEntryAdmin(AuditedAdmin):
     def get_search_results(
         self, request: HttpRequest, queryset: QuerySet[Any], search_term: str
     ) -> tuple[QuerySet[Any], bool]:
-        wanted = searched(search_term)
+        wanted = parse_search(search_term)
         return (queryset.none() if wanted is None else queryset.filter(wanted)), False
 
     @admin.display(description=_("time (UTC)"))
@@ -118,27 +119,27 @@ class AuditEntryAdmin(AuditedAdmin):
 
     @admin.display(description=_("patients"))
     def patients(self, entry: AuditEntry) -> str:
-        shown = ", ".join(entry.patient_ids[:5])
+        first = ", ".join(entry.patient_ids[:5])
         more = len(entry.patient_ids) - 5
-        return f"{shown} +{more}" if more > 0 else shown
+        return f"{first} +{more}" if more > 0 else first
 
     def get_urls(self) -> list[URLPattern]:
         export = self.admin_site.admin_view(self.export)
         return [path("export", export, name="healthcare_auditentry_export"), *super().get_urls()]
 
     def export(self, request: HttpRequest) -> HttpResponseBase:
-        """What the list's search and filters leave, all of it, as a CSV file."""
+        """Return all entries that match the search and the filters of the list as a CSV file."""
         if not self.has_view_permission(request):
             raise PermissionDenied
         try:
             found = self.get_changelist_instance(request).queryset
         except IncorrectLookupParameters:
             return HttpResponseRedirect(reverse("admin:healthcare_auditentry_changelist"))
-        patients = searched_patients(request.GET.get("q", ""))
-        # Before the first line leaves.
+        patients = patients_in_search(request.GET.get("q", ""))
+        # Recorded before the first line is sent, because the client may stop reading.
         recorder.record("audit.exported", actor=request.user, patient_ids=patients)
         rows = found.values_list(*COLUMNS).iterator(chunk_size=EXPORT_BATCH)
-        answer = StreamingHttpResponse(csv_export.csv_lines(COLUMNS, rows), content_type="text/csv; charset=utf-8")
+        response = StreamingHttpResponse(csv_export.csv_lines(COLUMNS, rows), content_type="text/csv; charset=utf-8")
         name = f"audit-trail-{clock.now():%Y-%m-%dT%H%M%SZ}.csv"
-        answer["Content-Disposition"] = f'attachment; filename="{name}"'
-        return answer
+        response["Content-Disposition"] = f'attachment; filename="{name}"'
+        return response

@@ -24,8 +24,8 @@ from unfold.widgets import (
 from healthcare import audit_context
 from healthcare.api.fields import EARLIEST, LATEST
 from reports import charts, queries
-from reports.files import KINDS, as_file
-from reports.permissions import may_read_in_the_admin
+from reports.files import MEDIA_TYPES, as_file
+from reports.permissions import can_read_in_admin
 from reports.serializers import MAX_DOCTORS
 
 #: Rows of a chart on the dashboard; all of them are on the report's page.
@@ -97,7 +97,7 @@ class Page:
 
     def __call__(self, request: HttpRequest) -> HttpResponseBase:
         """The page, or with `?format=` the file."""
-        if not may_read_in_the_admin(request.user):  # type: ignore[arg-type]
+        if not can_read_in_admin(request.user):  # type: ignore[arg-type]
             raise PermissionDenied
         asked = {name: value for name, value in request.GET.items() if value and name in self.form.base_fields}
         form = self.form(asked or None, initial={})
@@ -108,7 +108,7 @@ class Page:
         kind = request.GET.get("format")
         if kind == "brief" and report is not None:
             return TemplateResponse(request, "admin/report_brief.html", self.brief(report))
-        if kind in KINDS and report is not None:
+        if kind in MEDIA_TYPES and report is not None:
             return as_file(report, kind, columns=tuple(self.headings))
         rows = [[row[name] for name in self.headings] for row in report.rows] if report else []
         context = {
@@ -122,7 +122,7 @@ class Page:
             "rows": rows,
             # Twelve months of nothing are nothing to show, either.
             "is_empty": not any(value for row in rows for value in row[1:]),
-            "files": {kind: f"?{urlencode({**asked, 'format': kind})}" for kind in KINDS},
+            "files": {kind: f"?{urlencode({**asked, 'format': kind})}" for kind in MEDIA_TYPES},
         }
         return TemplateResponse(request, "admin/report.html", context)
 
@@ -225,7 +225,7 @@ for page in PAGES:
 
 def _charts(request: HttpRequest) -> dict[str, Any]:
     """The dashboard's part: the reports' charts, for those who may read them."""
-    if not may_read_in_the_admin(request.user):  # type: ignore[arg-type]
+    if not can_read_in_admin(request.user):  # type: ignore[arg-type]
         return {}
     return {"reports": [(page.title, reverse(f"admin:{page.url_name}")) for page in PAGES]}
 

@@ -143,8 +143,8 @@ def seal(entries: int) -> dict[str, Any]:
     found = verification.verify(head=sealed.hash)
     verifying = time.monotonic() - began
     memory = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024
-    if found.findings or found.entries != entries:
-        raise SystemExit(f"The trail is not what was sealed: {found.findings}")
+    if found.differences or found.entries != entries:
+        raise SystemExit(f"The trail is not what was sealed: {found.differences}")
     say(f"sealed in {sealing:.0f} s, verified in {verifying:.0f} s, {memory} MB at most")
     return {"seal_seconds": sealing, "verify_seconds": verifying, "memory_mb": memory}
 

@@ -15,7 +15,7 @@ from billing.models import Fee
 from healthcare.audit_log.models import AuditEntry
 from healthcare.outbox.models import Event
 from reports.queries import NAMES as REPORTS
-from tests.audit.trail import Recorded, recording
+from tests.audit.entries import Recorded, recording
 from tests.people import PASSWORD, People, make_account
 from tests.records import make_appointment, make_bill, make_prescription
 

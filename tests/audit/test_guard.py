@@ -37,7 +37,7 @@ from healthcare.staff_admin.model_admin import AuditedAdmin
 from patients import queries as patient_queries
 from patients import services as patient_services
 from patients.models import Patient
-from tests.audit.trail import recording
+from tests.audit.entries import recording
 from tests.people import People, make_account
 from tests.records import complete, make_appointment
 

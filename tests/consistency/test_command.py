@@ -82,7 +82,7 @@ def test_nonsense_is_refused(options):
 
 
 def test_unfinished_seed_is_neither_checked_nor_repaired(people: People):
-    raw.collection(writing.MARKS).insert_one({"_id": "unfinished"})
+    raw.collection(writing.UNFINISHED_RUNS).insert_one({"_id": "unfinished"})
     for options in ([], ["--repair"]):
         said = check(*options)
         assert said.code == 2

@@ -66,7 +66,7 @@ class Command(BaseCommand):
         try:
             audit_services.make_months()
             audit_services.seal()
-        except audit_services.StillWriting as reason:
+        except audit_services.TransactionStillOpen as reason:
             self.stderr.write(str(reason))
         except DatabaseError as error:
             if is_outage(error):

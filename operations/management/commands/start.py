@@ -47,7 +47,7 @@ class Command(BaseCommand):
         self._migrate()
         if not Patient.objects.exists():
             call_command("seed", demo_accounts=True)
-        elif report_services.are_missing():
+        elif report_services.is_rebuild_needed():
             # Records from before there were reports, or from a restore of some collections.
             self.stdout.write("Counting what is there for the reports …")
             call_command("rebuild_reports", verbosity=0)
