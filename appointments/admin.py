@@ -132,7 +132,7 @@ class AppointmentAdmin(ImportExportAdmin):
     change_form_before_template = "admin/links.html"
 
     class Media:
-        js = ("healthcare/find.js", "appointments/slots.js")
+        js = ("healthcare/autocomplete.js", "appointments/slots.js")
 
     def get_urls(self) -> list[URLPattern]:
         """The pages of `appointments.diary` besides."""

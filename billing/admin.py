@@ -90,7 +90,7 @@ class BillAdmin(ImportExportAdmin):
     computed_fields = ("made",)
 
     class Media:
-        js = ("healthcare/find.js",)
+        js = ("healthcare/autocomplete.js",)
 
     def visible_to(self, user: Any) -> QuerySet[Bill]:
         return queries.visible_to(user)

@@ -1,8 +1,9 @@
 """Doctors in the staff's admin: weekly hours and exceptions are tables."""
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
+from django import forms
 from django.contrib import admin
 from django.db.models import Q, QuerySet
 from django.http import HttpRequest
@@ -19,59 +20,63 @@ from healthcare.staff_admin import autocomplete
 from healthcare.staff_admin.autocomplete import MAX_RESULTS, AccountAutocompleteField, AutocompleteMixin
 from healthcare.staff_admin.forms import ResourceForm
 from healthcare.staff_admin.import_export import ImportExportAdmin
-from healthcare.staff_admin.row_table_field import Column, RowTableField
+from healthcare.staff_admin.row_table_field import RowForm, RowTableField
 
 #: What the rooms behind this one put on a doctor's page and row: a label and a path, or None for who may not go there.
 LINKS: list[Callable[[HttpRequest, Doctor], tuple[Any, str] | None]] = []
 
-_CLOCK = {"step": 300}
+
+def _time_input() -> forms.TextInput:
+    return forms.TextInput(attrs={"type": "time", "step": 300})
 
 
-class HoursField(RowTableField):
-    """Weekly hours, a row for each stretch of a weekday."""
+class HoursRow(RowForm):
+    """One stretch of a weekday on which the doctor works."""
 
-    def __init__(self, **kwargs: Any) -> None:
-        columns = [
-            Column("weekday", _("weekday"), "select", [(str(number), day) for number, day in WEEKDAYS.items()], "0"),
-            Column("start", _("from"), "time", attrs=_CLOCK),
-            Column("end", _("to"), "time", attrs=_CLOCK),
-            Column(
-                "slot_minutes",
-                _("minutes of a visit"),
-                "number",
-                default=str(DEFAULT_SLOT_MINUTES),
-                attrs={"min": 5, "max": 720, "step": 5},
-            ),
-        ]
-        super().__init__(columns=columns, needed=("start", "end"), **kwargs)
+    needed = ("start", "end")
+    weekday = forms.CharField(
+        label=_("weekday"), required=False, initial="0", widget=forms.Select(choices=list(WEEKDAYS.items()))
+    )
+    start = forms.CharField(label=_("from"), required=False, widget=_time_input())
+    end = forms.CharField(label=_("to"), required=False, widget=_time_input())
+    slot_minutes = forms.CharField(
+        label=_("minutes of a visit"),
+        required=False,
+        initial=DEFAULT_SLOT_MINUTES,
+        widget=forms.NumberInput(attrs={"min": 5, "max": 720, "step": 5}),
+    )
 
-    def read(self, row: dict[str, str]) -> dict[str, Any]:
+    @classmethod
+    def read(cls, texts: Mapping[str, str]) -> dict[str, Any]:
         return {
-            "weekday": _number(row["weekday"]),
-            "start": row["start"],
-            "end": row["end"],
-            "slot_minutes": _number(row["slot_minutes"] or str(DEFAULT_SLOT_MINUTES)),
+            "weekday": _number(texts["weekday"]),
+            "start": texts["start"],
+            "end": texts["end"],
+            "slot_minutes": _number(texts["slot_minutes"] or str(DEFAULT_SLOT_MINUTES)),
         }
 
 
-class ExceptionsField(RowTableField):
-    """Days that differ."""
+class ExceptionRow(RowForm):
+    """One day on which the doctor is away, or works other hours than usual."""
 
-    def __init__(self, **kwargs: Any) -> None:
-        columns = [
-            Column("date", _("day"), "date"),
-            Column("start", _("from"), "time", attrs=_CLOCK),
-            Column("end", _("to"), "time", attrs=_CLOCK),
-            Column("closed", _("what"), "select", [("True", _("closed")), ("False", _("extra clinic"))], "True"),
-        ]
-        super().__init__(columns=columns, needed=("date", "start", "end"), **kwargs)
+    needed = ("date", "start", "end")
+    date = forms.CharField(label=_("day"), required=False, widget=forms.TextInput(attrs={"type": "date"}))
+    start = forms.CharField(label=_("from"), required=False, widget=_time_input())
+    end = forms.CharField(label=_("to"), required=False, widget=_time_input())
+    closed = forms.CharField(
+        label=_("kind"),
+        required=False,
+        initial="True",
+        widget=forms.Select(choices=[("True", _("closed")), ("False", _("extra clinic"))]),
+    )
 
-    def read(self, row: dict[str, str]) -> dict[str, Any]:
+    @classmethod
+    def read(cls, texts: Mapping[str, str]) -> dict[str, Any]:
         return {
-            "date": row["date"],
-            "start": row["start"] or None,
-            "end": row["end"] or None,
-            "closed": row["closed"] != "False",
+            "date": texts["date"],
+            "start": texts["start"] or None,
+            "end": texts["end"] or None,
+            "closed": texts["closed"] != "False",
         }
 
 
@@ -88,11 +93,13 @@ class DoctorForm(ResourceForm):
         required=False,
         help_text=_("The number of the account, or the beginning of its e-mail to find it by."),
     )
-    availability = HoursField(
+    availability = RowTableField(
+        row_form=HoursRow,
         label=_("Weekly hours"),
         help_text=_("On the clock where the doctor works. A row without times is left out when you save."),
     )
-    exceptions = ExceptionsField(
+    exceptions = RowTableField(
+        row_form=ExceptionRow,
         label=_("Exceptions"),
         help_text=_("Closed without times is the whole day. A row without a day is left out when you save."),
     )
@@ -172,7 +179,7 @@ class DoctorAdmin(AutocompleteMixin, ImportExportAdmin):
         return super().render_change_form(request, context, *args, **kwargs)
 
     class Media:
-        js = ("healthcare/find.js",)
+        js = ("healthcare/autocomplete.js",)
 
     def get_changeform_initial_data(self, request: HttpRequest) -> dict[str, Any]:
         """A link may say whose record it will be; what else stands in it is not taken."""

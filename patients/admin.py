@@ -119,7 +119,7 @@ class PatientAdmin(AutocompleteMixin, ImportExportAdmin):
     change_form_before_template = "admin/patient_links.html"
 
     class Media:
-        js = ("healthcare/find.js",)
+        js = ("healthcare/autocomplete.js",)
 
     def get_changeform_initial_data(self, request: HttpRequest) -> dict[str, Any]:
         """A link may say whose record it will be; what else stands in it is not taken."""

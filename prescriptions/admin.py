@@ -60,7 +60,7 @@ class PrescriptionAdmin(ImportExportAdmin):
     computed_fields = ("made",)
 
     class Media:
-        js = ("healthcare/find.js",)
+        js = ("healthcare/autocomplete.js",)
 
     def visible_to(self, user: Any) -> QuerySet[Prescription]:
         return queries.visible_to(user)

@@ -171,7 +171,7 @@ def test_deleting_what_is_still_named_is_refused_and_not_logged(browser: Client,
 def table(name: str, *rows: dict[str, Any]) -> dict[str, str]:
     """What a browser sends of a table of inputs."""
     cells = {f"{name}-{n}-{column}": str(value) for n, row in enumerate(rows) for column, value in row.items()}
-    return {f"{name}-rows": "sent", **cells}
+    return {f"{name}-TOTAL_FORMS": str(len(rows)), f"{name}-INITIAL_FORMS": "0", **cells}
 
 
 def hours(weekday: Any, start: str, end: str, minutes: Any = 30) -> dict[str, Any]:
@@ -213,7 +213,7 @@ def test_doctor_with_hours_and_exceptions(browser: Client) -> None:
     shown = browser.get(page).content.decode()
     assert 'name="availability-0-end" value="12:30"' in shown
     assert 'name="exceptions-1-date" value="2026-12-28"' in shown
-    assert 'name="availability-3-start" value=""' in shown, "rows to spare"
+    assert re.search(r'name="availability-3-start"(?![^>]*value)', shown), "spare rows are empty"
     before = document("doctors", doctor.pk)
     for same in (fields, DOCTOR):
         assert browser.post(page, {**same, "specialty": stored["specialty"]}).status_code == 302
@@ -253,6 +253,17 @@ def test_what_is_wrong_with_hours_stands_at_its_row(
     first = next(iter(rows[row - 1]))
     wrong = re.findall(rf'name="{name}-(\d+)-{first}"[^>]*aria-invalid="true"', shown)
     assert wrong == [str(row - 1)], "the cells of this row are marked, and of no other"
+    assert document("doctors", "D1") == before
+
+
+@pytest.mark.parametrize("total", ["", "many", "1001"])
+def test_table_with_a_wrong_number_of_rows_changes_nothing(browser: Client, people: People, total: str) -> None:
+    before = document("doctors", "D1")
+    page = reverse("admin:doctors_doctor_change", args=["D1"])
+    rows = table("availability", hours(0, "09:00", "12:00"))
+    answer = browser.post(page, {**DOCTOR, **rows, "availability-TOTAL_FORMS": total})
+    assert answer.status_code == 200
+    assert list(answer.context["adminform"].form.errors) == ["availability"]
     assert document("doctors", "D1") == before
 
 

@@ -11,7 +11,7 @@ from unfold.widgets import UnfoldAdminTextareaWidget
 
 from healthcare.api.problem_details import pointers
 from healthcare.api.serializers import ChangesSerializer, StrictSerializer
-from healthcare.staff_admin.row_table_field import RowTableField
+from healthcare.staff_admin.row_table_field import RowTableBoundField
 
 
 class LinesField(forms.CharField):
@@ -63,15 +63,16 @@ class ResourceForm(forms.ModelForm):
             for pointer, error in pointers(serializer.errors):
                 _, field, *inside = f"{pointer}/".split("/")
                 row = int(inside[0]) if inside[0:1] and inside[0].isdigit() else None
-                self.refuse(str(error), field=field, row=row)
+                self.add_domain_error(str(error), field=field, row=row)
         return values
 
-    def refuse(self, sentence: str, *, field: str | None = None, row: int | None = None) -> None:
-        """Put a sentence on the form: at its field, and at the row concerned where the field is a table."""
-        place = self.fields.get(field or "")
-        if isinstance(place, RowTableField) and row is not None:
-            sentence = place.refuse(row, sentence)
-        self.add_error(field if place else None, sentence)
+    def add_domain_error(self, message: str, *, field: str | None = None, row: int | None = None) -> None:
+        """Add the message to its field, and to the row that it is about if the field is a table."""
+        if field not in self.fields:
+            field = None
+        elif row is not None and isinstance(bound := self[field], RowTableBoundField):
+            message = bound.add_row_error(row, message)
+        self.add_error(field, message)
 
     def _post_clean(self) -> None:
         """Leave the model's own validation out: it would ask MongoDB for uniqueness, which the write itself decides."""

@@ -160,7 +160,7 @@ class DomainErrorAdmin(AuditedAdmin):
             def clean(self) -> Any:
                 values = super().clean()
                 if isinstance(self, ResourceForm):
-                    self.refuse(refusal.detail, field=refusal.field, row=refusal.row)
+                    self.add_domain_error(refusal.detail, field=refusal.field, row=refusal.row)
                 else:
                     self.add_error(refusal.field if refusal.field in self.fields else None, refusal.detail)
                 return values

@@ -155,7 +155,7 @@ class OutageMiddleware:
 
 
 class ReaderZoneMiddleware:
-    """Show the admin's instants on the reader's clock, in the time zone that the browser names (zone.js); else in UTC.
+    """Show the admin's instants on the reader's clock, in the time zone that the browser names (time-zone.js); else in UTC.
 
     The date and time of a visit are the wall's where the doctor works, whoever reads them. The API answers in UTC.
     """

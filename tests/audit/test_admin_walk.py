@@ -183,7 +183,7 @@ OTHER_PAGES: dict[str, tuple[list[Any], str, Pages, Pages | None, str]] = {
     "accounts_user_find": ([], "?q=doctor@", [("account.listed", [])], None, "account.listed"),
     "billing_bill_pay": (["bill"], "", [("bill.viewed", ["P1"])], None, "bill.paid"),
     "billing_bill_void": (["bill"], "", [("bill.viewed", ["P1"])], None, "bill.voided"),
-    # Forms that show nobody; what comes of them is in tests/test_transfer.py.
+    # Forms that show nobody; what comes of them is in tests/test_import_export.py.
     **{
         f"{name}_{page}": ([], "", [], [] if name in open_to_doctors else None, f"{PAGES[name][0]}.{page}ed")
         for page, open_to_doctors in {
