@@ -6,7 +6,13 @@ from typing import Any
 
 from doctors.models import DEFAULT_SLOT_MINUTES, ScheduleException, WeeklyHours
 from healthcare.staff_admin.import_export import ResourceTable
-from healthcare.staff_admin.import_export_widgets import Cell, Flag, Lines, Moment, Number
+from healthcare.staff_admin.import_export_widgets import (
+    BooleanWidget,
+    IntegerWidget,
+    LinesWidget,
+    TextWidget,
+    TimestampWidget,
+)
 
 #: As they stand in files, whatever language the reader's pages have.
 WEEKDAYS = ("Mon", "Tue", "Wed", "Thu", "Fri", "Sat", "Sun")
@@ -49,13 +55,13 @@ def exception_line(row: ScheduleException | Mapping[str, Any]) -> str:
 class DoctorTable(ResourceTable):
     key = "doctor_id"
     columns = {
-        "doctor_id": Cell(),
-        "name": Cell(),
-        "specialty": Cell(),
-        "availability": Lines(line=hours_line, parse=parse_hours),
-        "exceptions": Lines(line=exception_line, parse=parse_exception),
-        "accepting_patients": Flag(),
-        "time_zone": Cell(),
-        "user_id": Number(),
+        "doctor_id": TextWidget(),
+        "name": TextWidget(),
+        "specialty": TextWidget(),
+        "availability": LinesWidget(line=hours_line, parse=parse_hours),
+        "exceptions": LinesWidget(line=exception_line, parse=parse_exception),
+        "accepting_patients": BooleanWidget(),
+        "time_zone": TextWidget(),
+        "user_id": IntegerWidget(),
     }
-    computed = {"created_at": Moment()}
+    computed = {"created_at": TimestampWidget()}

@@ -325,6 +325,10 @@ WRONG: list[tuple[str, Row, str, str]] = [
     ("appointments_appointment", visit_row(status="completed"), "status", "one of: scheduled"),
     ("appointments_appointment", visit_row(appointment_id="A2", date="2031-03-03"), "patient_id", "cannot be changed"),
     ("appointments_appointment", {"appointment_id": "A1", "status": "cancelled"}, "status", "which is final"),
+    # What the library's own widgets would have changed without a word: to 12, to False, to 5 January.
+    ("appointments_appointment", visit_row(duration_minutes="12.7"), "duration_minutes", "valid integer"),
+    ("doctors_doctor", {"doctor_id": "D1", "accepting_patients": "perhaps"}, "accepting_patients", "valid boolean"),
+    ("appointments_appointment", visit_row(date="2031-1-5"), "date", "YYYY-MM-DD"),
     ("prescriptions_prescription", {"id": "f" * 24, "drug": "x"}, "id", "no record with this id"),
     ("prescriptions_prescription", {"id": "x", "drug": "x"}, "id", "no record with this id"),
     ("billing_bill", {"id": "999999", "patient_id": "P1", "total_cost": "1"}, "id", "no record with this id"),

@@ -46,7 +46,7 @@ from healthcare.errors import DomainError, is_outage
 from healthcare.mongodb.transactions import clinical_transaction
 from healthcare.routers import DEFAULT
 from healthcare.staff_admin.forms import as_request_by
-from healthcare.staff_admin.import_export_widgets import Cell
+from healthcare.staff_admin.import_export_widgets import SpreadsheetWidget
 from healthcare.staff_admin.model_admin import ResourceAdmin
 
 #: Rows of one file: what one request can try, write and tell of. More is for the commands.
@@ -151,9 +151,9 @@ class ResourceTable(Resource):
 
     #: The column by which a row is found again: empty for a new record whose id the system makes.
     key: ClassVar[str]
-    columns: ClassVar[Mapping[str, Cell]]
+    columns: ClassVar[Mapping[str, SpreadsheetWidget]]
     #: Told by an export, passed over by an import.
-    computed: ClassVar[Mapping[str, Cell]] = {}
+    computed: ClassVar[Mapping[str, SpreadsheetWidget]] = {}
     #: Whether somebody may choose the id of a new record.
     takes_ids: ClassVar[bool] = True
 
