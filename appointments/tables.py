@@ -5,8 +5,8 @@ from healthcare.staff_admin.import_export_widgets import (
     DateWidget,
     IntegerWidget,
     TextWidget,
-    TimeWidget,
     TimestampWidget,
+    TimeWidget,
 )
 
 
@@ -22,4 +22,4 @@ class AppointmentTable(ResourceTable):
         "status": TextWidget(),
         "disease": TextWidget(),
     }
-    computed = {"starts_at": TimestampWidget(), "created_at": TimestampWidget()}
+    export_only = {"starts_at": TimestampWidget(), "created_at": TimestampWidget()}

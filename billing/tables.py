@@ -8,7 +8,7 @@ from healthcare.staff_admin.import_export_widgets import IntegerWidget, MoneyWid
 
 class BillTable(ResourceTable):
     key = "id"
-    takes_ids = False
+    accepts_ids = False
     columns = {
         "id": IntegerWidget(),
         "patient_id": TextWidget(),
@@ -17,7 +17,7 @@ class BillTable(ResourceTable):
         "total_cost": MoneyWidget(),
         "status": TextWidget(),
     }
-    computed = {"created_at": TimestampWidget()}
+    export_only = {"created_at": TimestampWidget()}
 
-    def stored_key(self, key: Any) -> int | None:
+    def primary_key(self, key: Any) -> int | None:
         return key if isinstance(key, int) and 0 < key < 2**63 else None

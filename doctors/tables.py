@@ -64,4 +64,4 @@ class DoctorTable(ResourceTable):
         "time_zone": TextWidget(),
         "user_id": IntegerWidget(),
     }
-    computed = {"created_at": TimestampWidget()}
+    export_only = {"created_at": TimestampWidget()}

@@ -25,4 +25,4 @@ class PatientTable(ResourceTable):
         "notes": TextWidget(),
         "user_id": IntegerWidget(),
     }
-    computed = {"created_at": TimestampWidget()}
+    export_only = {"created_at": TimestampWidget()}

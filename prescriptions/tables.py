@@ -16,7 +16,7 @@ from healthcare.staff_admin.import_export_widgets import (
 
 class PrescriptionTable(ResourceTable):
     key = "id"
-    takes_ids = False
+    accepts_ids = False
     columns = {
         "id": TextWidget(),
         "patient_id": TextWidget(),
@@ -31,7 +31,7 @@ class PrescriptionTable(ResourceTable):
         "duration_days": IntegerWidget(),
         "instructions": TextWidget(),
     }
-    computed = {"created_at": TimestampWidget()}
+    export_only = {"created_at": TimestampWidget()}
 
-    def stored_key(self, key: Any) -> ObjectId | None:
+    def primary_key(self, key: Any) -> ObjectId | None:
         return ObjectId(key) if ObjectId.is_valid(key) else None

@@ -201,7 +201,7 @@ def test_what_was_got_without_a_code_ends(admin: User) -> None:
 
 def test_page_removes_it_with_a_code(admin: User, secret: str) -> None:
     browser = browser_of(admin)
-    assert "not the code" in browser.post(PAGE, {"code": wrong_code(secret)}).content.decode()
+    assert "Wrong code" in browser.post(PAGE, {"code": wrong_code(secret)}).content.decode()
     assert second_factor.is_set_up(admin)
     assert browser.post(PAGE, {"code": code_of(secret)}).status_code == 302
     assert not second_factor.is_set_up(admin)

@@ -1,27 +1,28 @@
-// Finds a patient or doctor by name while somebody types into a field that wants an id: <input data-find="path">.
+// Suggests patients, doctors or accounts while the user types into a field for an id: <input data-autocomplete="path">.
 "use strict";
 (() => {
-  const PAUSE_MS = 250;
+  const DELAY_MS = 250;
 
   function prepare(input, number) {
     const list = document.createElement("datalist");
-    list.id = `found-${number}`;
-    const found = document.createElement("output");
-    found.className = "finder-found";
-    found.htmlFor = input.id;
+    list.id = `suggestions-${number}`;
+    const match = document.createElement("output");
+    match.className = "autocomplete-match";
+    match.htmlFor = input.id;
     input.setAttribute("list", list.id);
     input.autocomplete = "off";
-    input.after(list, found);
-    let waiting = 0;
-    let asked = 0;
+    input.after(list, match);
+    let timer = 0;
+    let lastRequest = 0;
 
-    async function ask() {
+    async function load() {
       const words = input.value.trim();
-      const mine = ++asked;
-      const answer = await fetch(`${input.dataset.find}?q=${encodeURIComponent(words)}`, { credentials: "same-origin" });
-      // Whoever typed on has asked again.
-      if (mine !== asked || !answer.ok) return;
-      const { results } = await answer.json();
+      const thisRequest = ++lastRequest;
+      const path = `${input.dataset.autocomplete}?q=${encodeURIComponent(words)}`;
+      const response = await fetch(path, { credentials: "same-origin" });
+      // A response to an earlier text may arrive after the one to the present text.
+      if (thisRequest !== lastRequest || !response.ok) return;
+      const { results } = await response.json();
       list.replaceChildren(
         ...results.map(({ id, label }) => {
           const option = document.createElement("option");
@@ -32,17 +33,17 @@
         }),
       );
       const exact = results.find(({ id }) => id === words);
-      found.textContent = exact ? exact.label : "";
+      match.textContent = exact ? exact.label : "";
     }
 
     input.addEventListener("input", () => {
-      clearTimeout(waiting);
-      waiting = setTimeout(ask, PAUSE_MS);
+      clearTimeout(timer);
+      timer = setTimeout(load, DELAY_MS);
     });
-    if (input.value) ask();
+    if (input.value) load();
   }
 
   document.addEventListener("DOMContentLoaded", () => {
-    document.querySelectorAll("input[data-find]").forEach(prepare);
+    document.querySelectorAll("input[data-autocomplete]").forEach(prepare);
   });
 })();

@@ -1,12 +1,13 @@
-// What the theme leaves to the mouse, for those who use the keyboard or listen: see tests/browser/test_accessibility.py.
+// Makes parts of the theme that react to the mouse only usable by keyboard and by screen readers. The test is
+// tests/browser/test_accessibility.py.
 "use strict";
 (() => {
-  const REACHED = "a[href], button, input, label, select, summary, textarea";
+  const FOCUSABLE = "a[href], button, input, label, select, summary, textarea";
 
   function prepare(part) {
-    // The theme's menus, filters and closing crosses are plain elements that take a click.
+    // The theme's menus, filters and closing crosses are plain elements with a click handler.
     part.querySelectorAll("[x-on\\:click]").forEach((element) => {
-      if (element.matches(REACHED) || element.hasAttribute("tabindex")) return;
+      if (element.matches(FOCUSABLE) || element.hasAttribute("tabindex")) return;
       element.tabIndex = 0;
       element.setAttribute("role", "button");
       element.addEventListener("keydown", (event) => {
@@ -15,7 +16,7 @@
         element.click();
       });
     });
-    // A label on a plain span is not read; Django's lists with two sides have such.
+    // Screen readers ignore the label of a span without a role. Django's two-sided lists have such spans.
     part.querySelectorAll("span[aria-label]:not([role])").forEach((element) => element.setAttribute("role", "img"));
     const dialog = part.id === "dialog" ? part : part.querySelector("#dialog");
     if (dialog) {
@@ -23,18 +24,18 @@
       dialog.setAttribute("aria-modal", "true");
       const title = dialog.querySelector("h1");
       if (title) dialog.setAttribute("aria-label", title.textContent.trim());
-      // It becomes visible in the next moment, and only then takes the focus.
+      // The dialog becomes visible after this event, and cannot take the focus before.
       setTimeout(() => dialog.querySelector("button[type=submit], button:not([type])")?.focus(), 50);
     }
   }
 
-  const everything = () => prepare(document);
+  const prepareDocument = () => prepare(document);
   document.addEventListener("DOMContentLoaded", () => {
     const main = document.getElementById("main") ?? document.getElementById("page");
     main?.setAttribute("role", "main");
   });
-  document.addEventListener("alpine:initialized", everything);
+  document.addEventListener("alpine:initialized", prepareDocument);
   document.addEventListener("htmx:load", (event) => prepare(event.target));
-  // Behind Django's own scripts, which wait for the same.
-  window.addEventListener("load", () => setTimeout(everything, 0));
+  // Django's own scripts wait for the load event, too, and add elements.
+  window.addEventListener("load", () => setTimeout(prepareDocument, 0));
 })();
