@@ -132,8 +132,8 @@ class Page:
     def brief(self, report: queries.Report) -> dict[str, Any]:
         """Return the context of the report's chart on the dashboard: a table with a bar in each row.
 
-        Unlike a picture, a table adapts to the theme and to narrow screens, can be read by a screen reader, and needs no
-        drawing on the server, which takes some tenths of a second on each log-in.
+        Unlike a picture, a table adapts to the theme and to narrow screens, and can be read by a screen reader. The server
+        would take some tenths of a second to draw a picture, on each log-in.
         """
         rows = report.rows
         if self.ranked_by and len(rows) > BRIEF_ROWS:

@@ -22,7 +22,7 @@ from tests.records import days_from_now, make_appointment, make_bill, make_presc
 pytestmark = pytest.mark.django_db
 
 VISITS, PATIENTS = "/admin/appointments/appointment/", "/admin/patients/patient/"
-#: Page → queries of PostgreSQL, commands of MongoDB. Every page needs one query for the session, one for the account and
+#: Page → queries of PostgreSQL, commands of MongoDB. Every page needs a query for the session, one for the account and
 #: one that writes the audit entries. A list needs one query for its rows and one for their number.
 PAGES: dict[str, tuple[int, int]] = {
     "/admin/": (6, 7),
