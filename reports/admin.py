@@ -132,7 +132,7 @@ class Page:
     def brief(self, report: queries.Report) -> dict[str, Any]:
         """Return the context of the report's chart on the dashboard: a table with a bar in each row.
 
-        Unlike a picture, a table adapts to the theme and to narrow screens, and can be read by a screen reader. The server
+        Unlike a picture, a table adapts to the theme and to narrow screens, and a screen reader can read it. The server
         would take some tenths of a second to draw a picture, on each log-in.
         """
         rows = report.rows

@@ -115,9 +115,7 @@ def test_a_visit_is_completed_by_keyboard(visitors: Visitors, people: People, re
     assert Appointment.objects.get(pk="A1").status == "completed"
 
 
-def test_filters_slots_and_log_out_are_reached_by_keyboard(
-    visitors: Visitors, people: People, records: None
-) -> None:
+def test_filters_slots_and_log_out_are_reached_by_keyboard(visitors: Visitors, people: People, records: None) -> None:
     at = visitors.of_group("Front desk")
     page = at.open(VISITS)
     reach(page, page.get_by_role("button", name="Filters"))
