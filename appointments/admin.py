@@ -350,7 +350,7 @@ class AppointmentAdmin(ImportExportAdmin):
             self.message_user(request, texts[status] % {"n": len(changed)}, messages.SUCCESS)
         if not (changed and is_cancelling):
             return None
-        explanation = _("These visits were cancelled. Call the patients: they have not been told.")
+        explanation = _("These visits were cancelled. Call the patients, who do not know it yet.")
         return self._visits_page(request, changed, title=_("Patients to call"), explanation=explanation)
 
     def _visits_page(self, request: HttpRequest, visits: list[Appointment], **texts: Any) -> HttpResponse:

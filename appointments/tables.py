@@ -1,4 +1,4 @@
-"""Appointments as the rows of a file."""
+"""Columns of the import and export of appointments."""
 
 from healthcare.staff_admin.import_export import ResourceTable
 from healthcare.staff_admin.import_export_widgets import (

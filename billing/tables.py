@@ -1,4 +1,4 @@
-"""Bills as the rows of a file."""
+"""Columns of the import and export of bills."""
 
 from typing import Any
 

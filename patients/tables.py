@@ -1,4 +1,4 @@
-"""Patients as the rows of a file; the chart has tables of its own."""
+"""Columns of the import and export of patients. Appointments and prescriptions of the chart have files of their own."""
 
 from healthcare.staff_admin.import_export import ResourceTable
 from healthcare.staff_admin.import_export_widgets import (

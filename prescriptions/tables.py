@@ -1,4 +1,4 @@
-"""Prescriptions as the rows of a file."""
+"""Columns of the import and export of prescriptions."""
 
 from typing import Any
 

@@ -284,7 +284,7 @@ class ResourceAdmin(DomainErrorAdmin):
     #: Fields that cannot be changed after the object was created.
     fixed_fields: ClassVar[tuple[str, ...]] = ()
     computed_fields: ClassVar[tuple[str, ...]] = ()
-    #: What accounts with the role doctor may do, of "view", "add", "change" and "delete", as in the API. The services
+    #: Permissions of accounts with the role doctor: "view", "add", "change" or "delete", as in the API. The services
     #: check the single row, as for the API. All other accounts need a permission, such as a group's.
     doctor_permissions: ClassVar[frozenset[str]] = frozenset()
 
