@@ -4,6 +4,15 @@
 (() => {
   const FOCUSABLE = "a[href], button, input, label, select, summary, textarea";
 
+  // The dialog becomes visible after the event, and cannot take the focus before: try for two seconds.
+  function focusWhenVisible(button, attempts = 40) {
+    if (!button?.isConnected || !attempts) return;
+    setTimeout(() => {
+      button.focus();
+      if (document.activeElement !== button) focusWhenVisible(button, attempts - 1);
+    }, 50);
+  }
+
   function prepare(part) {
     // The theme's menus, filters and closing crosses are plain elements with a click handler.
     part.querySelectorAll("[x-on\\:click]").forEach((element) => {
@@ -24,8 +33,7 @@
       dialog.setAttribute("aria-modal", "true");
       const title = dialog.querySelector("h1");
       if (title) dialog.setAttribute("aria-label", title.textContent.trim());
-      // The dialog becomes visible after this event, and cannot take the focus before.
-      setTimeout(() => dialog.querySelector("button[type=submit], button:not([type])")?.focus(), 50);
+      focusWhenVisible(dialog.querySelector("button[type=submit], button:not([type])"));
     }
   }
 
