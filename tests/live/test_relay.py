@@ -82,7 +82,7 @@ def test_an_event_is_tried_later_each_time_and_set_aside_at_last(admin: Client, 
 
     restore_fees()
     answer = staff.post(
-        "/admin/healthcare/event/", {"action": "try_again", "_selected_action": [str(event["_id"])]}, follow=True
+        "/admin/healthcare/event/", {"action": "retry_delivery", "_selected_action": [str(event["_id"])]}, follow=True
     )
     assert answer.status_code == 200
     call_command("relay_events", verbosity=0)
