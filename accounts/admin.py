@@ -182,7 +182,7 @@ class AccountAdmin(AutocompleteMixin, DomainErrorAdmin, UserAdmin):
     def has_change_permission(self, request: HttpRequest, obj: User | None = None) -> bool:
         return request.user.is_superuser
 
-    def user_change_password(self, request: HttpRequest, id: str, form_url: str = "") -> HttpResponse:
+    def user_change_password(self, request: HttpRequest, id: str, form_url: str = "") -> HttpResponse:  # noqa: A002
         """Somebody else's: one's own asks for the present one first."""
         if id == str(request.user.pk):
             return HttpResponseRedirect(reverse("admin:password_change"))

@@ -78,7 +78,7 @@ def postgresql_for(identity: tuple[int, int] | None, home: Path) -> Path:
 def _runs_as(identity: tuple[int, int], program: Path) -> bool:
     uid, gid = identity
     try:
-        answer = subprocess.run(
+        answer = subprocess.run(  # noqa: S603 - our own command
             [program, "--version"],
             user=uid,
             group=gid,
@@ -97,7 +97,7 @@ def missing_libraries(program: Path) -> set[str]:
     ldd = shutil.which("ldd")
     if ldd is None or sys.platform != "linux":
         return set()
-    answer = subprocess.run([ldd, program], capture_output=True, text=True, check=False)
+    answer = subprocess.run([ldd, program], capture_output=True, text=True, check=False)  # noqa: S603 - our own
     return {line.split()[0] for line in answer.stdout.splitlines() if line.rstrip().endswith("=> not found")}
 
 

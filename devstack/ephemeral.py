@@ -10,7 +10,7 @@ from pathlib import Path
 
 from devstack.stack import DevStack
 
-MEMORY = Path("/dev/shm")
+MEMORY = Path("/dev/shm")  # noqa: S108 - the folder in it has a name that nobody can know before
 MEMORY_NEEDED_BYTES = 2 * 1024**3
 
 
@@ -36,7 +36,7 @@ class EphemeralStack(DevStack):
 
     def up(self, *, mongodb: bool = True, postgresql: bool = True) -> None:
         if self._guard is None:
-            self._guard = subprocess.Popen(
+            self._guard = subprocess.Popen(  # noqa: S603 - our own command
                 [sys.executable, "-m", __name__, str(self.directory)],
                 stdin=subprocess.PIPE,
                 start_new_session=True,

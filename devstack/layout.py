@@ -212,7 +212,7 @@ def _is_open_to_others(directory: Path) -> bool:
 def _elsewhere(directory: Path, purpose: str, *, executable: bool = False) -> Path:
     """The folder's stand-in in a temp directory; /var/tmp first, because it survives a reboot."""
     name = hashlib.sha256(os.fsencode(directory)).hexdigest()[:12]
-    for parent in (Path("/var/tmp"), Path(tempfile.gettempdir()), Path("/tmp")):
+    for parent in (Path("/var/tmp"), Path(tempfile.gettempdir()), Path("/tmp")):  # noqa: S108 - make_private checks
         place = parent.resolve() / f"healthcare-{os.geteuid()}-{name}-{purpose}"
         if (
             parent.is_dir()

@@ -73,7 +73,7 @@ def make_data_folder(layout: Layout, *, programs: Path, durable: bool) -> None:
     if identity := server_identity():
         os.chown(draft, *identity)
         run_as = {"user": identity[0], "group": identity[1], "extra_groups": []}
-    made = subprocess.run(
+    made = subprocess.run(  # noqa: S603 - our own command
         [
             programs / "initdb",
             *("--pgdata", draft),

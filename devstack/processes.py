@@ -88,7 +88,7 @@ class Program:
         if self.run_as:
             identity = {"user": self.run_as[0], "group": self.run_as[1], "extra_groups": []}
         with self.log.open("ab") as log:
-            child = subprocess.Popen(
+            child = subprocess.Popen(  # noqa: S603 - our own command
                 self.command,
                 stdin=subprocess.DEVNULL,
                 stdout=log,

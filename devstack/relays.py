@@ -43,7 +43,7 @@ class Relays:
     def __init__(self, layout: Layout) -> None:
         if not hasattr(socket, "SO_PEERCRED"):
             raise DevStackError("Cables between the members of a set can be cut on Linux only.")
-        self._process = subprocess.Popen(
+        self._process = subprocess.Popen(  # noqa: S603 - our own command
             [sys.executable, "-m", __name__, str(layout.directory)],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,

@@ -8,9 +8,8 @@ class HealthcareConfig(AppConfig):
     verbose_name = "Smart Healthcare"
 
     def ready(self) -> None:
-        from healthcare.api import checks
         from healthcare.audit_log import recorder
-        from healthcare.mongodb import lookups, transactions
+        from healthcare.mongodb import lookups, transactions  # noqa: F401 - registers the lookups
         from healthcare.observability import metrics
         from healthcare.outbox import events
 

@@ -167,7 +167,9 @@ def _read(request: WSGIRequest) -> Answer:
     began = time.perf_counter()
     routed, kwargs = _route_of(request)
     try:
-        with audit_context.audit_context(channel="api", address=client_address(request), may_defer_check=True) as current:
+        with audit_context.audit_context(
+            channel="api", address=client_address(request), may_defer_check=True
+        ) as current:
             # For log lines that are written when this is over (healthcare.observability.logs).
             request.request_id = current.request_id  # type: ignore[attr-defined]
             response = routed.cls(**routed.initkwargs).answer_program(request, routed.actions["get"], kwargs)
@@ -242,7 +244,7 @@ def _put_headers_of_all(response: HttpResponse, is_secure: bool) -> None:
 @cache
 def _headers_of_all(is_secure: bool) -> tuple[tuple[str, str], ...]:
     """What the middleware says on every answer, asked once."""
-    get_response: Callable[[HttpRequest], HttpResponseBase] = lambda _: HttpResponse()
+    get_response: Callable[[HttpRequest], HttpResponseBase] = lambda _: HttpResponse()  # noqa: E731
     for name in reversed(_SAYING_THE_SAME):
         if name in settings.MIDDLEWARE:
             get_response = import_string(name)(get_response)

@@ -6,14 +6,14 @@ from django.core.wsgi import get_wsgi_application
 os.environ.setdefault("DJANGO_SETTINGS_MODULE", "healthcare.settings")
 django_application = get_wsgi_application()
 
-from django.conf import settings
-from django.core import signals
-from django.db import OperationalError, connections, reset_queries
+from django.conf import settings  # noqa: E402 - after they are there
+from django.core import signals  # noqa: E402
+from django.db import OperationalError, connections, reset_queries  # noqa: E402
 
-from healthcare.lane import Lane
+from healthcare.lane import Lane  # noqa: E402
 from healthcare.outbox import acknowledgements
 from healthcare.postgresql import circuit_breaker
-from healthcare.routers import CLINICAL
+from healthcare.routers import CLINICAL  # noqa: E402
 
 application = Lane(django_application)
 circuit_breaker.limit_wait_for_answers()

@@ -46,18 +46,18 @@ class ReportViewSet(ResourceViewSet):
         "average_prescription_cost": PrescriptionCostQuery,
     }
 
-    def top_doctors(self, request: AccountRequest, format: str | None = None) -> HttpResponseBase:
+    def top_doctors(self, request: AccountRequest, format: str | None = None) -> HttpResponseBase:  # noqa: A002
         """The doctors with most patients or appointments, of all time or of a period."""
         return self._answer(request, queries.top_doctors(**self._given(request)))
 
-    def disease_trends(self, request: AccountRequest, format: str | None = None) -> HttpResponseBase:
+    def disease_trends(self, request: AccountRequest, format: str | None = None) -> HttpResponseBase:  # noqa: A002
         """How many patients each disease has, and how long it is treated."""
         return self._answer(request, queries.disease_trends(**self._given(request)))
 
     def monthly_appointments_trend(
         self,
         request: AccountRequest,
-        format: str | None = None,
+        format: str | None = None,  # noqa: A002
     ) -> HttpResponseBase:
         """A year's appointments by month and status."""
         given = {"year": timezone.now().year, **self._given(request)}
@@ -66,7 +66,7 @@ class ReportViewSet(ResourceViewSet):
     def average_prescription_cost(
         self,
         request: AccountRequest,
-        format: str | None = None,
+        format: str | None = None,  # noqa: A002
     ) -> HttpResponseBase:
         """What prescriptions and the visits billed for them cost on average, by disease."""
         given = self._given(request)

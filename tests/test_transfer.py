@@ -475,7 +475,7 @@ def test_what_programs_make_of_a_table_is_read(browser: Client, people: People) 
 
     sheet = [
         ["appointment_id", "patient_id", "doctor_id", "date", "time", "duration_minutes", None],
-        ["A77", "P1", "D2", datetime(2031, 5, 5), time(9, 30), 45.0, None],
+        ["A77", "P1", "D2", datetime(2031, 5, 5), time(9, 30), 45.0, None],  # noqa: DTZ001
         [None] * 7,
     ]
     seen = preview(browser, "appointments_appointment", as_xlsx(sheet), XLSX)

@@ -2,7 +2,7 @@
 
 import django.db.models.deletion
 import django.utils.timezone
-from django.conf import settings
+from django.conf import settings  # noqa: E402 - after they are there
 from django.db import migrations, models
 
 

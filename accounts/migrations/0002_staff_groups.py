@@ -30,7 +30,7 @@ def create(apps, schema_editor):
     """Make the groups, once: what an admin makes of them afterwards stays.
 
     Django makes permissions after all migrations; those that are needed here are made now and found there.
-    """
+    """  # noqa: S608
     ContentType = apps.get_model("contenttypes", "ContentType")
     Group = apps.get_model("auth", "Group")
     Permission = apps.get_model("auth", "Permission")

@@ -93,7 +93,7 @@ def measure_all(options: argparse.Namespace) -> dict[str, Any]:
             "LOGIN_RATE": "999999/s", "JWT_ACCESS_TOKEN_EXPIRES": "86400",
         }  # fmt: skip
         make = [sys.executable, "-m", "benchmarks.api.records", str(options.patients)]
-        subprocess.run(make, cwd=ROOT, env={**os.environ, **environment}, check=True)
+        subprocess.run(make, cwd=ROOT, env={**os.environ, **environment}, check=True)  # noqa: S603 - our own command
         forget(environment)
         port = free_port()
         command = production_server(port, workers=WORKERS)
@@ -200,7 +200,7 @@ def drive_by_wrk(
             "wrk", "--threads", "2", "--connections", str(CONNECTIONS), "--duration", f"{whole}s",
             "--timeout", "30s", "--script", str(SCRIPT), f"http://{HOST}:{port}", "--", lines.name, token, "2",
         ]  # fmt: skip
-        output = subprocess.run(command, check=True, capture_output=True, text=True).stdout
+        output = subprocess.run(command, check=True, capture_output=True, text=True).stdout  # noqa: S603
     said = json.loads(output.splitlines()[-1])
     if said["refused"] or said["lost"] or not said["requests"]:
         raise SystemExit(f"{case.name}: {said['refused']} of {said['requests']} refused, {said['lost']} lost.")

@@ -41,7 +41,7 @@ class Run:
 
 def manage(environment: Mapping[str, str], *arguments: str) -> None:
     """Run a command of manage.py to its end."""
-    subprocess.run(
+    subprocess.run(  # noqa: S603 - our own command
         [sys.executable, "manage.py", *arguments], cwd=ROOT, env={**os.environ, **environment}, check=True
     )
 
@@ -61,7 +61,7 @@ def serving(application: str, environment: Mapping[str, str], *, workers: int = 
 @contextmanager
 def running(command: list[str], port: int, environment: Mapping[str, str]) -> Iterator[subprocess.Popen[bytes]]:
     """A server that listens on the port, ended with the block."""
-    server = subprocess.Popen(
+    server = subprocess.Popen(  # noqa: S603 - our own command
         command,
         cwd=ROOT,
         env={**os.environ, **environment, "DEBUG": "0", "HTTPS_ONLY": "0"},

@@ -235,7 +235,7 @@ def prescribe(body: dict[str, Any]) -> Answer:
         **{name: body[name] for name in given},
         "appointment_id": None,
         "cost": Decimal128(Decimal(body["cost"])),
-        "start_date": datetime(now.year, now.month, now.day),
+        "start_date": datetime(now.year, now.month, now.day),  # noqa: DTZ001 - midnight, as days are stored
         "instructions": None,
         "created_at": now,
     }

@@ -55,7 +55,7 @@ def main() -> None:
 Ask = Callable[[str], float]
 
 
-class asking:
+class asking:  # noqa: N801 - reads like a function
     """A process of its own on a system, since settings name one: asks for something, says how many ms it took."""
 
     def __init__(self, environment: dict[str, str]) -> None:
@@ -72,8 +72,8 @@ class asking:
         self._process.wait()
 
     def _ask(self, what: str) -> float:
-        assert self._process.stdin is not None
-        assert self._process.stdout is not None
+        assert self._process.stdin is not None  # noqa: S101 - it is a pipe
+        assert self._process.stdout is not None  # noqa: S101
         self._process.stdin.write(f"{what}\n")
         self._process.stdin.flush()
         return float(self._process.stdout.readline())
@@ -138,7 +138,7 @@ def answer() -> None:
     create_patient(actor=admin, patient_id="BENCH", name="Ali Raza")
     create_doctor(actor=admin, doctor_id="BENCH", name="Amara Okafor", specialty="Cardiology")
     slots = when()
-    year = date.today().year - 1
+    year = date.today().year - 1  # noqa: DTZ011 - the year before this one is whole in every zone
 
     def book() -> None:
         appointment_services.book_appointment(

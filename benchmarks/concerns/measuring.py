@@ -148,7 +148,7 @@ def _measure(client: MongoClient[dict[str, Any]], result: Result, seconds: float
                     result.write_ms.append(1000 * (written - began))
                     result.read_ms.append(1000 * (read - written))
                     result.unseen += found is None
-        except BaseException as error:
+        except BaseException as error:  # noqa: BLE001 - raised below
             errors.append(error)
 
     threads = [threading.Thread(target=work, daemon=True) for _ in range(THREADS)]

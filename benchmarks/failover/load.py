@@ -23,21 +23,21 @@ import django
 os.environ.setdefault("DJANGO_SETTINGS_MODULE", "healthcare.settings")
 django.setup()
 
-from django.core.management import call_command
-from django.db import connections
-from django.utils import timezone
+from django.core.management import call_command  # noqa: E402 - after the applications are there
+from django.db import connections  # noqa: E402
+from django.utils import timezone  # noqa: E402
 
-from accounts.models import Role, User
-from appointments import services as appointment_services
-from benchmarks.failover.ledger import BOOKED, CANCELLED, COMPLETED, PRESCRIBED, Ledger, differing_charts
-from doctors import services as doctor_services
-from healthcare import audit_context
-from healthcare.errors import is_outage
-from healthcare.mongodb.base import DatabaseWrapper
-from healthcare.outbox import events
-from healthcare.routers import CLINICAL
-from patients import services as patient_services
-from prescriptions import services as prescription_services
+from accounts.models import Role, User  # noqa: E402
+from appointments import services as appointment_services  # noqa: E402
+from benchmarks.failover.ledger import BOOKED, CANCELLED, COMPLETED, PRESCRIBED, Ledger, differing_charts  # noqa: E402
+from doctors import services as doctor_services  # noqa: E402
+from healthcare import audit_context  # noqa: E402
+from healthcare.errors import is_outage  # noqa: E402
+from healthcare.mongodb.base import DatabaseWrapper  # noqa: E402
+from healthcare.outbox import events  # noqa: E402
+from healthcare.routers import CLINICAL  # noqa: E402
+from patients import services as patient_services  # noqa: E402
+from prescriptions import services as prescription_services  # noqa: E402
 
 WRITERS = 4
 PATIENTS_A_WRITER = 10
@@ -105,7 +105,7 @@ class Client:
     def _run(self, number: int, books_only: bool, connection: Callable[[], DatabaseWrapper] | None) -> None:
         if connection is not None:
             connections[CLINICAL] = connection()  # of this thread alone
-        choice, made = random.Random(number), 0
+        choice, made = random.Random(number), 0  # noqa: S311
         while not self.is_over.is_set():
             made += 1
             patient_id = self.patients[number][made % PATIENTS_A_WRITER]
@@ -157,7 +157,7 @@ class Client:
         result, is_expected = None, True
         try:
             result = service()
-        except Exception as problem:
+        except Exception as problem:  # noqa: BLE001 - counted, and shown
             error, is_expected = _named(problem), is_outage(problem)
         at = time.monotonic()
         self.ledger.note(deed, key, acknowledged=error is None)

@@ -13,7 +13,7 @@ from healthcare.mongodb import raw
 from patients.models import Patient
 from patients.services import update_patient
 
-DEMO_PASSWORD = "SmartHealthcare-demo"  # pragma: allowlist secret
+DEMO_PASSWORD = "SmartHealthcare-demo"  # noqa: S105  # pragma: allowlist secret
 STAFF_GROUP = "Front desk"
 #: Visits that are looked through for a doctor and a patient without an account.
 _VISITS_READ = 500

@@ -82,7 +82,7 @@ class Plan:
 
     def chance(self, *parts: object) -> Random:
         """The dice of one part of the run; a string seed does not depend on PYTHONHASHSEED."""
-        return Random(f"{self.seed} {self.run} {self.as_of} {' '.join(map(str, parts))}")
+        return Random(f"{self.seed} {self.run} {self.as_of} {' '.join(map(str, parts))}")  # noqa: S311
 
     @cached_property
     def block_count(self) -> int:

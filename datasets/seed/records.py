@@ -316,7 +316,7 @@ class _BlockMaker:
         is_kept: bool = False,
     ) -> Visit:
         doctor = condition.doctor
-        assert doctor is not None, "the command refuses visits without doctors"
+        assert doctor is not None, "the command refuses visits without doctors"  # noqa: S101
         booking = None
         if is_kept or self.random() >= UNTIMED:
             booking = self.diary.book(doctor, about=about, window=window, busy=busy)
@@ -375,8 +375,8 @@ class _BlockMaker:
         self, patient: str, condition: Condition, day: int, appointment_id: str | None, made_at: datetime
     ) -> Document:
         disease, doctor = condition
-        assert disease is not None, "a check-up brings no prescription"
-        assert doctor is not None, "the command refuses prescriptions without doctors"
+        assert disease is not None, "a check-up brings no prescription"  # noqa: S101
+        assert doctor is not None, "the command refuses prescriptions without doctors"  # noqa: S101
         drug = self._one_of(disease.drugs)
         duration = self._one_of(drug.courses)
         return {
@@ -413,7 +413,7 @@ class _BlockMaker:
         for number, visit in enumerate(visits, start=first + done):
             if visit.document["status"] == _COMPLETED:
                 doctor = visit.condition.doctor
-                assert doctor is not None
+                assert doctor is not None  # noqa: S101 - a visit has one
                 bills.append(
                     Bill(
                         number,
@@ -428,7 +428,7 @@ class _BlockMaker:
         first += self.plan.sizes.appointments
         for _ in range(count):
             disease = self._one_of(conditions).disease
-            assert disease is not None
+            assert disease is not None  # noqa: S101 - a check-up is none of a patient's conditions
             day = self._past_day(window)
             bills.append(
                 Bill(

@@ -193,7 +193,7 @@ def reserve_bill_numbers(count: int) -> int:
             with connection.cursor() as cursor:
                 cursor.execute("SELECT pg_get_serial_sequence(%s, 'id')", [Bill._meta.db_table])
                 sequence = cursor.fetchone()[0]
-                cursor.execute(f"SELECT CASE WHEN is_called THEN last_value ELSE 0 END FROM {sequence}")
+                cursor.execute(f"SELECT CASE WHEN is_called THEN last_value ELSE 0 END FROM {sequence}")  # noqa: S608
                 highest = max(highest, cursor.fetchone()[0])
                 cursor.execute("SELECT setval(%s, %s)", [sequence, highest + count])
     return highest + 1

@@ -198,7 +198,7 @@ def _statement(*, names_patients: bool, condition: str | None = None) -> str:
         WITH entry AS ({insert} RETURNING at, id, patient_ids)
         INSERT INTO audit_patients (patient_id, at, entry_id)
         SELECT patient_id, at, id FROM entry, unnest(entry.patient_ids) AS patient_id
-    """
+    """  # noqa: S608
 
 
 def _insert_into_sqlite(facts: Facts, *, at: datetime, source: str | None) -> bool:

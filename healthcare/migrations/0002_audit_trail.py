@@ -23,7 +23,7 @@ class Migration(migrations.Migration):
     """The tables are made by SQL (partitions, triggers); Django is told what they look like.
 
     There is no way back: it would delete the trail.
-    """
+    """  # noqa: S608
 
     dependencies = [("healthcare", "0001_initial")]
 

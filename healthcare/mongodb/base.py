@@ -280,7 +280,7 @@ class DatabaseWrapper(base.DatabaseWrapper):
                     if not is_unknown_commit(error) or (resent and time.monotonic() >= give_up_at):
                         raise
                 resent += 1
-                time.sleep(random.uniform(0, COMMIT_RETRY_PAUSE_SECONDS))
+                time.sleep(random.uniform(0, COMMIT_RETRY_PAUSE_SECONDS))  # noqa: S311
         except BaseException:
             self.run_on_commit = []
             raise

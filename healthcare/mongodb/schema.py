@@ -17,7 +17,7 @@ _LOWEST: dict[str, Any] = {
     "double": float("-inf"),
     "decimal": float("-inf"),
     # The ORM stores a time of day on this first day, so the bound includes midnight.
-    "date": datetime.datetime.min,
+    "date": datetime.datetime.min,  # noqa: DTZ901 -- naive, as the engine stores dates
     "bool": False,
     "objectId": ObjectId(bytes(12)),
     "binData": Binary(b""),

@@ -207,7 +207,7 @@ def is_between_states(error: PyMongoError) -> bool:
 
 def _pause_seconds(attempts: int) -> float:
     longest = min(FIRST_PAUSE_SECONDS * 1.5**attempts, LONGEST_PAUSE_SECONDS)
-    return random.uniform(0, longest)
+    return random.uniform(0, longest)  # noqa: S311
 
 
 def _named(error: PyMongoError) -> str:

@@ -56,7 +56,7 @@ class PostgreSQLCache(BaseCache):
 
     def add(self, key: Any, value: Any, timeout: Any = DEFAULT_TIMEOUT, version: int | None = None) -> bool:
         name, now = self.make_and_validate_key(key, version=version), time.time()
-        if random.randrange(CLEAR_EVERY) == 0:
+        if random.randrange(CLEAR_EVERY) == 0:  # noqa: S311 - housekeeping, no secret
             _run(_CLEAR, now)
         return _run(_ADD, name, json.dumps(value), self._expiry(timeout), now) is not None
 

@@ -143,7 +143,7 @@ class Comparison(Diff):
 
     def as_html(self) -> list[SafeString]:
         # The library has escaped everything, and shows where lines end.
-        return [mark_safe(text.replace("&para;", "")) for text in super().as_html()]
+        return [mark_safe(text.replace("&para;", "")) for text in super().as_html()]  # noqa: S308
 
 
 class ResourceTable(Resource):

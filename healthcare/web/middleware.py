@@ -191,7 +191,7 @@ class AuditMiddleware:
                 # A redirect shows nothing, and the page behind it is a request of its own.
                 is_answer = response.status_code < 300
                 recorder.flush(current, actor=_account(request), answered=is_answer)
-            except Exception as error:
+            except Exception as error:  # noqa: BLE001 - whatever it is, the answer does not leave
                 response = self._instead(request, error)
             response["X-Request-ID"] = current.request_id
         if request.path_info.startswith("/api"):

@@ -61,7 +61,7 @@ def redis_url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
         pytest.skip("redis-server is not installed; on Debian and Ubuntu: apt-get install redis-server")
     # Paths of unix sockets are short.
     folder = tmp_path_factory.mktemp("redis")
-    path = Path(f"/tmp/redis-{os.getpid()}.sock")
+    path = Path(f"/tmp/redis-{os.getpid()}.sock")  # noqa: S108
     with (folder / "log").open("wb") as log:
         server = subprocess.Popen(
             [

@@ -96,7 +96,7 @@ def at_once(calls: Sequence[Callable[[], T]]) -> list[T]:
         try:
             barrier.wait()
             results[place] = call()
-        except BaseException as error:
+        except BaseException as error:  # noqa: BLE001 - raised below
             errors.append(error)
 
     threads = [threading.Thread(target=run, args=pair) for pair in enumerate(calls)]

@@ -207,7 +207,7 @@ def test_workers_are_killed_while_they_write(people: People, tmp_path: Path) -> 
         def run(writer: Writer) -> None:
             try:
                 writer.run(is_over)
-            except BaseException as error:
+            except BaseException as error:  # noqa: BLE001 - raised below
                 failures.append(error)
 
         threads = [threading.Thread(target=run, args=[writer]) for writer in writers]
@@ -227,7 +227,7 @@ def test_workers_are_killed_while_they_write(people: People, tmp_path: Path) -> 
     answers = [status for writer in writers for status in writer.answers]
     counts = {status: answers.count(status) for status in sorted(set(answers))}
     unanswered = sum(writer.unanswered for writer in writers)
-    print(f"seed {SEED}: {CRASHES} kills, answers {counts}, {unanswered} requests without one")
+    print(f"seed {SEED}: {CRASHES} kills, answers {counts}, {unanswered} requests without one")  # noqa: T201
     assert unanswered, "no request was in a process when it was killed: the test shows nothing"
     assert set(counts) <= {200, 201, 204, 409, 503}
     for writer in writers:

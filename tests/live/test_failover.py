@@ -172,7 +172,7 @@ def test_clients_go_on_booking_when_the_primary_is_lost(hospital: Hospital, faul
 
     statuses = Counter(answer.status for _, _, answer in booking.answers)
     longest = max(answer.seconds for _, _, answer in booking.answers)
-    print(
+    print(  # noqa: T201
         f"{fault}: answers {dict(statuses)}, node {new} elected after {elected_at - fault_at:.1f} s, "
         f"{booking.longest_gap():.1f} s without a booking, the longest answer {longest:.1f} s"
     )

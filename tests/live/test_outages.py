@@ -182,12 +182,12 @@ class Load:
             visit = {"patient_id": f"P{number}", "doctor_id": f"D{number}", "disease": "Asthma"}
             day = timezone.localdate() + timedelta(days=self.first_day + made // 40)
             when = {"date": str(day), "time": f"{8 + made % 40 // 4:02}:{made % 4 * 15:02}", "duration_minutes": 15}
-            booked = self._send(lambda: client.post("/appointments", visit | when))
+            booked = self._send(lambda: client.post("/appointments", visit | when))  # noqa: B023
             if booked is None or booked.status != 201:
                 continue
             path = f"/appointments/{booked.body['appointment_id']}"
             end = choice.choice(["completed", "completed", "cancelled"])
-            self._send(lambda: client.patch(path, {"status": end}))
+            self._send(lambda: client.patch(path, {"status": end}))  # noqa: B023
 
     def _send(self, call: Callable[[], Answer]) -> Answer | None:
         sent_at = time.monotonic()
@@ -259,7 +259,7 @@ def test_without_postgresql_clinical_work_goes_on(
     statuses = Counter(answer.status for _, answer in load.answers)
     meanwhile = load.during(began, ended)
     longest = max(answer.seconds for _, answer in load.answers)
-    print(
+    print(  # noqa: T201
         f"PostgreSQL {how} for {ended - began:.1f} s: {len(meanwhile)} writes meanwhile, the longest {longest:.2f} s,"
         f" all {dict(statuses)}; refusals after {', '.join(f'{each.seconds:.2f}' for each in refused)} s;"
         f" back {recovered - ended:.1f} s after it was started"
@@ -320,7 +320,7 @@ def test_without_mongodb_log_in_works_and_clinical_requests_say_when_to_return(
 
     meanwhile = load.during(began, ended)
     longest = max(answer.seconds for answer in [*refused, *(answer for _, answer in load.answers)])
-    print(
+    print(  # noqa: T201
         f"MongoDB {how} for {ended - began:.1f} s: refusals after {', '.join(f'{a.seconds:.2f}' for a in refused)} s,"
         f" {len(meanwhile)} more under load, the longest answer {longest:.2f} s;"
         f" log-in in {', '.join(f'{a.seconds:.2f}' for a in logged_in)} s; back {recovered - ended:.1f} s later"

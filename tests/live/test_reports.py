@@ -70,7 +70,7 @@ def test_figures_are_exact_after_many_wrote_at_once(
     answers = [status for writer in writers for status in writer.answers]
     refused = sum(status >= 400 for status in answers)
     retries = (gone - refused) / len(answers)
-    print(f"{len(answers)} writes in {LOAD_SECONDS:.0f} s, {refused} refused, {retries:.3f} retries each")
+    print(f"{len(answers)} writes in {LOAD_SECONDS:.0f} s, {refused} refused, {retries:.3f} retries each")  # noqa: T201
     assert len(answers) > 20 * LOAD_SECONDS
     assert set(answers) <= {200, 201, 204, 409}
     assert retries < MOST_RETRIES

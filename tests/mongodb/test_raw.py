@@ -258,7 +258,7 @@ def test_values_come_out_as_python_has_them_at_every_depth() -> None:
             "_id": ObjectId(bytes(12)),
             "cost": Decimal128("12.50"),
             "at": naive,
-            "day": datetime.datetime(2030, 3, 1),
+            "day": datetime.datetime(2030, 3, 1),  # noqa: DTZ001
             "chart": [{"cost": Decimal128("0.10"), "times": [naive, [Decimal128("1")]]}],
             "none": None,
         }

@@ -19,12 +19,12 @@ job: dict[str, Any] = json.loads(sys.argv[1])
 settings.DATABASES["clinical"] = job["database"]
 django.setup()
 
-from django.db import DatabaseError, connections
-from django_mongodb_backend.transaction import atomic
+from django.db import DatabaseError, connections  # noqa: E402
+from django_mongodb_backend.transaction import atomic  # noqa: E402
 
-from healthcare.mongodb import transactions
-from healthcare.mongodb.transactions import clinical_transaction, counters
-from tests.mongodb.models import Tally
+from healthcare.mongodb import transactions  # noqa: E402
+from healthcare.mongodb.transactions import clinical_transaction, counters  # noqa: E402
+from tests.mongodb.models import Tally  # noqa: E402
 
 
 def add_one() -> None:
@@ -67,11 +67,11 @@ def work(thread: int) -> None:
 
 
 connections["clinical"].ensure_connection()
-print("ready", flush=True)
+print("ready", flush=True)  # noqa: T201
 sys.stdin.readline()
 threads = [threading.Thread(target=work, args=(number,)) for number in range(job["threads"])]
 for each in threads:
     each.start()
 for each in threads:
     each.join()
-print(json.dumps({**outcomes, "retries": counters.retries}), flush=True)
+print(json.dumps({**outcomes, "retries": counters.retries}), flush=True)  # noqa: T201

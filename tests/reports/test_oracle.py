@@ -233,7 +233,7 @@ def test_a_rebuild_leaves_what_the_oracle_says(hospital: People) -> None:
 SQLITE = """
 import os, sys, django
 django.setup()
-from django.core.management import call_command
+from django.core.management import call_command  # noqa: E402 - after the applications are there
 call_command("migrate", verbosity=0)
 call_command("migrate", database="clinical", verbosity=0)
 from tests.reports import test_oracle

@@ -228,8 +228,8 @@ def test_neither_the_number_of_workers_nor_the_hash_seed_matters():
 RUN_SEED = """
 import os, sys, django
 from django.core.management import execute_from_command_line
-from django.db import connections
-from django.utils import timezone
+from django.db import connections  # noqa: E402
+from django.utils import timezone  # noqa: E402
 if __name__ == "__main__":
     django.setup()
     for alias, name in zip(("default", "clinical"), os.environ["TEST_DATABASES"].split()):

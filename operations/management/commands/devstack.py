@@ -38,7 +38,7 @@ class Command(BaseCommand):
             "--dir", type=Path, metavar="DIR", help=f"where they live; by default {settings.DEVSTACK_DIR}"
         )
 
-    def handle(self, *, action: str, nodes: int | None, dir: Path | None, **options: Any) -> None:
+    def handle(self, *, action: str, nodes: int | None, dir: Path | None, **options: Any) -> None:  # noqa: A002
         try:
             stack = DevStack(dir or settings.DEVSTACK_DIR, nodes=nodes)
             getattr(self, action)(stack, is_named=dir is not None)

@@ -93,14 +93,14 @@ class Command(BaseCommand):
             "LOCAL_SECRETS": "1",
         }
         # The command is ours, from this file.
-        server = subprocess.Popen(command, cwd=settings.BASE_DIR, env=environment)
+        server = subprocess.Popen(command, cwd=settings.BASE_DIR, env=environment)  # noqa: S603
         # A terminal's Ctrl-C reaches the server by itself; what a supervisor sends comes here only.
         signal.signal(signal.SIGINT, signal.SIG_IGN)
         signal.signal(signal.SIGTERM, lambda *_: server.terminate())
         self._wait_until_it_answers(server, port)
         # What an outage leaves waiting is delivered, and the audit trail sealed, as in production.
         watch = [sys.executable, "manage.py", "relay_events", "--watch", "--verbosity", "0"]
-        relay = subprocess.Popen(watch, cwd=settings.BASE_DIR, env=environment)
+        relay = subprocess.Popen(watch, cwd=settings.BASE_DIR, env=environment)  # noqa: S603
         self._say_where(port)
         status = server.wait()
         relay.terminate()
