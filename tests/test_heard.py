@@ -134,5 +134,5 @@ def test_a_watching_relay_leaves_fresh_events_to_their_server(monkeypatch: pytes
     for words in (["--watch"], []):
         watching = relay_events.Command()
         call_command(watching, *words, verbosity=0)
-    assert asked == [relay_events.GRACE, timedelta()]
-    assert relay_events.GRACE.total_seconds() > acknowledgements.BATCH_SECONDS
+    assert asked == [relay_events.GRACE_PERIOD, timedelta()]
+    assert relay_events.GRACE_PERIOD.total_seconds() > acknowledgements.BATCH_SECONDS

@@ -260,7 +260,7 @@ class Stage:
             story.differing_charts = found["differing_charts"]
             story.rolled_back = self._count_rolled_back()
         finally:
-            with interruption.ignored():
+            with interruption.signals_ignored():
                 if load is not None:
                     load.close()
                 self.stack.reset()

@@ -104,7 +104,7 @@ def test_a_backup_under_load_is_whole_elsewhere(
     audit_services.seal()
     token = token_of(people.admin)
     gap: list[str] = []
-    begin = mongodb.at_one_moment
+    begin = mongodb.snapshot
 
     def begin_later() -> Any:
         """In between PostgreSQL's moment is over and MongoDB's has not come: a bill that no table has, and its seal."""
@@ -113,7 +113,7 @@ def test_a_backup_under_load_is_whole_elsewhere(
         gap.append(server.manage("seal_audit").stdout)
         return begin()
 
-    monkeypatch.setattr(mongodb, "at_one_moment", begin_later)
+    monkeypatch.setattr(mongodb, "snapshot", begin_later)
     wait_for = events.pending_ids
 
     def seal_first() -> list[str]:
@@ -122,13 +122,13 @@ def test_a_backup_under_load_is_whole_elsewhere(
             time.sleep(0.05)
         return wait_for()
 
-    monkeypatch.setattr(events, "waiting_ids", seal_first)
+    monkeypatch.setattr(events, "pending_ids", seal_first)
     directory = tmp_path / "backup"
     with load([server.client(token) for _ in range(3)]) as booked:
         while len(booked) < 6:
             time.sleep(0.05)
         before = list(booked)
-        digest = backup.make(directory, tell=lambda _: None)
+        digest = backup.create_backup(directory, report_progress=lambda _: None)
         assert len(booked) > len(before), "nobody wrote meanwhile"
     assert len(gap) == 1
     assert not gap[0].startswith("0 entries")

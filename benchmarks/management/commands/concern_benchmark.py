@@ -43,7 +43,7 @@ class Command(BaseCommand):
                 raise CommandError(f"There is no folder {file.parent}.")
         if chart is not None and chart.suffix not in (".png", ".svg", ".pdf"):
             raise CommandError("--chart is a file that ends in .png, .svg or .pdf.")
-        interruption.heed()
+        interruption.install_handlers()
         try:
             results, mongod = self._measure(seconds)
         except KeyboardInterrupt:
@@ -67,5 +67,5 @@ class Command(BaseCommand):
                 mongod = client.admin.command("buildInfo")["version"]
                 return measuring.measure(client, seconds=seconds, tell=self.stderr.write), mongod
         finally:
-            with interruption.ignored():
+            with interruption.signals_ignored():
                 stack.reset()

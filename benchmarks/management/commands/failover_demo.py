@@ -50,7 +50,7 @@ class Command(BaseCommand):
                 raise CommandError(f"There is no folder {file.parent}.")
         if chart is not None and chart.suffix not in (".png", ".svg", ".pdf"):
             raise CommandError("--chart is a file that ends in .png, .svg or .pdf.")
-        interruption.heed()
+        interruption.install_handlers()
         # Without Django's wrapper, which ends every write with a new line.
         stream = cast(TextIO, self.stdout._out)
         story = Story(fault, seconds)
