@@ -141,7 +141,7 @@ def test_every_admin_says_what_it_shows() -> None:
 
 # --- Services that forget -------------------------------------------------------------------------------------------
 
-TELLING = {"events.publish", "audit.record", "audit.record_consequence"}
+RECORDING_CALLS = {"events.publish", "recorder.record", "recorder.record_consequence"}
 
 
 def services() -> Iterator[ModuleType]:
@@ -166,7 +166,7 @@ def tells(calls: dict[str, set[str]], everywhere: dict[str, dict[str, set[str]]]
         return False
     seen.add(name)
     for called in calls.get(name, ()):
-        if called in TELLING:
+        if called in RECORDING_CALLS:
             return True
         module, _, function = called.rpartition(".")
         elsewhere = everywhere.get(f"{module.removesuffix('_services')}s.services") if module else None
@@ -269,7 +269,7 @@ def test_without_either_database_nothing_is_answered(
     def gone(*args: Any, **kwargs: Any) -> None:
         raise OperationalError("no primary")
 
-    monkeypatch.setattr(events, "leave", gone)
+    monkeypatch.setattr(events, "enqueue_fallback", gone)
     answer = people.client("doctor").get("/api/patients/P1")
     assert (answer.status_code, answer["Retry-After"]) == (503, "5")
     assert "Ali" not in answer.content.decode()
