@@ -11,7 +11,7 @@ from rich.console import Console
 from rich.table import Table
 
 from benchmarks.concerns.measuring import READS, THREADS, WRITES, Result, percentile
-from devstack.breakable import NODES
+from devstack.fault_injection import NODES
 
 WIDTH = 100
 COLOURS = {"local": "#56b4e9", "majority": "#0072b2", "linearizable": "#d55e00"}

@@ -17,7 +17,7 @@ from rich.text import Text
 
 from benchmarks.failover.running import ALLOWED_SECONDS, FREEZE, KILL, MAIN, PARTITION, STEP_DOWN, Stage, Story
 from benchmarks.failover.watching import SILENT
-from devstack.breakable import ELECTION_TIMEOUT_MS, NODES
+from devstack.fault_injection import ELECTION_TIMEOUT_MS, NODES
 
 #: The width of a table that goes into a file.
 WIDTH = 100

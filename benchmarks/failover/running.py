@@ -17,7 +17,7 @@ import bson
 from django.conf import settings
 
 from benchmarks.failover.watching import Watch
-from devstack.breakable import BreakableStack
+from devstack.fault_injection import FaultInjectionStack
 from devstack.layout import DATABASE
 from devstack.processes import log_tail
 from operations import interruption
@@ -161,7 +161,7 @@ class Story:
 class Load:
     """The process of `load`, on the databases of the demonstration alone."""
 
-    def __init__(self, stack: BreakableStack, story: Story) -> None:
+    def __init__(self, stack: FaultInjectionStack, story: Story) -> None:
         self.story = story
         self.log = stack.layout.logs / "load.log"
         self._said: dict[str, dict[str, Any]] = {}
@@ -233,7 +233,7 @@ class Stage:
 
     def __init__(self, story: Story, *, show: Callable[["Stage"], None], say: Callable[[str], None]) -> None:
         self.story = story
-        self.stack = BreakableStack(with_links=story.fault == PARTITION)
+        self.stack = FaultInjectionStack(with_relays=story.fault == PARTITION)
         self.watch = Watch(self.stack)
         self._show, self._say = show, say
 
@@ -313,7 +313,7 @@ class Stage:
             case "step-down":
                 self.stack.step_down(member)
             case "partition":
-                self.stack.cut_off(member)
+                self.stack.isolate(member)
                 load.say(f"beside {self.stack.layout.mongodb_socket(member)}")
 
     def _mend(self, member: int, load: Load) -> None:
@@ -323,7 +323,7 @@ class Stage:
             case "kill":
                 self.stack.restart(member)
             case "freeze":
-                self.stack.thaw(member)
+                self.stack.resume(member)
             case "partition":
                 load.say("together")
                 self.stack.heal()

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 
 from pymongo.errors import PyMongoError
 
-from devstack.breakable import NODES, BreakableStack
+from devstack.fault_injection import NODES, FaultInjectionStack
 
 SECONDS_BETWEEN_LOOKS = 0.1
 PATIENCE_MS = 600
@@ -31,7 +31,7 @@ class Look:
 class Watch:
     """A thread for each member, since one that is frozen answers nobody."""
 
-    stack: BreakableStack
+    stack: FaultInjectionStack
     now: dict[int, Look] = field(default_factory=dict)
     #: Every change of state, in order: (moment, member, state).
     changes: list[tuple[float, int, str]] = field(default_factory=list)

@@ -27,7 +27,7 @@ from pymongo import monitoring
 from pytest_django import DjangoDbBlocker
 
 from benchmarks.concerns import measuring, output
-from devstack.breakable import NODES, BreakableStack
+from devstack.fault_injection import NODES, FaultInjectionStack
 from healthcare.mongodb import raw, transactions
 from healthcare.mongodb.base import DatabaseWrapper
 from tests.live.client import Answer, Client, NoAnswer, at_once
@@ -51,7 +51,7 @@ Visit = tuple[str, str, str]
 
 @dataclass
 class Hospital:
-    stack: BreakableStack
+    stack: FaultInjectionStack
     server: LiveServer
     token: str
 
@@ -64,7 +64,7 @@ class Hospital:
 
 @pytest.fixture(scope="module")
 def hospital(tmp_path_factory: pytest.TempPathFactory, pytestconfig: pytest.Config) -> Iterator[Hospital]:
-    stack = BreakableStack(durable=False)
+    stack = FaultInjectionStack(durable=False)
     try:
         stack.up()
         log = tmp_path_factory.mktemp("failover") / "server.log"
@@ -139,7 +139,7 @@ class Booking:
             self.answers.append((time.monotonic(), (f"P{number}", day, clock), answer))
 
 
-def other_primary(stack: BreakableStack, than: int) -> int:
+def other_primary(stack: FaultInjectionStack, than: int) -> int:
     """Whoever leads next."""
     deadline = time.monotonic() + 30
     while time.monotonic() < deadline:

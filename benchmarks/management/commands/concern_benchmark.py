@@ -10,7 +10,7 @@ from pymongo.errors import PyMongoError
 from benchmarks.concerns import measuring, output
 from benchmarks.concerns.measuring import Result
 from devstack import DevStackError
-from devstack.breakable import BreakableStack
+from devstack.fault_injection import FaultInjectionStack
 from operations import interruption
 
 DEFAULT_SECONDS = 3.0
@@ -59,7 +59,7 @@ class Command(BaseCommand):
             output.draw(results, chart)
 
     def _measure(self, seconds: float) -> tuple[list[Result], str]:
-        stack = BreakableStack()
+        stack = FaultInjectionStack()
         try:
             self.stderr.write("Starting three members of their own …")
             stack.up(postgresql=False)
