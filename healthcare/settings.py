@@ -218,7 +218,7 @@ LOGGING = {
     "disable_existing_loggers": False,
     "formatters": {
         "json": {"()": "healthcare.observability.logs.JsonFormatter"},
-        "text": {"()": "healthcare.observability.logs.TextFormatter", "tells_all": DEBUG},
+        "text": {"()": "healthcare.observability.logs.TextFormatter", "is_verbose": DEBUG},
     },
     "handlers": {"stderr": {"class": "logging.StreamHandler", "formatter": LOG_FORMAT}},
     "root": {"handlers": ["stderr"], "level": "WARNING"},

@@ -1,4 +1,4 @@
-"""A pytest plugin: the run has a mongod and a PostgreSQL of its own, and the settings find them.
+"""A pytest plugin that starts a mongod and a PostgreSQL for the test run and points the settings to them.
 
 pyproject.toml names it in `addopts`. The environment is made before Django reads its settings; the servers
 start with the session, and never for `--help` or `--collect-only`. With pytest-xdist each worker has its own, and the
@@ -14,7 +14,7 @@ import pytest
 from devstack import DevStackError
 from devstack.ephemeral import EphemeralStack
 
-# What a developer's shell may carry and a test must not see; each test that needs one sets it.
+# Settings that a developer's shell may contain. They are removed; a test that needs one sets it.
 PERSONAL_SETTINGS = (
     "ADMIN_TOTP_REQUIRED",
     "ALLOWED_HOSTS",
@@ -63,14 +63,14 @@ def pytest_load_initial_conftests(early_config: pytest.Config) -> None:
         JWT_SECRET_KEY="another secret for tests, long enough for HMAC with SHA-256 as well",
         DEBUG="0",
         HTTPS_ONLY="0",
-        # The tests log in all the time; those of the limits set their own.
+        # Most tests log in often; the tests of the limits set their own rates.
         LOGIN_RATE="1000000/m",
     )
     environ.Env.read_env = staticmethod(_read_no_env_file)
 
 
 def _read_no_env_file(*_: object, **__: object) -> None:
-    """Stand in for `Env.read_env`: the tests do not depend on what somebody has in `.env`."""
+    """Replace `Env.read_env`, because the tests must not depend on a developer's `.env`."""
 
 
 @pytest.hookimpl(tryfirst=True)  # the report header is written in the same hook
@@ -91,7 +91,7 @@ def pytest_report_header(config: pytest.Config) -> str | None:
 
 
 def _only_hands_out(config: pytest.Config) -> bool:
-    """Whether this is pytest-xdist's first process, which runs no test."""
+    """Whether this is pytest-xdist's controller, which runs no test."""
     return bool(getattr(config.option, "numprocesses", None)) and not hasattr(config, "workerinput")
 
 
@@ -116,7 +116,7 @@ def pytest_make_collect_report() -> Generator[None, pytest.CollectReport, pytest
 
 
 def _refuse_skip(report: pytest.TestReport | pytest.CollectReport) -> None:
-    """Under CI nothing may be left untried; the reason of the skip is what has to be mended."""
+    """Fail a skipped test, because CI must run every test; the reason of the skip must be removed."""
     if _skips_fail():
         reason = report.longrepr[2] if isinstance(report.longrepr, tuple) else str(report.longrepr)
         report.outcome = "failed"

@@ -16,7 +16,7 @@ from django.db import connection
 from accounts.models import User
 from audit import queries
 from healthcare.audit_log.models import AuditEntry
-from operations.consistency import running
+from operations.consistency import runner
 from reports import services as report_services
 from tests.audit.test_seals import verify, write
 from tests.live.conftest import environment_of_this_run
@@ -76,7 +76,7 @@ def test_commands_that_read_everything_are_recorded_before_they_read(monkeypatch
     def interrupt(*_: Any, **__: Any) -> NoReturn:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(running, "run", interrupt)
+    monkeypatch.setattr(runner, "run", interrupt)
     monkeypatch.setattr(report_services, "find_differences", interrupt)
     monkeypatch.setattr(report_services, "rebuild", interrupt)
     for command in ("check_consistency", "verify_reports", "rebuild_reports"):

@@ -18,7 +18,7 @@ from prescriptions.models import Prescription
 from reports.admin import PAGES
 from tests.audit.entries import recording
 from tests.browser.conftest import Visitor, Visitors
-from tests.live.wholeness import assert_whole
+from tests.live.agreement import assert_databases_agree
 from tests.people import PASSWORD, People, make_account, make_doctor
 from tests.records import make_appointment, make_bill, make_prescription
 from tests.snapshots import changed, everything
@@ -63,7 +63,7 @@ def test_a_day_at_the_hospital(visitors: Visitors, people: People, doctor: User)
         treat(visitors, doctor, patient_id, visit_id)
         collect(visitors, patient_id, visit_id)
         count(visitors, people)
-    assert_whole()
+    assert_databases_agree()
     done = [entry.action for entry in made.entries if patient_id in entry.patient_ids]
     writes = [
         "patient.created", "appointment.booked", "appointment.moved", "appointment.cancelled", "appointment.booked",

@@ -1,4 +1,4 @@
-"""/healthz and /readyz: what they ask, what they say when something is missing, and how they can be reached."""
+"""Tests of /healthz and /readyz: the databases that they query, their problem reports, and how they can be reached."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -22,7 +22,7 @@ from tests.records import complete, make_appointment
 
 pytestmark = pytest.mark.django_db
 
-NOWHERE = {
+UNREACHABLE_HOSTS = {
     "default": "/nonexistent",
     "clinical": "mongodb://127.0.0.1:9/?replicaSet=rs0",
 }
@@ -30,16 +30,16 @@ NOWHERE = {
 
 @contextmanager
 def unreachable(*aliases: str) -> Iterator[None]:
-    """These databases at addresses where nobody listens; the real connections wait with their transactions."""
+    """Point these databases to addresses where no server listens. The real connections keep their transactions."""
     real = {alias: connections[alias] for alias in aliases}
     for alias in aliases:
-        lost = connections.create_connection(alias)
-        lost.settings_dict = {**lost.settings_dict, "HOST": NOWHERE[alias]}
+        broken = connections.create_connection(alias)
+        broken.settings_dict = {**broken.settings_dict, "HOST": UNREACHABLE_HOSTS[alias]}
         if alias == "clinical":
-            lost.settings_dict["OPTIONS"] = {**lost.settings_dict["OPTIONS"], "serverSelectionTimeoutMS": 200}
-        # What is kept by alias for the whole process.
-        lost._connection_pools, lost._no_primary_since = {}, {}
-        connections[alias] = lost
+            broken.settings_dict["OPTIONS"] = {**broken.settings_dict["OPTIONS"], "serverSelectionTimeoutMS": 200}
+        # These are kept by alias for the whole process.
+        broken._connection_pools, broken._no_primary_since = {}, {}
+        connections[alias] = broken
     try:
         yield
     finally:
@@ -52,21 +52,21 @@ def ask(path: str, **headers: Any) -> Any:
     return Client().get(path, **headers)
 
 
-def missing(answer: Any) -> dict[str, str]:
+def problems(answer: Any) -> dict[str, str]:
     assert answer.status_code == 503
     assert answer["Content-Type"] == "application/problem+json"
     assert int(answer["Retry-After"]) > 0
     return {error["pointer"]: error["code"] for error in answer.json()["errors"]}
 
 
-def test_alive_asks_no_database() -> None:
+def test_alive_queries_no_database() -> None:
     with unreachable("default", "clinical"):
         answer = ask("/healthz", HTTP_AUTHORIZATION="Bearer nonsense")
         assert (answer.status_code, answer.json()) == (200, {"status": "alive"})
     assert answer["Cache-Control"] == "no-store"
 
 
-def test_ready_when_nothing_is_missing() -> None:
+def test_ready() -> None:
     entries = AuditEntry.objects.count()
     answer = ask("/readyz")
     assert (answer.status_code, answer.json()) == (200, {"status": "ready", "event_lag_seconds": 0.0})
@@ -74,7 +74,7 @@ def test_ready_when_nothing_is_missing() -> None:
 
 
 @pytest.mark.parametrize(
-    ("aliases", "said"),
+    ("aliases", "expected"),
     [
         (["default"], {"/postgresql": "unavailable"}),
         (["clinical"], {"/mongodb": "unavailable"}),
@@ -82,10 +82,10 @@ def test_ready_when_nothing_is_missing() -> None:
     ],
     ids=["PostgreSQL", "MongoDB", "both"],
 )
-def test_not_ready_without_a_database(aliases: list[str], said: dict[str, str]) -> None:
+def test_not_ready_without_a_database(aliases: list[str], expected: dict[str, str]) -> None:
     with unreachable(*aliases):
         answer = ask("/readyz")
-        assert missing(answer) == said
+        assert problems(answer) == expected
         text = answer.content.decode()
         assert not any(word in text for word in ("nonexistent", "127.0.0.1", "Traceback", "Error"))
     assert ask("/readyz").status_code in (200, 503)
@@ -98,20 +98,20 @@ def test_not_ready_while_a_migration_is_unapplied(alias: str, where: str) -> Non
         MigrationRecorder(connections[alias]).migration_qs.filter(**one).delete()
         answer = ask("/readyz")
     else:
-        # Past the ORM, and put back: here nothing is rolled back.
+        # Without the ORM, and inserted again afterwards, because MongoDB is not rolled back after the test.
         applied = connections[alias].database["django_migrations"]
-        kept = applied.find_one_and_delete(one)
+        removed = applied.find_one_and_delete(one)
         answer = ask("/readyz")
-        applied.insert_one(kept)
-    assert missing(answer) == {where: "migrations"}
+        applied.insert_one(removed)
+    assert problems(answer) == {where: "migrations"}
     assert "first_fees" not in answer.content.decode()
 
 
-def test_event_lag_is_told_and_counts_only_where_it_is_asked_to(people: People, settings: Settings) -> None:
+def test_event_lag_is_reported_and_counts_only_if_the_setting_says_so(people: People, settings: Settings) -> None:
     Fee.objects.all().delete()
     complete(people, make_appointment(people))
     hour_ago = clock.now() - timedelta(hours=1)
-    # It was tried, so that it comes due later than one that has just happened.
+    # After its failed attempt the event is due later than one that has just happened.
     raw.collection(Event).update_one({"kind": "appointment.completed"}, {"$set": {"at": hour_ago}})
     answer = ask("/readyz")
     assert answer.status_code == 200
@@ -120,18 +120,18 @@ def test_event_lag_is_told_and_counts_only_where_it_is_asked_to(people: People, 
     settings.READY_EVENT_LAG_SECONDS = 4000
     assert ask("/readyz").status_code == 200
     settings.READY_EVENT_LAG_SECONDS = 3000
-    assert missing(ask("/readyz")) == {"/events": "late"}
+    assert problems(ask("/readyz")) == {"/events": "late"}
 
 
 @pytest.mark.parametrize("path", ["/healthz", "/readyz"])
-def test_probes_take_no_parameters_and_only_get(path: str) -> None:
+def test_endpoints_accept_no_parameters_and_only_get(path: str) -> None:
     assert ask(f"{path}?verbose=1").status_code == 400
     assert Client().post(path).status_code == 405
     assert Client().head(path).status_code == 200
 
 
 @pytest.mark.parametrize("path", ["/healthz", "/readyz"])
-def test_probes_come_by_address_and_over_plain_http(path: str) -> None:
+def test_endpoints_answer_by_address_and_over_plain_http(path: str) -> None:
     with override_settings(ALLOWED_HOSTS=["hospital.example.org"], SECURE_SSL_REDIRECT=True):
         client = Client(headers={"host": "10.1.2.3:8000"})
         assert client.get(path).status_code == 200

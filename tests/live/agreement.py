@@ -1,4 +1,4 @@
-"""What has to hold of both databases at rest, whatever happened before."""
+"""Invariants of both databases at rest: `assert_databases_agree`."""
 
 import time
 from collections import Counter, defaultdict
@@ -17,27 +17,27 @@ from patients.models import Patient
 from prescriptions import queries as prescription_queries
 
 
-def assert_whole() -> None:
-    """Charts, claims, bills and the event log agree with the collections; nothing waits."""
+def assert_databases_agree() -> None:
+    """Check that charts, claims, bills and audit log agree with the collections, and that no event is pending."""
     visits = list(Appointment.objects.all())
     _assert_claims(visits)
     _assert_charts()
     _assert_bills(visits)
-    _assert_trail()
+    _assert_audit_log()
     deadline = time.monotonic() + 10 * acknowledgements.BATCH_SECONDS
     while raw.collection(Event).find({"pending.0": {"$exists": True}}):
-        # A server that is up writes a moment later what was heard.
-        assert time.monotonic() < deadline, "events wait; relay them first"
+        # A running server acknowledges deliveries in batches.
+        assert time.monotonic() < deadline, "events are pending; run relay_events first"
         time.sleep(acknowledgements.BATCH_SECONDS / 4)
     if "check_consistency" in get_commands():
         call_command("check_consistency")
 
 
-def _assert_trail() -> None:
-    """Exactly one entry of the audit trail for each event, saying what the event says."""
-    told = {str(event["_id"]): event["kind"] for event in raw.collection(Event).find({})}
-    entries = AuditEntry.objects.filter(source__in=told).values_list("source", "action")
-    assert Counter(entries) == Counter(told.items())
+def _assert_audit_log() -> None:
+    """Check that each event has exactly one audit entry, with the event's action."""
+    kinds = {str(event["_id"]): event["kind"] for event in raw.collection(Event).find({})}
+    entries = AuditEntry.objects.filter(source__in=kinds).values_list("source", "action")
+    assert Counter(entries) == Counter(kinds.items())
 
 
 def _assert_claims(visits: list[Appointment]) -> None:
@@ -56,16 +56,16 @@ def _assert_charts() -> None:
             ("appointments", appointment_queries.newest_entries(patient["_id"])),
             ("prescriptions", prescription_queries.newest_entries(patient["_id"])),
         ):
-            assert newest == patient[kind], f"the chart of {patient['_id']} is not what its {kind} are"
+            assert newest == patient[kind], f"the chart of {patient['_id']} differs from the {kind}"
 
 
 def _assert_bills(visits: list[Appointment]) -> None:
-    """Exactly one bill for each completed visit, from its own event, and none for any other."""
+    """Check that each completed visit has exactly one bill, of its own event, and no other visit has one."""
     completed = {visit.appointment_id: visit.patient_id for visit in visits if visit.status == Status.COMPLETED}
     events: dict[str, list[str]] = defaultdict(list)
     for event in raw.collection(Event).find({"kind": "appointment.completed"}):
         events[event["subject_id"]].append(str(event["_id"]))
-    assert {visit: len(told) for visit, told in events.items()} == dict.fromkeys(completed, 1)
+    assert {visit: len(ids) for visit, ids in events.items()} == dict.fromkeys(completed, 1)
     bills = Bill.objects.exclude(source_event_id=None)
     assert Counter(bills.values_list("appointment_id", flat=True)) == Counter(completed.keys())
     for bill in bills:

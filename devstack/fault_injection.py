@@ -1,4 +1,4 @@
-"""A replica set of three to be broken on purpose: a member killed, frozen, asked to step down or cut off."""
+"""A replica set of three members for fault injection: a member is killed, frozen, made to step down or isolated."""
 
 import signal
 import time
@@ -9,44 +9,44 @@ from devstack.ephemeral import EphemeralStack
 from devstack.errors import DevStackError
 from devstack.layout import Layout
 from devstack.processes import POLL_SECONDS, Program, wait_until
-from devstack.relays import Relays, link_socket
+from devstack.relays import Relays, relay_socket
 
 if TYPE_CHECKING:
     from pymongo import MongoClient
 
 NODES = 3
-#: Half a second more or less is noise on a machine that does other things; a server's default is 10 s.
+#: The servers' default is 10 s.
 ELECTION_TIMEOUT_MS = 2000
 HEARTBEAT_TIMEOUT_SECONDS = 2
-#: How long one that has stepped down does not stand again.
+#: A member that has stepped down does not stand for election for this long.
 STEP_DOWN_SECONDS = 30
 
 
-class BreakableStack(EphemeralStack):
-    """Three members of equal rank and a PostgreSQL, in a temp folder, gone with whoever asked.
+class FaultInjectionStack(EphemeralStack):
+    """Three members of equal priority and a PostgreSQL in a temp folder that is removed when the process ends.
 
-    `with_links`: the members, and whoever takes `addresses`, reach one another through cables that can be cut.
+    `with_relays`: the members, and clients of `addresses`, reach the members through relays that can cut connections.
     """
 
-    def __init__(self, *, durable: bool = True, with_links: bool = False) -> None:
+    def __init__(self, *, durable: bool = True, with_relays: bool = False) -> None:
         super().__init__(nodes=NODES, durable=durable)
-        self.with_links = with_links
+        self.with_relays = with_relays
         self._relays: Relays | None = None
 
     @property
     def addresses(self) -> dict[str, str]:
         found = super().addresses
-        if self.with_links:
+        if self.with_relays:
             places = self.layout
             for node in range(NODES):
                 found["MONGODB_URI"] = found["MONGODB_URI"].replace(
-                    places.mongodb_socket(node).name, link_socket(places, node).name
+                    places.mongodb_socket(node).name, relay_socket(places, node).name
                 )
         return found
 
     def up(self, *, mongodb: bool = True, postgresql: bool = True) -> None:
         super().up(mongodb=mongodb, postgresql=postgresql)
-        self._make_equal()
+        self._equalize_priorities()
 
     def reset(self) -> None:
         super().reset()
@@ -55,20 +55,20 @@ class BreakableStack(EphemeralStack):
             self._relays = None
 
     def client(self, node: int, **options: Any) -> "MongoClient[dict[str, Any]]":
-        """A client of this member alone, past every cable, for whoever sits beside it."""
+        """Return a client that connects to this member directly, without a relay."""
         return mongodb.connect(self.layout, node, **options)
 
     def clients(self, **options: Any) -> "MongoClient[dict[str, Any]]":
-        """A client of the whole set, that follows whoever leads."""
+        """Return a client of the set, which follows the primary."""
         from pymongo import MongoClient
 
         return MongoClient(self.addresses["MONGODB_URI"], **options)
 
     def primary(self) -> int:
-        """The member that leads; of two that both believe it, the one of the later term. Raises: DevStackError."""
+        """Return the primary, of several the one with the latest term. Raises: DevStackError."""
         from pymongo.errors import PyMongoError
 
-        leaders: list[tuple[int, int]] = []
+        primaries: list[tuple[int, int]] = []
         for node in range(NODES):
             try:
                 with self.client(node, serverSelectionTimeoutMS=1000, socketTimeoutMS=1000) as client:
@@ -76,10 +76,10 @@ class BreakableStack(EphemeralStack):
             except PyMongoError:
                 continue
             if status["myState"] == 1:
-                leaders.append((status["term"], node))
-        if not leaders:
+                primaries.append((status["term"], node))
+        if not primaries:
             raise DevStackError("The replica set has no primary.")
-        return max(leaders)[1]
+        return max(primaries)[1]
 
     def kill(self, node: int) -> None:
         self._signal(node, signal.SIGKILL)
@@ -89,7 +89,7 @@ class BreakableStack(EphemeralStack):
     def freeze(self, node: int) -> None:
         self._signal(node, signal.SIGSTOP)
 
-    def thaw(self, node: int) -> None:
+    def resume(self, node: int) -> None:
         self._signal(node, signal.SIGCONT)
 
     def step_down(self, node: int) -> None:
@@ -98,42 +98,43 @@ class BreakableStack(EphemeralStack):
         with self.client(node) as client:
             try:
                 client.admin.command("replSetStepDown", STEP_DOWN_SECONDS)
-            except ConnectionFailure:  # it hangs up on everybody
+            except ConnectionFailure:  # the member closes all connections
                 return
 
-    def cut_off(self, node: int) -> None:
-        """Pull the member's cables: it is alive, and alone."""
-        self._cables().cut(node)
+    def isolate(self, node: int) -> None:
+        """Cut the member's connections to the others and to clients of `addresses`."""
+        self._require_relays().cut(node)
 
     def heal(self) -> None:
-        self._cables().heal()
+        """End the isolation."""
+        self._require_relays().heal()
 
     def restart(self, node: int) -> None:
-        """Start a member that was killed; it joins the others by itself."""
+        """Start a member that was killed. It rejoins the set."""
         places = self.layout
         mongod = binaries.find_mongod()
         environment = binaries.mongod_environment(mongod, self.directory / "lib", self.missing_libraries)
         program = mongodb.member(places, node, mongod=mongod, durable=self.durable, environment=environment)
         self._children.append(program.start())
-        wait_until(lambda: mongodb.accepts_connections(places, node), program, what="took no connection")
+        wait_until(lambda: mongodb.accepts_connections(places, node), program, problem="accepted no connection")
 
-    def _cables(self) -> Relays:
+    def _require_relays(self) -> Relays:
         if self._relays is None:
-            raise DevStackError("This set has no cables to cut.")
+            raise DevStackError("This set was started without relays.")
         return self._relays
 
     def _hosts(self, places: Layout) -> list[str]:
-        if not self.with_links:
+        if not self.with_relays:
             return super()._hosts(places)
-        return [str(link_socket(places, node)) for node in range(places.nodes)]
+        return [str(relay_socket(places, node)) for node in range(places.nodes)]
 
     def _await_mongodb(self, places: Layout, members: list[Program]) -> None:
-        if self.with_links and self._relays is None:
+        if self.with_relays and self._relays is None:
             self._relays = Relays(places)
         super()._await_mongodb(places, members)
 
-    def _make_equal(self) -> None:
-        """Let the set keep the primary that it elects: with ranks the first one would take over again on its return."""
+    def _equalize_priorities(self) -> None:
+        """Give all members the same priority. With different ones the first primary would take over on its return."""
         with self.client(self.primary()) as client:
             config = client.admin.command("replSetGetConfig")["config"]
             for member in config["members"]:
@@ -141,7 +142,7 @@ class BreakableStack(EphemeralStack):
             config["settings"] |= {
                 "electionTimeoutMillis": ELECTION_TIMEOUT_MS,
                 "heartbeatTimeoutSecs": HEARTBEAT_TIMEOUT_SECONDS,
-                # Else chance says who copies from whom, and how much a fault costs.
+                # With chaining, the cost of a fault depends on which member copies from which.
                 "chainingAllowed": False,
             }
             config["version"] += 1

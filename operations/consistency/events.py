@@ -1,4 +1,4 @@
-"""Events that wait for a person, or for a relay that does not run."""
+"""Checks for events that are not delivered: dead letters, and events that are overdue because no relay runs."""
 
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
@@ -11,34 +11,34 @@ from healthcare import clock
 from healthcare.mongodb import raw
 from healthcare.outbox import events
 from healthcare.outbox.models import Event
-from operations.consistency.findings import Finding, Tally, batches, documents_of
+from operations.consistency.inconsistencies import CheckCounts, Inconsistency, batches, documents_of
 
-#: An event that is due for longer should have been tried again long ago.
+#: The relay delivers due events within seconds. An event that is due for longer was not picked up.
 OVERDUE = timedelta(minutes=10)
 FIELDS = ("kind", "subject_id", "attempts", "due_at", "set_aside_at")
 _EPOCH = datetime.fromtimestamp(0, UTC)
 
 
-def find(tally: Tally) -> Iterator[Finding]:
+def find(counts: CheckCounts) -> Iterator[Inconsistency]:
     for field in ("set_aside_at", "due_at"):
         waiting = raw.collection(Event).stream([{"$match": {field: {"$gt": _EPOCH}}}, {"$project": {"_id": True}}])
-        for some in batches(waiting):
-            tally.count(len(some))
-            # As they are now, and not when the stream fetched them.
-            for event_id, event in documents_of(Event, [each["_id"] for each in some], FIELDS).items():
+        for batch in batches(waiting):
+            counts.add_compared(len(batch))
+            # Read again, because the stream may have fetched them some time ago.
+            for event_id, event in documents_of(Event, [each["_id"] for each in batch], FIELDS).items():
                 sentence = _sentence(event)
                 if sentence:
-                    yield Finding((str(event_id),), sentence, partial(_deliver, event_id))
+                    yield Inconsistency((str(event_id),), sentence, partial(_deliver, event_id))
 
 
 def _sentence(event: dict[str, Any]) -> str | None:
-    """What is wrong with an event, if anything is."""
+    """Return the sentence about an event that is not delivered, None about any other."""
     about = f"Event {event['_id']} ({event['kind']} {event['subject_id']})"
     if event.get("set_aside_at"):
-        return f"{about} was set aside after {event.get('attempts', 0)} tries."
+        return f"{about} was set aside after {event.get('attempts', 0)} attempts."
     due_at = event.get("due_at")
     if due_at and due_at <= clock.now() - OVERDUE:
-        return f"{about} is due since {due_at:%Y-%m-%d %H:%M} UTC: is `manage.py relay_events --watch` running?"
+        return f"{about} is due since {due_at:%Y-%m-%d %H:%M} UTC: check that `manage.py relay_events --watch` runs."
     return None
 
 
