@@ -20,6 +20,7 @@ from billing.models import Fee
 from healthcare.postgresql import cache, circuit_breaker
 from tests.fees import restore_fees
 from tests.people import People
+from tests.people_template import PeopleTemplate
 
 
 @pytest.fixture(scope="session")
@@ -78,9 +79,14 @@ def empty_clinical_database(request: pytest.FixtureRequest) -> None:
     """Empty the rooms' collections before a test that uses the databases."""
     if request.node.get_closest_marker("django_db"):
         request.getfixturevalue("django_db_setup")
-        database = connections["clinical"].database
-        for name in _filled(database):
-            database[name].delete_many({})
+        empty_collections()
+
+
+def empty_collections() -> None:
+    """Delete every document of the clinical database but the migrations'."""
+    database = connections["clinical"].database
+    for name in _filled(database):
+        database[name].delete_many({})
 
 
 def _filled(database: Any) -> list[str]:
@@ -121,10 +127,18 @@ def kept_connections() -> Iterator[None]:
         each.connect(close_old_connections)
 
 
+@pytest.fixture(scope="session")
+def people_template(django_db_setup: None, django_db_blocker: DjangoDbBlocker, fast_passwords: None) -> PeopleTemplate:
+    """Make the people once for all tests of this process, before anything that a test changes."""
+    with django_db_blocker.unblock():
+        empty_collections()
+        return PeopleTemplate()
+
+
 @pytest.fixture
-def people(db: None) -> People:
-    """One account of each kind with its records: see `tests.people`."""
-    return People.make()
+def people(db: None, people_template: PeopleTemplate) -> People:
+    """Store one account of each role with its records: see `tests.people`."""
+    return people_template.restore()
 
 
 @pytest.fixture
