@@ -16,7 +16,10 @@ def everything() -> Snapshot:
 
 
 def documents() -> Snapshot:
-    """Return the documents of each collection by `_id`, in one aggregation, which takes a quarter of the time of a `find` for each."""
+    """Return the documents of each collection by `_id`.
+
+    One aggregation takes a quarter of the time of a `find` for each collection.
+    """
     database = connections["clinical"].database
     names = sorted(name for name in database.list_collection_names() if not name.startswith("system."))
 

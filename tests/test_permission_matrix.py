@@ -19,7 +19,10 @@ from rest_framework.test import APIClient
 
 from accounts import tokens
 from healthcare.api.checks import api_actions
+from healthcare.audit_log.models import AuditEntry
 from reports.queries import NAMES
+from tests.audit.entries_of_requests import EXPECTED, described, expected_entries
+from tests.audit.trail import recording
 from tests.people import PASSWORD, People, make_patient
 from tests.records import days_from_now, make_appointment, make_bill, make_prescription
 from tests.snapshots import changed, everything
@@ -261,24 +264,29 @@ def other_routes(patterns: list[Any] | None = None, prefix: str = "") -> Iterato
             yield plain(path)
 
 
-def send(client: APIClient, row: Row, people: People, actor: str) -> Any:
-    """Prepare, take a snapshot, ask; return the answer and what it changed."""
+def send(client: APIClient, row: Row, people: People, actor: str) -> tuple[Any, set[str], list[AuditEntry]]:
+    """Send the request; return the response, the tables and collections it changed, and its audit entries."""
     key = row.of(people) if row.of else MISSING
     body = row.body(people, actor) if row.body else None
     before = everything()
-    response = client.generic(
-        row.method,
-        "/" + row.path.replace("{id}", str(key)),
-        data=json.dumps(body) if body is not None else "",
-        content_type="application/json" if body is not None else "application/octet-stream",
-    )
-    return response, changed(before, everything())
+    with recording() as made:
+        response = client.generic(
+            row.method,
+            "/" + row.path.replace("{id}", str(key)),
+            data=json.dumps(body) if body is not None else "",
+            content_type="application/json" if body is not None else "application/octet-stream",
+        )
+    return response, changed(before, everything()), made.entries
 
 
 def test_every_route_has_a_row():
     routed = set(routed_methods())
     assert ("api/patients/{id}", "PATCH") in routed
     assert routed == {(row.path, row.method) for row in ROWS}
+
+
+def test_every_row_has_its_audit_entries():
+    assert set(EXPECTED) == {str(row) for row in ROWS}
 
 
 def test_what_is_no_endpoint_is_known():
@@ -296,8 +304,9 @@ def test_every_row_is_allowed_to_somebody(row: Row):
 
 @pytest.mark.parametrize(("row", "actor"), CELLS)
 def test_cell(people: People, row: Row, actor: str):
+    """The answer, what it changed, and exactly the audit entries that `EXPECTED` names."""
     expected = row.statuses[ACTORS.index(actor)]
-    response, touched = send(people.client(actor), row, people, actor)
+    response, touched, entries = send(people.client(actor), row, people, actor)
     assert response.status_code == expected, response.content
     if expected >= 400:
         assert touched == set()
@@ -306,6 +315,11 @@ def test_cell(people: People, row: Row, actor: str):
     elif row.method != "GET":
         assert touched
     assert ("WWW-Authenticate" in response) == (expected == 401)
+    assert described(entries) == expected_entries(row, actor, expected, people, response)
+    for entry in entries:
+        assert (entry.channel, entry.address, entry.request_id) == ("api", "127.0.0.1", response["X-Request-ID"])
+        assert (entry.reason is None) == (entry.outcome == "success")
+        assert entry.subject or "{id}" not in row.path
 
 
 @pytest.mark.parametrize("actor", ACTORS)
