@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 from django.core import signals
 from django.db import close_old_connections, connection, connections
+from django.test import TransactionTestCase
 from django.test.utils import override_settings, setup_databases, teardown_databases
 from pytest_django import DjangoDbBlocker
 from rest_framework.test import APIClient
@@ -18,6 +19,7 @@ from whitenoise.middleware import WhiteNoiseMiddleware
 
 from billing.models import Fee
 from healthcare.postgresql import cache, circuit_breaker
+from tests.databases import TableEmptier, empty_collections
 from tests.fees import restore_fees
 from tests.people import People
 from tests.people_template import PeopleTemplate
@@ -31,9 +33,12 @@ def django_db_setup(django_test_environment: None, django_db_blocker: DjangoDbBl
     would make each test flush PostgreSQL too (design 3.10); undeclared, no *new* connection to it is allowed.
     """
     with django_db_blocker.unblock():
-        made = setup_databases(verbosity=0, interactive=False, aliases=set(connections))
+        made = setup_databases(verbosity=0, interactive=False, aliases=dict.fromkeys(connections))
         connections["clinical"].ensure_connection()
-    yield
+        emptier = TableEmptier()
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(TransactionTestCase, "_fixture_teardown", lambda _: emptier.empty())
+        yield
     with django_db_blocker.unblock():
         cache.close()
         _end_other_sessions()
@@ -80,25 +85,6 @@ def empty_clinical_database(request: pytest.FixtureRequest) -> None:
     if request.node.get_closest_marker("django_db"):
         request.getfixturevalue("django_db_setup")
         empty_collections()
-
-
-def empty_collections() -> None:
-    """Delete every document of the clinical database but the migrations'."""
-    database = connections["clinical"].database
-    for name in _filled(database):
-        database[name].delete_many({})
-
-
-def _filled(database: Any) -> list[str]:
-    """The rooms' collections that hold something: asked in one go, since most are empty before most tests."""
-    names = [name for name in database.list_collection_names() if name != "django_migrations"]
-    first, *others = [name for name in names if not name.startswith("system.")]
-
-    def its_name(name: str) -> list[dict[str, Any]]:
-        return [{"$limit": 1}, {"$project": {"_id": {"$literal": name}}}]
-
-    united = [{"$unionWith": {"coll": name, "pipeline": its_name(name)}} for name in others]
-    return [row["_id"] for row in database[first].aggregate([*its_name(first), *united])]
 
 
 @pytest.fixture(autouse=True)
