@@ -1,7 +1,7 @@
-"""What every test stands on: the real databases, emptied around each test, and people to act with.
+"""Fixtures of every test: the real databases, emptied around each test, and people who act in it.
 
-A test of the API marks itself `@pytest.mark.django_db`: PostgreSQL is rolled back after it; MongoDB, which cannot be,
-is emptied before it.
+A test that uses the databases has the mark `django_db`. PostgreSQL is rolled back after the test; MongoDB is emptied
+before it, because no outer transaction can undo what it has committed.
 """
 
 import gc
@@ -29,8 +29,9 @@ from tests.people_template import PeopleTemplate
 def django_db_setup(django_test_environment: None, django_db_blocker: DjangoDbBlocker) -> Iterator[None]:
     """Make and migrate both test databases, and connect to MongoDB.
 
-    pytest-django's own makes those only that a test declares. Declaring `clinical`, where nothing can be rolled back,
-    would make each test flush PostgreSQL too (design 3.10); undeclared, no *new* connection to it is allowed.
+    This replaces pytest-django's fixture, which makes only the databases that a test declares. A test that declared
+    `clinical`, where nothing can be rolled back, would make pytest-django flush PostgreSQL after it as well. Tests that
+    do not declare it cannot open a new connection to it, so the connection is opened here.
     """
     with django_db_blocker.unblock():
         made = setup_databases(verbosity=0, interactive=False, aliases=dict.fromkeys(connections))
@@ -46,7 +47,7 @@ def django_db_setup(django_test_environment: None, django_db_blocker: DjangoDbBl
 
 
 def _end_other_sessions() -> None:
-    """Of threads that a test has left: PostgreSQL drops no database that somebody uses."""
+    """End the sessions of threads that a test has left, because PostgreSQL drops no database that is in use."""
     if connection.vendor == "postgresql":
         with connection.cursor() as cursor:
             cursor.execute(
@@ -57,14 +58,14 @@ def _end_other_sessions() -> None:
 
 @pytest.fixture(scope="session", autouse=True)
 def fast_passwords() -> Iterator[None]:
-    """Hash passwords cheaply: bcrypt takes a quarter of a second each, by design. Its own test asks for it back."""
+    """Hash passwords with MD5: bcrypt takes a quarter of a second for each. The test of bcrypt sets it again."""
     with override_settings(PASSWORD_HASHERS=["django.contrib.auth.hashers.MD5PasswordHasher"]):
         yield
 
 
 @pytest.fixture(scope="session", autouse=True)
 def static_files_found_once() -> Iterator[None]:
-    """Look for them once: each client of a test has middleware of its own, which takes 10 ms to find 400 of them."""
+    """Find the static files once: every test client has its own WhiteNoise, which takes 10 ms to find 400 files."""
     files: dict[str, Any] = {}
     find = WhiteNoiseMiddleware.add_files_from_finders
 
@@ -81,7 +82,7 @@ def static_files_found_once() -> Iterator[None]:
 
 @pytest.fixture(autouse=True)
 def empty_clinical_database(request: pytest.FixtureRequest) -> None:
-    """Empty the rooms' collections before a test that uses the databases."""
+    """Empty the apps' collections before a test that uses the databases."""
     if request.node.get_closest_marker("django_db"):
         request.getfixturevalue("django_db_setup")
         empty_collections()
@@ -89,7 +90,7 @@ def empty_clinical_database(request: pytest.FixtureRequest) -> None:
 
 @pytest.fixture(autouse=True)
 def first_fees(request: pytest.FixtureRequest) -> None:
-    """Have the fee table of the migrations, which a test that empties PostgreSQL takes away from those behind it."""
+    """Restore the fees that the migrations make, because a test that commits leaves an empty table."""
     if marker := request.node.get_closest_marker("django_db"):
         request.getfixturevalue("transactional_db" if marker.kwargs.get("transaction") else "db")
         if not Fee.objects.exists():
@@ -98,13 +99,13 @@ def first_fees(request: pytest.FixtureRequest) -> None:
 
 @pytest.fixture(autouse=True)
 def no_outage_remembered(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Begin with PostgreSQL in reach: a test that plays an outage leaves this process wary for seconds."""
+    """Begin with a closed circuit breaker: after an outage in a test it stays open for seconds."""
     monkeypatch.setattr(circuit_breaker, "postgresql", circuit_breaker.CircuitBreaker())
 
 
 @pytest.fixture
 def kept_connections() -> Iterator[None]:
-    """Keep the test's transaction open where it calls the application itself; Django's test client does this, too."""
+    """Keep the test's transaction open while the test calls the WSGI application, as Django's test client does."""
     ends = (signals.request_started, signals.request_finished)
     for each in ends:
         each.disconnect(close_old_connections)
@@ -133,7 +134,7 @@ def anonymous() -> APIClient:
 
 
 def pytest_collection_finish() -> None:
-    """Leave what is there by now to the end: the collector of cycles went through all of it again and again."""
+    """Freeze what is loaded by now, because the garbage collector would traverse all of it again and again."""
     gc.collect()
     gc.freeze()
     gc.set_threshold(50_000, 20, 50)

@@ -54,7 +54,7 @@ class TableEmptier:
             return
         quoted = {name: connection.ops.quote_name(name) for name in self._tables}
         with connection.cursor() as cursor:
-            has_rows = (f"SELECT %s WHERE EXISTS (SELECT FROM {quoted[name]})" for name in self._tables)
+            has_rows = (f"SELECT %s WHERE EXISTS (SELECT FROM {quoted[name]})" for name in self._tables)  # noqa: S608
             cursor.execute(" UNION ALL ".join(has_rows), self._tables)
             if filled := [quoted[name] for (name,) in cursor.fetchall()]:
                 cursor.execute(f"TRUNCATE {', '.join(filled)} CASCADE")

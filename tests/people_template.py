@@ -12,16 +12,17 @@ from datetime import datetime, timedelta
 from typing import Any
 
 from bson import ObjectId
-from django.db import connection, connections, transaction
+from django.db import connection, transaction
 
 from accounts.models import User
 from healthcare import clock
 from healthcare.audit_log.models import AuditEntry
+from tests.databases import clinical_database
 from tests.people import People
 
 #: Collections that hold a document of the people, in the order in which they are restored.
 COLLECTIONS = ("patients", "doctors", "events")
-ENTRY_COLUMNS = [field.column for field in AuditEntry._meta.concrete_fields if field.column != "id"]
+ENTRY_COLUMNS = [field.name for field in AuditEntry._meta.concrete_fields if field.name != "id"]
 
 # One statement, because PostgreSQL is a round trip away. The audit entries get their ids from the table's default, as
 # those of the application do (healthcare/sql/audit_trail.sql).
@@ -44,7 +45,8 @@ class PeopleTemplate:
     def __init__(self) -> None:
         """Make the people in a transaction that is rolled back. MongoDB, which must be empty, keeps its documents."""
         block = transaction.atomic()
-        block._from_testcase = True  # so that events are delivered in it, as in a test
+        # The mark of Django's TestCase: events are delivered in this transaction, as in a test.
+        setattr(block, "_from_testcase", True)  # noqa: B010
         with block:
             before = _last_entry_id()
             self.people = People.make()
@@ -52,7 +54,7 @@ class PeopleTemplate:
             self.accounts = list(User.objects.filter(pk__in=accounts).order_by("pk").values())
             self.entries = list(AuditEntry.objects.filter(id__gt=before).order_by("id").values(*ENTRY_COLUMNS))
             transaction.set_rollback(True)
-        database = connections["clinical"].database
+        database = clinical_database()
         self.documents = {name: list(database[name].find().sort("_id", 1)) for name in COLLECTIONS}
         self.made_at = max(entry["at"] for entry in self.entries)
 
@@ -67,7 +69,7 @@ class PeopleTemplate:
         rows = [[copier.copy(row) for row in table] for table in (self.accounts, self.entries)]
         with connection.cursor() as cursor:
             cursor.execute(RESTORE, [json.dumps(table, default=datetime.isoformat) for table in rows])
-        database = connections["clinical"].database
+        database = clinical_database()
         for name, documents in self.documents.items():
             database[name].insert_many([copier.copy(document) for document in documents])
         return replace(

@@ -5,7 +5,9 @@ The audit log and the counters of rate limits are left out, because a refused re
 
 from typing import Any
 
-from django.db import connection, connections
+from django.db import connection
+
+from tests.databases import clinical_database
 
 Snapshot = dict[str, list[Any]]
 
@@ -20,7 +22,7 @@ def documents() -> Snapshot:
 
     One aggregation takes a quarter of the time of a `find` for each collection.
     """
-    database = connections["clinical"].database
+    database = clinical_database()
     names = sorted(name for name in database.list_collection_names() if not name.startswith("system."))
 
     def labelled(name: str) -> list[dict[str, Any]]:

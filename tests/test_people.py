@@ -4,11 +4,10 @@ from dataclasses import fields
 from typing import Any
 
 import pytest
-from django.db import connections
 
 from accounts.models import User
 from healthcare.audit_log.models import AuditEntry, AuditPatient
-from tests.conftest import empty_collections
+from tests.databases import clinical_database, empty_collections
 from tests.people import People
 from tests.people_template import PeopleTemplate
 
@@ -17,7 +16,7 @@ pytestmark = pytest.mark.django_db
 
 def stored(people: People, entries_after: int) -> dict[str, Any]:
     """Return what the databases hold of the people and what the objects say, with names in the place of new ids."""
-    database = connections["clinical"].database
+    database = clinical_database()
     persons = {field.name: getattr(people, field.name) for field in fields(people)}
     accounts = {person.pk: name for name, person in persons.items() if isinstance(person, User)}
     entries = {row["id"]: row for row in AuditEntry.objects.filter(id__gt=entries_after).order_by("id").values()}
@@ -75,10 +74,10 @@ def test_template_stores_what_the_services_store(people_template: PeopleTemplate
 
 def test_restored_people_are_new_accounts(people_template: PeopleTemplate, people: People) -> None:
     """Their ids and events are never those of an earlier test, whose audit entries may still be stored."""
-    event_ids = [event["_id"] for event in connections["clinical"].database["events"].find()]
+    event_ids = [event["_id"] for event in clinical_database()["events"].find()]
     User.objects.all().delete()
     empty_collections()
     again = people_template.restore()
     assert again.patient.pk > people.other_doctor.pk
     assert again.patient_record.user_id == again.patient.pk
-    assert not connections["clinical"].database["events"].count_documents({"_id": {"$in": event_ids}})
+    assert not clinical_database()["events"].count_documents({"_id": {"$in": event_ids}})

@@ -1,8 +1,9 @@
-"""Who may call what: the table of the brief (section 2), one cell a test.
+"""The permission matrix: one test for each endpoint, method and kind of account.
 
-Every routed (path, method) has its rows here, or `test_every_route_has_a_row` fails. A refusal is checked with a body
-that is accepted from whoever may send it, so that it is refused for who asks, and both databases are compared before
-and after: a refused request has changed nothing.
+Every routed path and method has a row here, or `test_every_route_has_a_row` fails. A request that must be refused has a
+body that is accepted from an account that is allowed to send it, so the reason of the refusal is the account. Both
+databases are compared before and after, because a refused request must change nothing. The audit entries of each
+request are compared with the table in `tests/audit/entries_of_requests.py`.
 """
 
 import json
@@ -13,7 +14,6 @@ from typing import Any
 
 import pytest
 from bson import ObjectId
-from django.db import connections
 from django.urls import URLPattern, URLResolver, get_resolver
 from rest_framework.test import APIClient
 
@@ -23,6 +23,7 @@ from healthcare.audit_log.models import AuditEntry
 from reports.queries import NAMES
 from tests.audit.entries_of_requests import EXPECTED, described, expected_entries
 from tests.audit.trail import recording
+from tests.databases import clinical_database
 from tests.people import PASSWORD, People, make_patient
 from tests.records import days_from_now, make_appointment, make_bill, make_prescription
 from tests.snapshots import changed, everything
@@ -38,7 +39,7 @@ Body = dict[str, Any]
 
 @dataclass(frozen=True)
 class Row:
-    """One endpoint and what each actor gets; `of` makes what the path names, `body` what the actor sends."""
+    """An endpoint and the status for each actor; `of` makes the record in the path, `body` the actor's body."""
 
     method: str
     path: str
@@ -71,7 +72,7 @@ def refresh_token_of(people: People, who: str) -> str:
 
 
 def own_refresh_token(people: People, actor: str) -> Body:
-    """Nobody's token for whoever has no account."""
+    """Return the actor's own refresh token, and no valid token for an anonymous actor."""
     return {"refresh_token": "none" if actor == "anonymous" else refresh_token_of(people, actor)}
 
 
@@ -153,7 +154,7 @@ table("GET",    "healthz",                           200, 200, 200, 200, 200, 20
 table("GET",    "readyz",                            200, 200, 200, 200, 200, 200, 200)
 table("GET",    "redoc",                             200, 200, 200, 200, 200, 200, 200)
 
-# Signing up and logging in need no account; having one is no hindrance.
+# Signing up and logging in are open to everybody, with or without an account.
 table("POST",   "api/auth/register",                 201, 201, 201, 201, 201, 201, 201, body=registration)
 # The paths to Google and GitHub do not exist while the client ids are not set; tests/accounts/test_oauth.py sets them.
 for provider in ("google", "github"):
@@ -231,8 +232,8 @@ for name in NAMES:
     table("GET", f"api/reports/{name}",              401, 403, 403, 200, 200, 403, 200)
 
 # fmt: on
-#: Pages that are no endpoints of the API: log-in for browsers, the admin (its own tests), the last pattern under /api,
-#: and what Prometheus reads (tests/operations/test_metrics.py).
+#: Pages that are no endpoints of the API: the log-in page of the browsable API, the admin (tests/security/
+#: test_admin_urls.py), the last pattern under /api, and the metrics (tests/operations/test_metrics.py).
 NOT_OF_THE_API = ("session/", "admin/", "api/", "metrics")
 
 ROWS = table.rows
@@ -241,7 +242,7 @@ CELLS = [pytest.param(row, actor, id=f"{row} by {actor}") for row in ROWS for ac
 
 
 def plain(route: str) -> str:
-    """A route as people write it: `api/patients/<str:patient_id>` is `api/patients/{id}`."""
+    """Return a route as documents write it: `api/patients/{id}` for `api/patients/<str:patient_id>`."""
     return re.sub(r"<[^>]+>", "{id}", route.replace("^", "").replace("$", ""))
 
 
@@ -292,13 +293,13 @@ def test_every_row_has_its_audit_entries():
 def test_what_is_no_endpoint_is_known():
     strangers = [path for path in other_routes() if not path.startswith(NOT_OF_THE_API)]
     assert strangers == [""]  # the way from / to the API
-    # Under /api there is one pattern that is no endpoint, and it answers 404 to all that the others leave.
+    # The one pattern under /api that is no endpoint answers 404 to every path that the others do not match.
     assert [path for path in other_routes() if path.startswith("api")] == ["api/"]
 
 
 @pytest.mark.parametrize("row", ROWS, ids=str)
 def test_every_row_is_allowed_to_somebody(row: Row):
-    """Else a refusal might be one of the body."""
+    """A row that nobody may call could be refused for its body instead of its actor."""
     assert row.path.startswith("api/auth/oauth/") or any(status < 300 for status in row.statuses)
 
 
@@ -382,15 +383,17 @@ def test_lists_hold_what_the_actor_may_see(people: People, resource: str, actor:
 
 
 def test_account_without_a_record_owns_nothing(people: People):
-    """Neither the rows that name nobody nor everybody's: an absent record must not match an absent id."""
+    """An account without a record must not match rows without an owner."""
     make_patient(people.admin, "P3")
     make_appointment(people)
     make_prescription(people)
     make_bill(people)
-    # As somebody may have put it there past the services.
+    # Rows without an owner, which only a write past the services can make.
     for name in ("appointments", "prescriptions"):
-        documents = connections["clinical"].database[name]
-        stray = documents.find_one({}) | {"_id": ObjectId() if name == "prescriptions" else "A0"}
+        documents = clinical_database()[name]
+        stored = documents.find_one({})
+        assert stored
+        stray = stored | {"_id": ObjectId() if name == "prescriptions" else "A0"}
         documents.insert_one(stray | {"patient_id": None, "doctor_id": None})
     for record in (people.patient_record, people.doctor_record):
         type(record).objects.filter(pk=record.pk).update(user_id=None)

@@ -1,4 +1,4 @@
-"""A walk over every page of the admin as everybody: exactly the entries that are expected."""
+"""Every page of the admin, requested by each kind of account, leaves exactly the expected audit entries."""
 
 from collections.abc import Callable
 from typing import Any
@@ -24,7 +24,7 @@ pytestmark = pytest.mark.django_db
 
 @pytest.fixture
 def records(people: People) -> dict[str, Any]:
-    """A row of each registered model, by the name of its pages; of P1 where it is about a patient."""
+    """Make a row of each registered model, by the name of its pages; rows about a patient are of P1."""
     return {
         "patients_patient": people.patient_record,
         "doctors_doctor": people.doctor_record,
@@ -39,7 +39,7 @@ def records(people: People) -> dict[str, Any]:
     }
 
 
-#: Pages → resource, and the patients of the changelist and of the page of one row; None: not about a person.
+#: Pages → resource, patients of the changelist and patients of the page of one row; None: not about a person.
 PAGES: dict[str, tuple[str, list[str] | None, list[str] | None]] = {
     "patients_patient": ("patient", ["P1", "P2"], ["P1"]),
     "doctors_doctor": ("doctor", None, None),
@@ -52,9 +52,9 @@ PAGES: dict[str, tuple[str, list[str] | None, list[str] | None]] = {
     "healthcare_event": ("event", ["P1", "P2"], ["P1"]),
     "healthcare_auditentry": ("audit", [], []),
 }
-#: What else the page of one row shows: the timeline of a patient has the bills of another database.
+#: Further entries of the page of one row: the timeline of a patient shows their bills.
 BESIDES = {"patients_patient": [("bill.listed", "success", ["P1"])]}
-ADD_VERBS = {"appointments_appointment": "booked", "prescriptions_prescription": "issued"}
+ADD_ACTIONS = {"appointments_appointment": "booked", "prescriptions_prescription": "issued"}
 CANNOT_ADD = {"healthcare_event", "healthcare_auditentry"}
 CANNOT_DELETE = {"healthcare_event", "healthcare_auditentry", "accounts_user"}
 
@@ -72,7 +72,7 @@ def browser_of(account: User | None) -> Client:
 
 
 def walk(browser: Client, name: str, row: Any) -> dict[str, tuple[int, list[tuple[str, str, list[str]]]]]:
-    """What each page answers and leaves on record."""
+    """Return the status of each page and its audit entries."""
     args = [row.pk]
     found = {}
     for page, url in {
@@ -100,7 +100,7 @@ def test_admins_pages(people: People, records: dict[str, Any], name: str) -> Non
     searched_status, searched = found["search"]
     assert searched_status == 200
     assert [said[:2] for said in searched] == ([] if listed is None else [(f"{resource}.listed", "success")])
-    add = (403, [(f"{resource}.created", "refused", [])]) if name in CANNOT_ADD else (200, [])
+    add: tuple[int, list[Any]] = (403, [(f"{resource}.created", "refused", [])]) if name in CANNOT_ADD else (200, [])
     assert found["add"] == add
     assert found["change"] == (200, views + BESIDES.get(name, []))
     assert found["history"] == (200, views)
@@ -113,15 +113,17 @@ def test_admins_pages(people: People, records: dict[str, Any], name: str) -> Non
 
 @pytest.mark.parametrize("name", PAGES)
 @pytest.mark.parametrize("who", ["anonymous", "patient", "staff"])
-def test_who_may_not_is_turned_away_and_on_record(people: People, records: dict[str, Any], name: str, who: str) -> None:
-    """Patients never enter; staff without a permission see an empty admin."""
+def test_accounts_without_permission_are_refused_and_recorded(
+    people: People, records: dict[str, Any], name: str, who: str
+) -> None:
+    """Patients cannot enter the admin; staff without a permission see no model in it."""
     account = None if who == "anonymous" else getattr(people, who)
     resource, status = PAGES[name][0], 302 if who in ("anonymous", "patient") else 403
     for page, (answered, said) in walk(browser_of(account), name, records[name]).items():
-        action_name = {"changelist": "listed", "search": "listed", "add": ADD_VERBS.get(name, "created")}.get(
+        action_name = {"changelist": "listed", "search": "listed", "add": ADD_ACTIONS.get(name, "created")}.get(
             page, "viewed"
         )
-        # The history looks for the row first, and sends whoever cannot see it away.
+        # The history page looks for the row first, and redirects an account that cannot see it.
         assert answered in ((status, 302) if page == "history" else (status,)), page
         assert [(action, outcome) for action, outcome, _ in said] == [(f"{resource}.{action_name}", "refused")], page
 
@@ -149,12 +151,15 @@ def test_staff_with_a_permission(people: People, records: dict[str, Any], name: 
 # --- Pages that are no list and no form of a model --------------------------------------------------------------------
 
 Pages = list[tuple[str, list[str]]]
-#: Rooms whose rows come and go in files.
-TRANSFERRED = (
+#: For pages that show no person, and for a report.
+NOBODY: Pages = []
+A_REPORT: Pages = [("report.viewed", [])]
+#: Models that can be imported from files and exported to them.
+IMPORTABLE = (
     "patients_patient", "doctors_doctor", "appointments_appointment", "prescriptions_prescription", "billing_bill",
 )  # fmt: skip
-#: Name → what stands behind its path, what admins leave there, doctors (None: they are refused), and what it is when
-#: somebody is turned away.
+#: Name → arguments of the path, query, entries of an admin, entries of a doctor (None: the doctor is refused), and the
+#: action of the entry when an account is refused.
 OTHER_PAGES: dict[str, tuple[list[Any], str, Pages, Pages | None, str]] = {
     "index": (
         [], "", [("appointment.counted", []), ("bill.counted", [])], [("appointment.counted", [])], "admin.viewed",
@@ -168,35 +173,35 @@ OTHER_PAGES: dict[str, tuple[list[Any], str, Pages, Pages | None, str]] = {
         "appointment.listed",
     ),
     **{
-        f"appointments_appointment_{deed}": (
+        f"appointments_appointment_{action}": (
             ["A1"], "", *2 * ([("appointment.viewed", ["P1"])],), "appointment.viewed",
-        ) for deed in ("complete", "cancel")
+        ) for action in ("complete", "cancel")
     },
     "appointments_appointment_move": (
         ["A1"], "", *2 * ([("appointment.viewed", ["P1"]), ("patient.viewed", ["P1"])],), "appointment.viewed",
     ),
     **{
-        f"report_{name.replace('-', '_')}": ([], query, *2 * ([("report.viewed", [])],), "report.viewed")
+        f"report_{name.replace('-', '_')}": ([], query, A_REPORT, A_REPORT, "report.viewed")
         for name, query in zip(REPORTS, ("", "?format=csv", "?format=svg", "?format=png"), strict=True)
     },
     "healthcare_auditentry_export": ([], "", [("audit.exported", [])], None, "audit.exported"),
     "accounts_user_find": ([], "?q=doctor@", [("account.listed", [])], None, "account.listed"),
     "billing_bill_pay": (["bill"], "", [("bill.viewed", ["P1"])], None, "bill.paid"),
     "billing_bill_void": (["bill"], "", [("bill.viewed", ["P1"])], None, "bill.voided"),
-    # Forms that show nobody; what comes of them is in tests/test_transfer.py.
+    # Forms that show no person; tests/test_transfer.py sends them.
     **{
-        f"{name}_{page}": ([], "", [], [] if name in open_to_doctors else None, f"{PAGES[name][0]}.{page}ed")
+        f"{name}_{page}": ([], "", NOBODY, NOBODY if name in open_to_doctors else None, f"{PAGES[name][0]}.{page}ed")
         for page, open_to_doctors in {
             "export": ("patients_patient", "doctors_doctor", "appointments_appointment", "prescriptions_prescription"),
             "import": ("appointments_appointment", "prescriptions_prescription"),
         }.items()
-        for name in TRANSFERRED
+        for name in IMPORTABLE
     },
     "auth_user_password_change": (["other"], "", [("account.viewed", [])], None, "account.viewed"),
 }  # fmt: skip
-#: Steps that are a POST, and only that.
-POST_ONLY = {f"{name}_process_import" for name in TRANSFERRED}
-#: Nobody's data. The theme's search is shut, and nothing is found by autocomplete or leads to another site.
+#: Pages that accept only a POST.
+POST_ONLY = {f"{name}_process_import" for name in IMPORTABLE}
+#: Pages without personal data. The theme's search, Django's autocomplete and links to the site are disabled.
 ABOUT_NOBODY = {
     "second_factor", "password_change", "password_change_done", "jsi18n", "app_list", "search", "autocomplete",
     "view_on_site",
@@ -205,7 +210,7 @@ ABOUT_NOBODY = {
 
 def test_every_other_page_is_walked() -> None:
     of_models = {f"{name}_{page}" for name in PAGES for page in ("changelist", "add", "history", "delete", "change")}
-    # What logging in and out leaves is in `test_sessions`.
+    # `test_sessions` tests the entries of the log-in and the log-out.
     known = of_models | set(OTHER_PAGES) | POST_ONLY | ABOUT_NOBODY | {"login", "logout"}
     patterns = [*admin.site.get_urls(), *(url for each in admin.site._registry.values() for url in each.get_urls())]
     assert {name for pattern in patterns if (name := getattr(pattern, "name", None))} == known
@@ -216,14 +221,14 @@ def test_other_pages(people: People, who: str) -> None:
     visit, bill = make_appointment(people, appointment_id="A1"), make_bill(people)
     account = None if who == "anonymous" else getattr(people, who)
     browser = browser_of(account)
-    for name, (args, query, by_admin, by_doctor, deed) in OTHER_PAGES.items():
+    for name, (args, query, by_admin, by_doctor, refused_action) in OTHER_PAGES.items():
         args = [{"other": people.other_doctor.pk, "bill": bill.pk}.get(each, each) for each in args]
         with recording() as made:
             answer = browser.get(reverse(f"admin:{name}", args=args) + query.format(day=visit.date))
         expected = {"admin": by_admin, "doctor": by_doctor}.get(who)
         if expected is None and (who, name) != ("staff", "index"):
             assert answer.status_code == (302 if who in ("anonymous", "patient") else 403), name
-            assert [(entry.action, entry.outcome) for entry in made.entries] == [(deed, "refused")], name
+            assert [(entry.action, entry.outcome) for entry in made.entries] == [(refused_action, "refused")], name
         else:
             assert answer.status_code == 200, name
             successes = [(action, "success", patients) for action, patients in expected or []]
@@ -338,14 +343,14 @@ def test_sessions(people: People) -> None:
     ]
 
 
-def test_what_forms_refuse_is_on_record(people: People, settings: Any) -> None:
-    """As the API's own refusals are: with the reason, once, and by whoever it was."""
+def test_rejected_forms_are_recorded(people: People, settings: Any) -> None:
+    """Each rejected form leaves one entry with the reason and the account, as a refused API request does."""
     browser = browser_of(people.admin)
     person = {"name": "N", "role": "staff", "password1": PASSWORD, "password2": PASSWORD}
     words = {"new_password1": "a new uncommon phrase", "new_password2": "a new uncommon phrase"}
     with recording() as made:
         browser.post(reverse("admin:password_change"), {"old_password": "wrong", **words})
-        # Before the page was opened, and with a wrong code.
+        # A code before the page was requested, and later a wrong code.
         assert browser.post(reverse("admin:second_factor"), {"code": "123456"}).status_code == 200
         browser.get(reverse("admin:second_factor"))
         browser.post(reverse("admin:second_factor"), {"code": "1"})
@@ -365,7 +370,7 @@ def test_what_forms_refuse_is_on_record(people: People, settings: Any) -> None:
     assert {entry.actor_id for entry in made.entries} == {people.admin.pk}
 
 
-def test_a_form_without_its_token_is_on_record(people: People) -> None:
+def test_a_form_without_a_csrf_token_is_recorded(people: People) -> None:
     browser = Client(enforce_csrf_checks=True)
     browser.force_login(people.admin)
     with recording() as made:
@@ -377,7 +382,7 @@ def test_a_form_without_its_token_is_on_record(people: People) -> None:
     ]
 
 
-def test_what_is_refused_of_several_at_once_is_on_record(people: People) -> None:
+def test_refusals_within_a_bulk_action_are_recorded(people: People) -> None:
     browser = browser_of(people.doctor)
     for number, time in enumerate(("09:00", "10:00", "11:00"), start=1):
         make_appointment(people, appointment_id=f"A{number}", time=time)
@@ -396,8 +401,8 @@ def test_what_is_refused_of_several_at_once_is_on_record(people: People) -> None
 
 
 @pytest.mark.parametrize(("page", "rate"), [("admin:login", "1/h"), ("rest_framework:login", "1/d")])
-def test_logins_that_pages_refuse_are_on_record(people: People, settings: Any, page: str, rate: str) -> None:
-    """A right password does not make a patient staff, and an account that was tried too often waits."""
+def test_refused_logins_are_recorded(people: People, settings: Any, page: str, rate: str) -> None:
+    """A patient with the right password is refused, and so is an account with too many failed attempts."""
     who = {"username": "patient@example.org", "password": PASSWORD}
     with recording() as made:
         Client().post(reverse(page), who)
@@ -413,7 +418,7 @@ def test_logins_that_pages_refuse_are_on_record(people: People, settings: Any, p
     ]
 
 
-# --- The trail's own page -------------------------------------------------------------------------------------------
+# --- The audit log's own page ---------------------------------------------------------------------------------------
 
 
 @pytest.fixture
@@ -427,7 +432,7 @@ def rows(response: Any) -> list[tuple[str, str]]:
     return [(entry.action, entry.outcome) for entry in response.context_data["cl"].result_list]
 
 
-def test_an_auditor_searches_the_trail(people: People, auditor: Client) -> None:
+def test_an_auditor_searches_the_audit_log(people: People, auditor: Client) -> None:
     people.client("doctor").get("/api/patients/P1")
     people.client("other_patient").get("/api/patients/P1")
     people.client("doctor").get("/api/patients/P2")
@@ -446,7 +451,7 @@ def test_an_auditor_searches_the_trail(people: People, auditor: Client) -> None:
     }.items():
         response = auditor.get(page, {"q": words})
         assert (response.status_code, rows(response)) == (200, expected), words
-    # An entry that names several is one row, and says whom.
+    # An entry that names several patients is one row with all their ids.
     people.client("doctor").get("/api/patients")
     listed = auditor.get(page, {"q": f"account:{number} action:patient.listed"})
     assert rows(listed) == [("patient.listed", "success")]

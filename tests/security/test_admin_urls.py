@@ -1,4 +1,4 @@
-"""Every page of the admin, from the resolver, for everybody: what it answers to a GET, and that nothing else gets in.
+"""Every URL of the admin, from the resolver, requested by every kind of account with GET and with POST.
 
 A page without a row in the table fails, and so does a row without a page.
 """
@@ -25,8 +25,8 @@ pytestmark = pytest.mark.django_db
 #: The columns. Every row is of the doctor D1 and of the patient P1, whose accounts `doctor` and `patient` are.
 WHO = ("Front desk", "Billing", "Auditors", "Managers", "doctor", "other_doctor", "nobody", "admin", "patient",
        "anonymous")  # fmt: skip
-#: + opens, v opens and takes no form, - is refused, > leads elsewhere (those who are no staff: to the log-in), 0 is not
-#: there, p is for POST.
+#: + is answered, v is answered but accepts no form, - is refused, > redirects (without a staff account: to the log-in),
+#: 0 is not found, p accepts only POST.
 ANSWERS = {"+": 200, "v": 200, "-": 403, ">": 302, "0": 404, "p": 405}
 PAGES = [
     ("++++++++>>", ""),
@@ -135,13 +135,13 @@ PAGES = [
 ]
 
 
-#: Those that are patterns in the resolver: what they begin with → their name here.
+#: The regular expressions in the resolver: their beginnings → their names here.
 PATTERNS = {"^(?P<app_label>": "<app_label>/", "(?P<url>": "<anything else>"}
 
 
 def routes() -> set[str]:
-    """The admin's own, whatever models and pages are registered."""
-    site = next(each for each in get_resolver().url_patterns if str(each.pattern) == "admin/")
+    """Return every route of the admin."""
+    site: Any = next(each for each in get_resolver().url_patterns if str(each.pattern) == "admin/")
     found: set[str] = set()
 
     def collect(patterns: list[Any], prefix: str) -> None:
@@ -158,7 +158,7 @@ def routes() -> set[str]:
 
 @pytest.fixture
 def paths(people: People) -> dict[str, str]:
-    """Route → path, with the key of a row where it has one."""
+    """Return the path of each route, with the key of a row in the routes that take one."""
     keys = {
         "patients/patient/": people.patient_record.pk,
         "doctors/doctor/": people.doctor_record.pk,
@@ -212,7 +212,7 @@ def test_every_page_has_a_row() -> None:
 
 @pytest.mark.parametrize("who", WHO)
 def test_pages_answer_as_the_table_says(groups: None, people: People, paths: dict[str, str], who: str) -> None:
-    """And nothing changes, neither by looking at all of them nor by sending forms to those that take none."""
+    """Nothing changes, neither by requesting all pages nor by sending forms to those that accept none."""
     browser = browser_of(people, who)
     expected = {route: answers[WHO.index(who)] for answers, route in PAGES}
     before = everything()
@@ -223,5 +223,5 @@ def test_pages_answer_as_the_table_says(groups: None, people: People, paths: dic
         if each not in "+p" and route != "login/":
             status = browser.post(paths[route], form).status_code
             assert status == 403 if each == "v" else status in (302, 403, 404, 405), (route, status)
-    # (Sessions are used; a report that is older than a minute is counted anew.)
+    # Requests update their session, and a report that is older than a minute is computed again.
     assert changed(before, everything()) <= {"postgresql django_session", "mongodb report_results"}
