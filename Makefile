@@ -1,10 +1,10 @@
-# Everything that is done often. Python, make and a network are enough; the rest is made here, and `clean` removes it.
+# The frequent tasks. Python, make and a network are enough: the targets install the rest, and `clean` removes it.
 
 PORT ?= 8000
 WORKERS ?= 3
-# Test files at once, each with databases of its own.
+# The number of test files that run at the same time, each with databases of its own.
 JOBS ?= 2
-# The first Python that is new enough.
+# The first Python on the PATH that is new enough.
 PYTHON ?= $(or $(shell for python in python3 python3.14 python3.13 python3.12 python3.11; do \
 	$$python -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && echo $$python && break; done),python3)
 PY := .venv/bin/python
@@ -22,18 +22,19 @@ serve: .venv/for-running
 test: .venv/for-development
 	$(PY) -m pytest --numprocesses $(JOBS) --dist loadfile --no-loadscope-reorder
 
-# Requests that Schemathesis makes up from the OpenAPI document, as everybody.
+# Sends requests that Schemathesis generates from the OpenAPI document, in every role.
 fuzz: .venv/for-development
 	$(PY) -m pytest --numprocesses $(JOBS) -m fuzz tests/security/test_schema.py
 
-# The Postman collection's journey, against what `make run` or `make serve` started.
+# Runs the Postman collection against the server that `make run` or `make serve` started.
 postman: postman/node_modules
 	postman/node_modules/.bin/newman run postman/SmartHealthcare.postman_collection.json \
 		--environment postman/local.postman_environment.json --env-var baseUrl=http://127.0.0.1:$(PORT)
 
-# The API against a bare WSGI application, for some minutes; BENCH="--quick" to see that it runs (docs/performance.md).
+# Compares the API with a bare WSGI application, for some minutes. BENCH="--quick" only checks that the benchmark runs
+# (docs/performance.md).
 bench: .venv/for-development
-	$(PY) -m bench --json docs/benchmarks/bench.json $(BENCH)
+	$(PY) -m benchmarks.api --json docs/benchmarks/bench.json $(BENCH)
 
 lint: .venv/for-development
 	$(PY) -m ruff check .
@@ -42,12 +43,12 @@ lint: .venv/for-development
 	.venv/bin/check-jsonschema --builtin-schema vendor.compose-spec compose.yaml
 	bash -n deploy/make-secrets deploy/postgresql-roles.sh
 
-# Known vulnerabilities in what is pinned.
+# Looks for known vulnerabilities in the pinned packages.
 audit: .venv/for-development
 	.ci/audit
 
-# Secrets in what is committed. Tests are full of made-up passwords and prose speaks of them: both are looked through for
-# everything else.
+# Looks for secrets in committed files. Tests and documentation contain invented passwords, so both are searched for all
+# other kinds of secrets only.
 leaks: .venv/for-development
 	git ls-files -z -- . ':!tests' ':!*.md' ':!requirements*.txt' ':!docs/openapi.yaml' \
 		| xargs -0 .venv/bin/detect-secrets-hook --exclude-lines ':password@localhost'
@@ -61,9 +62,9 @@ format: .venv/for-development
 openapi: .venv/for-development
 	$(PY) manage.py spectacular --file docs/openapi.yaml --validate --fail-on-warn
 
-# The pictures of the admin in docs/images; Debian's Chromium takes them.
+# Takes the pictures of the admin in docs/images with Debian's Chromium.
 screenshots: .venv/for-development
-	$(PY) -m bench.screenshots
+	$(PY) -m benchmarks.api.screenshots
 
 requirements: .venv/for-development
 	$(COMPILE) --output-file requirements.txt
@@ -81,7 +82,7 @@ postman/node_modules: postman/package-lock.json
 	npm ci --prefix postman --no-audit --no-fund
 	@touch $@
 
-# Two stamps, as a first `make run` need not wait for the tools of development.
+# There are two stamp files, so that a first `make run` does not wait for the development tools.
 
 .venv/for-running: requirements-embedded.txt | $(PY)
 	@echo "Installing $< into .venv"

@@ -1,5 +1,6 @@
-// The job `mongo-init` of compose.yaml: makes one replica set of three members, and two accounts. Safe to run again.
-// Until there is an account, mongod lets whoever comes from its own address make the first one; hence 127.0.0.1.
+// The job `mongo-init` of compose.yaml: creates a replica set of three members, and two accounts. The script can run
+// again without harm. The script connects to 127.0.0.1, because mongod permits the creation of the first account only
+// from its own address.
 
 const fs = require("fs");
 const secret = (name) => fs.readFileSync(`/run/secrets/${name}`, "utf8").trim();
@@ -15,10 +16,10 @@ if (!member.hello().setName) {
   print("Initiating the replica set …");
   const members = [];
   for (let place = 0; place < HOSTS.length; place += 1) {
-    // This member is to be the first primary: the first account is made here.
+    // This member must become the first primary, because the script creates the first account here.
     members.push({ _id: place, host: HOSTS[place], priority: place === 0 ? 2 : 1 });
   }
-  // A primary that is lost is missed for five seconds, not for ten (docs/high-availability.md).
+  // The members notice the loss of a primary after five seconds instead of ten (docs/high-availability.md).
   const settings = { electionTimeoutMillis: 5000 };
   member.adminCommand({ replSetInitiate: { _id: "rs0", members, settings } });
 }
@@ -26,7 +27,7 @@ if (!member.hello().setName) {
 const giveUpAt = Date.now() + PATIENCE_MS;
 while (!member.hello().primary) {
   if (Date.now() > giveUpAt) {
-    throw new Error("No member has become primary.");
+    throw new Error("No member has become primary. Check the logs of mongo1, mongo2 and mongo3.");
   }
   sleep(500);
 }
@@ -38,21 +39,21 @@ try {
   isRootThere = false;
 }
 if (!isRootThere) {
-  print("Making the first account …");
+  print("Creating the first account …");
   while (!member.hello().isWritablePrimary) {
     if (Date.now() > giveUpAt) {
-      throw new Error("mongo1 has not become primary, so that the first account cannot be made. Run this again.");
+      throw new Error("mongo1 has not become primary, so the first account cannot be created. Run this job again.");
     }
     sleep(500);
   }
   member.createUser({ user: "root", pwd: rootPassword, roles: ["root"] });
 }
 
-// From here on wherever the primary is.
+// From here on the script talks to whichever member is the primary.
 const set = connect(
   `mongodb://root:${encodeURIComponent(rootPassword)}@${HOSTS.join(",")}/admin?replicaSet=rs0&authSource=admin`,
 );
-// Its own database and nothing else: no rights over the cluster, the other databases or the accounts.
+// The application has rights on its own database only: none on the cluster, the other databases or the accounts.
 const roles = [{ role: "readWrite", db: "healthcare" }];
 if (set.getUser("healthcare")) {
   set.updateUser("healthcare", { pwd: webPassword, roles });
@@ -67,7 +68,7 @@ for (const each of settings.members) {
   each.priority = 1;
 }
 if (isUneven) {
-  // No member is better than another: a second election when it comes back would be for nothing.
+  // All members are equal. With a higher priority mongo1 would force a second election each time it comes back.
   settings.version += 1;
   set.adminCommand({ replSetReconfig: settings });
 }

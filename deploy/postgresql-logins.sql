@@ -1,5 +1,5 @@
--- The accounts that log in, with the rights of healthcare/sql/database_roles.sql. Safe to run again: it sets the passwords.
--- They are read from files, so that they stand on no command line.
+-- Creates the accounts that log in, with the rights of healthcare/sql/database_roles.sql, and sets their passwords. The
+-- script can run again without harm. It reads the passwords from files, so that they appear on no command line.
 \set folder '/run/secrets'
 \getenv folder SECRETS_FOLDER
 \set web_file :folder '/postgres_web_password'

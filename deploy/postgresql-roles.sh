@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# The job `roles` of compose.yaml: rights on the tables, and the accounts that log in with them.
+# The job `roles` of compose.yaml: sets the rights on the tables, and creates the accounts that log in with them.
 set -euo pipefail
 PGPASSWORD=$(cat /run/secrets/postgres_owner_password)
 export PGPASSWORD

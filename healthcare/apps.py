@@ -8,12 +8,14 @@ class HealthcareConfig(AppConfig):
     verbose_name = "Smart Healthcare"
 
     def ready(self) -> None:
+        import healthcare.api.checks  # register the system checks
+        import healthcare.web.checks  # noqa: F401
         from healthcare.audit_log import recorder
         from healthcare.mongodb import lookups, transactions  # noqa: F401 - registers the lookups
         from healthcare.observability import metrics
         from healthcare.outbox import events
 
-        # Before the rooms' consumers: an entry is not to wait for a bill that cannot be made.
+        # Registered before the consumers of the apps, because an audit entry must not wait for a bill that fails.
         events.register_consumer(events.AUDIT, None, recorder.deliver)
         transactions.counters.heard_by = metrics.count_transactions
 

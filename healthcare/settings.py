@@ -1,9 +1,9 @@
-"""The one settings file: development, tests and production differ by environment, read here and nowhere else.
+"""The settings of development, tests and production, which differ by environment variables only.
 
-Values come from the environment, else from `.env` beside manage.py (or the file that ENV_FILE names), else from the
-defaults below; `.env.example` lists them all. Nothing is needed to try the system: without `MONGODB_URI` and
-`DATABASE_URL` the embedded servers of `manage.py devstack` are used, and the secrets that are missing then are made
-once and kept beside their data. Each variable can come from a file instead: SECRET_KEY_FILE=/run/secrets/secret_key.
+A value comes from the environment, else from `.env` beside manage.py (or the file that ENV_FILE names), else from the
+default below; `.env.example` lists all variables. None is needed to try the system: without `MONGODB_URI` and
+`DATABASE_URL` it uses the embedded servers of `manage.py devstack`, and creates missing secrets beside their data.
+Every variable can be read from a file instead: SECRET_KEY_FILE=/run/secrets/secret_key.
 """
 
 import base64
@@ -27,7 +27,7 @@ BASE_DIR = Path(__file__).resolve().parent.parent
 
 
 class _Values(FileAwareMapping):
-    """The environment, where NAME_FILE names a file that holds the value of NAME: how containers are given secrets."""
+    """The environment, in which NAME_FILE may name a file with the value of NAME, as containers receive secrets."""
 
     def __getitem__(self, key: str) -> str:
         try:
@@ -45,7 +45,7 @@ class _Env(environ.FileAwareEnv):
 env = _Env()
 environ.Env.read_env(env.str("ENV_FILE", default=str(BASE_DIR / ".env")))
 
-# --- Where the data lives -------------------------------------------------------------------------------------------
+# --- Databases ------------------------------------------------------------------------------------------------------
 
 DEVSTACK_DIR = Path(env.str("DEVSTACK_DIR", default=str(BASE_DIR / ".devstack"))).absolute()
 MONGODB_URI = env.str("MONGODB_URI", default="")
@@ -57,7 +57,7 @@ if EMBEDDED_MONGODB or EMBEDDED_POSTGRESQL:
     MONGODB_URI = MONGODB_URI or _addresses["MONGODB_URI"]
     DATABASE_URL = DATABASE_URL or _addresses["DATABASE_URL"]
 
-# The role that may drop archived months of the audit trail (healthcare/sql/database_roles.sql); else DATABASE_URL.
+# The role that may drop archived months of the audit log (healthcare/sql/database_roles.sql). Default: DATABASE_URL.
 ARCHIVE_DATABASE_URL = env.str("ARCHIVE_DATABASE_URL", default="")
 
 _sql: dict[str, Any] = environ.Env.db_url_config(DATABASE_URL)
@@ -65,16 +65,16 @@ if _sql.get("ENGINE") not in ("django.db.backends.postgresql", "django.db.backen
     message = "DATABASE_URL must be postgres://… (or sqlite:///path for a trial); other databases are not supported."
     raise ImproperlyConfigured(message)
 if _sql["ENGINE"] == "django.db.backends.sqlite3":
-    # Writers queue for the one lock instead of failing when a reader turns into a writer (Django ticket 29280).
+    # IMMEDIATE makes writers wait for the lock; a reader that becomes a writer would fail (Django ticket 29280).
     _sql.setdefault("OPTIONS", {}).update(transaction_mode="IMMEDIATE", timeout=20)
 else:
-    # Without a threshold psycopg prepares nothing, whatever a statement asks for (healthcare.postgresql.prepared_statements).
+    # psycopg ignores `prepare=True` if there is no threshold (healthcare.postgresql.prepared_statements).
     _sql["OPTIONS"] = {"connect_timeout": 3, "prepare_threshold": 5, **_sql.get("OPTIONS", {})}
 
 DATABASES = {
     "default": {
         **_sql,
-        # A new connection costs 3 ms, a request reads the account at least once: keep it.
+        # Opening a connection takes 3 ms, and each request needs one to read the account.
         "CONN_MAX_AGE": None,
         "CONN_HEALTH_CHECKS": True,
     },
@@ -82,7 +82,7 @@ DATABASES = {
         "ENGINE": "healthcare.mongodb",
         "HOST": MONGODB_URI,
         "NAME": env.str("MONGODB_DB", default="healthcare"),
-        # A frozen primary cost 28 s of waiting with the driver's defaults and 3 to 6 s with these.
+        # While a primary was frozen, writes waited 28 s with the driver's defaults and 3 to 6 s with these values.
         "OPTIONS": {
             "w": "majority",
             "wTimeoutMS": 5000,
@@ -101,14 +101,14 @@ DATABASES = {
 DATABASE_ROUTERS = ["healthcare.routers.DatabaseRouter"]
 DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"
 
-# --- Secrets and the outside ----------------------------------------------------------------------------------------
+# --- Secrets, hosts and HTTP headers --------------------------------------------------------------------------------
 
 DEBUG = env.bool("DEBUG", default=False)
-# `make run` and `make serve` set it: secrets that are missing are made once, on this machine, beside the embedded data.
+# `make run` and `make serve` set LOCAL_SECRETS: missing secrets are created once and kept beside the embedded data.
 LOCAL_SECRETS = env.bool("LOCAL_SECRETS", default=False)
 
 
-#: What stands in the place of a secret in examples, on many systems for ever.
+#: Placeholders from examples, which must not become a production system's secret.
 _PLACEHOLDERS = (
     "insecure", "changeme", "change-me", "change_me", "change this", "change-this", "replace-me", "replace_me",
     "placeholder", "your-secret", "your_secret", "your-key", "your_key",
@@ -116,7 +116,7 @@ _PLACEHOLDERS = (
 
 
 def _secret(name: str, min_bytes: int) -> str:
-    """The secret from the environment; one made once beside the embedded data where nothing but a trial needs it."""
+    """Return the secret from the environment; for a trial, one that is created once beside the embedded data."""
     value = env.str(name, default="")
     if value:
         if not DEBUG and len(value.encode()) < min_bytes:
@@ -130,31 +130,31 @@ def _secret(name: str, min_bytes: int) -> str:
 
 
 SECRET_KEY = _secret("SECRET_KEY", 50)
-# HMAC with SHA-256 wants a key as long as its digest (RFC 7518, section 3.2).
+# HMAC with SHA-256 needs a key at least as long as its digest (RFC 7518, section 3.2).
 JWT_SECRET_KEY = _secret("JWT_SECRET_KEY", 32)
 if not DEBUG and JWT_SECRET_KEY == SECRET_KEY:
     raise ImproperlyConfigured("JWT_SECRET_KEY is SECRET_KEY: tokens need a key of their own.")
 ALLOWED_HOSTS = env.list("ALLOWED_HOSTS", default=["localhost", "127.0.0.1", "[::1]"])
 HTTPS_ONLY = env.bool("HTTPS_ONLY", default=not DEBUG)
 _proxies = env.list("TRUSTED_PROXIES", default=[])
-# "unix": whoever reaches the server's unix socket is the proxy; the socket's folder says who that can be.
+# "unix" trusts every client of the server's unix socket; the permissions of its folder decide who can connect.
 TRUSTED_PROXY_SOCKET = "unix" in _proxies
 try:
     TRUSTED_PROXIES = [ip_network(each) for each in _proxies if each != "unix"]
 except ValueError as error:
     message = f"TRUSTED_PROXIES names addresses, networks or unix, such as 10.0.0.5,10.1.0.0/16: {error}."
     raise ImproperlyConfigured(message) from error
-# What a named proxy says of the scheme counts; what anybody else says is removed (healthcare.client_address).
+# The header is removed from requests of anybody but a trusted proxy (healthcare.client_address).
 SECURE_PROXY_SSL_HEADER = ("HTTP_X_FORWARDED_PROTO", "https") if _proxies else None
 SECURE_SSL_REDIRECT = HTTPS_ONLY
-# Probes come over plain HTTP from the machine itself or the nodes around it, past the proxy that has the certificate.
+# Health endpoints are requested over plain HTTP by the machine itself or a cluster's nodes, not through the proxy.
 SECURE_REDIRECT_EXEMPT = [r"^(healthz|readyz|metrics)$"]
 SESSION_COOKIE_SECURE = HTTPS_ONLY
 CSRF_COOKIE_SECURE = HTTPS_ONLY
 SECURE_HSTS_SECONDS = 31_536_000 if HTTPS_ONLY else 0
 SECURE_HSTS_INCLUDE_SUBDOMAINS = HTTPS_ONLY
 SECURE_HSTS_PRELOAD = HTTPS_ONLY
-# Lax, not Strict: the way back from Google or GitHub has to find the session that holds the state.
+# Lax instead of Strict, because the redirect from Google or GitHub needs the session with the OAuth state.
 SESSION_COOKIE_SAMESITE = "Lax"
 CSRF_COOKIE_SAMESITE = "Strict"
 CSRF_FAILURE_VIEW = "healthcare.api.views.csrf_failure"
@@ -164,8 +164,8 @@ SESSION_IDLE_SECONDS = env.int("SESSION_IDLE_SECONDS", default=30 * 60)
 SECURE_REFERRER_POLICY = "same-origin"
 X_FRAME_OPTIONS = "DENY"
 SECURE_CROSS_ORIGIN_OPENER_POLICY = "same-origin"
-# Pages load what this server serves, and run no script or style that stands in the page. Swagger UI and Redoc need
-# more, and say so where they are routed (healthcare.urls), and so does the admin's theme (healthcare.staff_admin.site).
+# Pages load files of this server only, and no inline script or style. Swagger UI and Redoc (healthcare.urls) and the
+# admin's theme (healthcare.staff_admin.site) extend the policy for their own pages.
 CONTENT_SECURITY_POLICY = {
     "DIRECTIVES": {
         "default-src": ["'none'"],
@@ -180,29 +180,29 @@ CONTENT_SECURITY_POLICY = {
         "object-src": ["'none'"],
     },
 }
-# Off unless origins are named: a browser application on another origin than this server's.
+# CORS is off unless origins are named.
 CORS_ALLOWED_ORIGINS = env.list("CORS_ALLOWED_ORIGINS", default=[])
 CORS_URLS_REGEX = r"^/api(/|$)"
 CORS_ALLOW_METHODS = ["GET", "POST", "PATCH", "DELETE"]
 CORS_ALLOW_HEADERS = ["authorization", "content-type"]
 CORS_EXPOSE_HEADERS = ["Retry-After", "X-Request-ID"]
-# A clinical record is a few kilobytes; what is larger is a mistake or an attack.
+# A clinical record has a few kilobytes.
 DATA_UPLOAD_MAX_MEMORY_SIZE = 1_048_576
-# A doctor's 500 exceptions and 50 hours, four fields each, in the admin's form.
+# The admin's form of a doctor has up to 500 exceptions and 50 weekly hours with four fields each.
 DATA_UPLOAD_MAX_NUMBER_FIELDS = 2_500
-# Files of forms included.
+# The limit of a whole request body, uploaded files included.
 MAX_BODY_BYTES = 10 * 1_048_576
-# Files hold patients' data: in memory, never in a folder for temporary files.
+# Uploaded files hold patients' data, so they stay in memory and are never written to a temporary folder.
 FILE_UPLOAD_HANDLERS = ["django.core.files.uploadhandler.MemoryFileUploadHandler"]
 FILE_UPLOAD_MAX_MEMORY_SIZE = MAX_BODY_BYTES
 
-# --- Being watched (healthcare.observability.views) --------------------------------------------------------------------------------
+# --- Observability --------------------------------------------------------------------------------------------------
 
-# Not ready when an event has waited longer. Off unless it is set: a relay that is down would take every server with it,
-# and each of them can still do all that it could.
+# /readyz answers 503 when an outbox event has waited longer than this. Off by default, because a stopped event relay
+# would otherwise take all servers out of service although they can still answer.
 READY_EVENT_LAG_SECONDS = env.int("READY_EVENT_LAG_SECONDS", default=0)
 
-# Who scrapes /metrics sends it as a bearer token. Without one, the page is there for a trial on this machine only.
+# The bearer token of /metrics. Without one, only a trial serves /metrics, on loopback.
 METRICS_TOKEN = env.str("METRICS_TOKEN", default="")
 if METRICS_TOKEN and not DEBUG and len(METRICS_TOKEN) < 32:
     raise ImproperlyConfigured("METRICS_TOKEN is shorter than 32 characters: take 50 random ones.")
@@ -210,7 +210,7 @@ if METRICS_TOKEN and not DEBUG and len(METRICS_TOKEN) < 32:
 LOG_FORMAT = env.str("LOG_FORMAT", default="text" if DEBUG else "json")
 if LOG_FORMAT not in ("json", "text"):
     raise ImproperlyConfigured("LOG_FORMAT is json or text.")
-# A line for each request, with its route, status and time. The metrics say the same in sum, the audit trail who it was.
+# Write a log line with route, status and duration for each request. The audit log names the account; this log does not.
 LOG_REQUESTS = env.bool("LOG_REQUESTS", default=False)
 LOGGING = {
     "version": 1,
@@ -222,11 +222,11 @@ LOGGING = {
     "handlers": {"stderr": {"class": "logging.StreamHandler", "formatter": LOG_FORMAT}},
     "root": {"handlers": ["stderr"], "level": "WARNING"},
     "loggers": {
-        # In the place of Django's handlers, which mail whole requests.
+        # Replaces Django's handlers, which mail whole requests.
         "django": {"handlers": [], "level": "INFO"},
-        # Answers of 400 to 499 are counted (healthcare.observability.metrics); refusals are in the audit trail.
+        # Responses of 400 to 499 are counted (healthcare.observability.metrics), and denied access is in the audit log.
         "django.request": {"level": "INFO" if DEBUG else "ERROR"},
-        # Whoever looks through addresses for servers asks by a wrong host all day; it says nothing of us.
+        # Scanners send wrong host names all day.
         "django.security.DisallowedHost": {"level": "CRITICAL"},
         "healthcare": {"level": "INFO"},
     },
@@ -236,7 +236,7 @@ LOGGING = {
 
 
 def _master_key(name: str) -> tuple[str, bytes] | None:
-    """A local master key: 96 bytes in base64, and the provider that it is, named after its digest."""
+    """Return a local master key of 96 bytes and its provider name, which contains the key's digest."""
     text = env.str(name, default="")
     if not text:
         return None
@@ -253,8 +253,8 @@ def _master_key(name: str) -> tuple[str, bytes] | None:
 _current, _previous = _master_key("PHI_MASTER_KEY"), _master_key("PHI_MASTER_KEY_PREVIOUS")
 if _previous and not _current:
     raise ImproperlyConfigured("PHI_MASTER_KEY_PREVIOUS is set without PHI_MASTER_KEY, which takes its place.")
-# What the driver's ClientEncryption takes: another provider ("aws", "azure", "gcp", "kmip"), with its credentials and
-# the master key's name there, is this dictionary with other values. None: fields are stored plain.
+# Arguments of the driver's ClientEncryption; None stores the fields unencrypted. For another provider ("aws", "azure",
+# "gcp", "kmip") put its credentials and its name of the master key here.
 PHI_ENCRYPTION: dict[str, Any] | None = (
     {
         "kms_providers": {name: {"key": key} for name, key in filter(None, (_previous, _current))},
@@ -277,7 +277,7 @@ INSTALLED_APPS = [
     "billing",
     "audit",
     "reports",
-    # What operators run, above the apps: their commands, and the admin page of the outbox.
+    # Commands of operators and developers, and the admin page of the outbox.
     "operations",
     "datasets",
     "benchmarks",
@@ -287,7 +287,7 @@ INSTALLED_APPS = [
     "rest_framework",
     "drf_spectacular",
     "drf_spectacular_sidecar",
-    # The theme's templates and styles come before Django's own.
+    # The theme must precede django.contrib.admin, because it overrides its templates and styles.
     "unfold.apps.BasicAppConfig",
     "unfold.contrib.import_export",
     "import_export",
@@ -297,7 +297,7 @@ INSTALLED_APPS = [
     "django.contrib.sessions",
     "django.contrib.messages",
     "django.contrib.staticfiles",
-    # Proves who somebody is to Google or GitHub, and keeps second factors; its own pages are not routed.
+    # allauth implements OAuth2 with Google and GitHub, and stores second factors; its own pages are not routed.
     "allauth",
     "allauth.account",
     "allauth.socialaccount",
@@ -305,6 +305,9 @@ INSTALLED_APPS = [
     "allauth.socialaccount.providers.github",
     "allauth.mfa",
 ]
+# Requests under /api with a token run API_MIDDLEWARE, all others run MIDDLEWARE (healthcare.web.handlers). Add a new
+# middleware to MIDDLEWARE and to one of the two other lists. One that is in neither fails `manage.py check`, and runs
+# for every request until then.
 MIDDLEWARE = [
     "healthcare.observability.metrics.MetricsMiddleware",
     "healthcare.client_address.ForwardedHeadersMiddleware",
@@ -317,8 +320,6 @@ MIDDLEWARE = [
     "healthcare.web.middleware.OutageMiddleware",
     "healthcare.web.middleware.ReaderZoneMiddleware",
     "healthcare.web.middleware.TrailingSlashMiddleware",
-    # From here to the other end: for browsers, and for whoever logs in.
-    "healthcare.web.middleware.TokenLane",
     "django.contrib.sessions.middleware.SessionMiddleware",
     "healthcare.web.middleware.HostMiddleware",
     "django.middleware.csrf.CsrfViewMiddleware",
@@ -326,9 +327,32 @@ MIDDLEWARE = [
     "accounts.sessions.IdleSessionMiddleware",
     "allauth.account.middleware.AccountMiddleware",
     "django.contrib.messages.middleware.MessageMiddleware",
-    "healthcare.web.middleware.TokenLaneEnd",
     "django.middleware.clickjacking.XFrameOptionsMiddleware",
 ]
+API_MIDDLEWARE = [
+    "healthcare.observability.metrics.MetricsMiddleware",
+    "healthcare.client_address.ForwardedHeadersMiddleware",
+    "django.middleware.security.SecurityMiddleware",
+    *(["corsheaders.middleware.CorsMiddleware"] if CORS_ALLOWED_ORIGINS else []),
+    "healthcare.web.middleware.ContentSecurityPolicyMiddleware",
+    "healthcare.web.middleware.BodySizeMiddleware",
+    "healthcare.web.middleware.AuditMiddleware",
+    "healthcare.web.middleware.OutageMiddleware",
+    "healthcare.web.middleware.TrailingSlashMiddleware",
+    "healthcare.web.middleware.HostMiddleware",
+    "django.middleware.clickjacking.XFrameOptionsMiddleware",
+]
+# Static files, the browser's time zone, sessions and what depends on them: requests with a token need none of these.
+BROWSER_ONLY_MIDDLEWARE = {
+    "whitenoise.middleware.WhiteNoiseMiddleware",
+    "healthcare.web.middleware.ReaderZoneMiddleware",
+    "django.contrib.sessions.middleware.SessionMiddleware",
+    "django.middleware.csrf.CsrfViewMiddleware",
+    "django.contrib.auth.middleware.AuthenticationMiddleware",
+    "accounts.sessions.IdleSessionMiddleware",
+    "allauth.account.middleware.AccountMiddleware",
+    "django.contrib.messages.middleware.MessageMiddleware",
+}
 ROOT_URLCONF = "healthcare.urls"
 WSGI_APPLICATION = "healthcare.wsgi.application"
 TEMPLATES = [
@@ -350,7 +374,7 @@ TIME_ZONE = "UTC"
 USE_I18N = True
 USE_TZ = True
 
-# The admin's theme, worn by `healthcare.staff_admin.site` and `healthcare.staff_admin.model_admin` alone.
+# django-unfold, the theme of `healthcare.staff_admin`.
 UNFOLD = {
     "SITE_TITLE": "Smart Healthcare",
     "SITE_HEADER": "Smart Healthcare",
@@ -360,12 +384,12 @@ UNFOLD = {
     "SHOW_BACK_BUTTON": True,
     "BORDER_RADIUS": "6px",
     "COLORS": {
-        # A teal that has 4.5:1 on white from 600 on, and on the dark background up to 400.
+        # This teal has a contrast of 4.5:1 on white from 600 on, and on the dark background up to 400.
         "primary": {
             "50": "#effaf9", "100": "#d2f1ee", "200": "#a8e3de", "300": "#72cdc8", "400": "#41afab", "500": "#25928f",
             "600": "#0f7472", "700": "#115e5d", "800": "#124b4b", "900": "#133f3f", "950": "#042525",
         },
-        # The theme's own has 3.2:1 under white letters.
+        # The theme's own green has a contrast of 3.2:1 under white letters.
         "green": {"600": "#15803d"},
     },
     "ACCOUNT": {
@@ -383,13 +407,13 @@ UNFOLD = {
 }  # fmt: skip
 
 STATIC_URL = "static/"
-# The admin, Swagger UI and Redoc are served from their packages, so that `collectstatic` is no step to forget.
+# Static files are served from their packages, so that nobody can forget to run `collectstatic`.
 WHITENOISE_USE_FINDERS = True
 
 # --- Accounts -------------------------------------------------------------------------------------------------------
 
 AUTH_USER_MODEL = "accounts.User"
-# The plain bcrypt hasher ignores what lies behind byte 72; this one hashes with SHA-256 first.
+# Django's plain bcrypt hasher ignores a password's bytes after the 72nd; this one hashes with SHA-256 first.
 PASSWORD_HASHERS = ["django.contrib.auth.hashers.BCryptSHA256PasswordHasher"]
 AUTH_PASSWORD_VALIDATORS = [
     {"NAME": "accounts.passwords.LengthValidator"},
@@ -403,34 +427,34 @@ AUTH_PASSWORD_VALIDATORS = [
 MFA_ADAPTER = "accounts.second_factor.Adapter"
 MFA_SUPPORTED_TYPES = ["totp", "recovery_codes"]
 MFA_TOTP_ISSUER = "Smart Healthcare"
-# Staff, doctors and admins set up a second factor before the admin shows them anything else.
+# Require staff, doctors and admins to set up a second factor before the admin shows them any other page.
 ADMIN_TOTP_REQUIRED = env.bool("ADMIN_TOTP_REQUIRED", default=False)
 LOGIN_URL = "rest_framework:login"
 LOGIN_REDIRECT_URL = "/api"
 LOGOUT_REDIRECT_URL = "/api"
 
-# Attempts that are let through, by account or by address; the counters are shared by all processes (accounts.limits).
+# Rate limits by account or by address (accounts.limits); all processes share the counters.
 _PERIODS = {"s": 1, "m": 60, "h": 3600, "d": 86_400}
 
 
 def _rate(name: str, default: str) -> str:
-    """A number of attempts and a time, such as 5/m, 100/h or 20/10s."""
+    """Return a rate from the environment: a number of attempts and a period, such as 5/m, 100/h or 20/10s."""
     value = env.str(name, default=default)
     if not re.fullmatch(r"[1-9][0-9]{0,8}/([1-9][0-9]{0,4})?[smhd]", value):
         raise ImproperlyConfigured(f"{name} is a number of attempts and a time, such as 5/m, 100/h or 20/10s.")
     return value
 
 
-def _a_second(rate: str) -> float:
+def _attempts_per_second(rate: str) -> float:
     count, time = rate.split("/")
     return int(count) / (int(time[:-1] or 1) * _PERIODS[time[-1]])
 
 
 LOGIN_RATE = _rate("LOGIN_RATE", "5/m")
 PASSWORD_RATE = _rate("PASSWORD_RATE", LOGIN_RATE)
-# Whoever raises the limit of logins, for a load test or behind one address of a whole hospital, means these as well.
-REGISTER_RATE = _rate("REGISTER_RATE", max("60/m", LOGIN_RATE, key=_a_second))
-REFRESH_RATE = _rate("REFRESH_RATE", max("300/m", LOGIN_RATE, key=_a_second))
+# Raising LOGIN_RATE, for a load test or for a hospital behind one address, raises these defaults as well.
+REGISTER_RATE = _rate("REGISTER_RATE", max("60/m", LOGIN_RATE, key=_attempts_per_second))
+REFRESH_RATE = _rate("REFRESH_RATE", max("300/m", LOGIN_RATE, key=_attempts_per_second))
 REDIS_URL = env.str("REDIS_URL", default="")
 CACHES = {
     "default": (
@@ -441,8 +465,8 @@ CACHES = {
     ),
 }  # fmt: skip
 RATELIMIT_USE_CACHE = "default"
-# W001: django-ratelimit knows none but memcached and django-redis. Ours and Django's Redis backend are shared, and
-# their `add` and `incr` are atomic (tests/accounts/test_limits.py).
+# W001 admits memcached and django-redis only. `PostgreSQLCache` and Django's Redis backend are shared between processes
+# too, and their `add` and `incr` are atomic (tests/accounts/test_limits.py).
 SILENCED_SYSTEM_CHECKS = ["django_ratelimit.W001"]
 
 ACCESS_TOKEN_LIFETIME = timedelta(seconds=env.int("JWT_ACCESS_TOKEN_EXPIRES", default=900))
@@ -456,17 +480,17 @@ SIMPLE_JWT = {
     "REFRESH_TOKEN_LIFETIME": REFRESH_TOKEN_LIFETIME,
 }
 
-# --- Logging in with Google and GitHub (accounts.oauth) -------------------------------------------------------------
+# --- Login with Google and GitHub (accounts.oauth) ------------------------------------------------------------------
 
 ACCOUNT_ADAPTER = "accounts.oauth.AccountAdapter"
 ACCOUNT_USER_MODEL_USERNAME_FIELD = None
 ACCOUNT_LOGIN_METHODS = {"email"}
 ACCOUNT_SIGNUP_FIELDS = ["email*"]
 ACCOUNT_EMAIL_VERIFICATION = "none"
-# Ours stand in accounts.limits.
+# accounts.limits has the rate limits of all logins.
 ACCOUNT_RATE_LIMITS = False
 SOCIALACCOUNT_ADAPTER = "accounts.oauth.SocialAdapter"
-# A matching e-mail never opens an existing account: who has the address at a provider is not therefore its owner.
+# A matching e-mail address must never open an existing account: the provider's user need not own the account here.
 SOCIALACCOUNT_EMAIL_AUTHENTICATION = False
 SOCIALACCOUNT_LOGIN_ON_GET = True
 SOCIALACCOUNT_STORE_TOKENS = False
@@ -502,7 +526,7 @@ REST_FRAMEWORK = {
     "DEFAULT_CONTENT_NEGOTIATION_CLASS": "healthcare.api.renderers.ContentNegotiation",
     "DEFAULT_SCHEMA_CLASS": "healthcare.api.openapi.ResourceSchema",
     "EXCEPTION_HANDLER": "healthcare.api.problem_details.problem_response",
-    # OPTIONS would describe forms to whoever asks; the OpenAPI document does that.
+    # OPTIONS would describe request bodies to anybody; the OpenAPI document does that.
     "DEFAULT_METADATA_CLASS": None,
     "UNAUTHENTICATED_USER": "django.contrib.auth.models.AnonymousUser",
 }

@@ -1,4 +1,4 @@
-"""All paths of the system. They have no trailing slash; the API takes one all the same (`healthcare.web.middleware`)."""
+"""URL patterns of the whole system, without trailing slashes (`healthcare.web.middleware` removes them under /api)."""
 
 from csp.decorators import csp_update
 from django.contrib import admin
@@ -11,7 +11,7 @@ from healthcare.observability.views import HealthViewSet, metrics_page
 
 _styled = csp_update({"style-src": ["'unsafe-inline'"], "worker-src": ["blob:"]})
 
-# One after the other is tried: what is asked for most stands first.
+# Django tries the patterns in order, so the most requested apps come first.
 api = [
     path("", include("appointments.urls")),
     path("", include("patients.urls")),
@@ -32,10 +32,10 @@ urlpatterns = [
     path("readyz", HealthViewSet.as_view({"get": "ready"}), name="readyz"),
     path("metrics", metrics_page, name="metrics"),
     path("schema", SpectacularAPIView.as_view(), name="schema"),
-    # Both write styles into their pages; their scripts are files of this server like all others.
+    # Both pages contain inline styles; their scripts are files of this server.
     path("docs", _styled(SpectacularSwaggerSplitView.as_view(url_name="schema")), name="swagger-ui"),
     path("redoc", _styled(SpectacularRedocView.as_view(url_name="schema")), name="redoc"),
-    # Log-in and log-out in a browser, for the browsable API; the admin has its own.
+    # Login and logout of the browsable API; the admin has its own.
     path("session/", include("accounts.session_urls")),
     path("admin/", admin.site.urls),
 ]

@@ -3,16 +3,14 @@
 from dataclasses import dataclass
 from typing import Any, Self
 
-from django.core.handlers.wsgi import WSGIRequest
-from django.http import HttpResponse
 from rest_framework.test import APIClient, ForceAuthClientHandler
 
 from accounts import tokens
 from accounts.models import Role, User
 from doctors import services as doctor_services
 from doctors.models import Doctor
-from healthcare import lane
 from healthcare.mongodb.transactions import clinical_transaction
+from healthcare.web.handlers import ApiHandler, has_api_token
 from patients import services as patient_services
 from patients.models import Patient
 
@@ -23,16 +21,21 @@ def make_account(role: str, email: str) -> User:
     return User.objects.create_user(email, PASSWORD, role=role, name=f"{role} {email.split('@')[0]}")
 
 
+class ApiClientHandler(ForceAuthClientHandler):
+    """The test client's handler with the middleware of `ApiHandler`."""
+
+    load_middleware = ApiHandler.load_middleware
+
+
 class ServerHandler(ForceAuthClientHandler):
-    """Answers as a server does, which tries the short way first; Django's own takes the long one only."""
+    """Handle a test client's requests as the WSGI application does, which has a middleware list for API tokens."""
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self._api = ApiClientHandler(*args, **kwargs)
 
     def __call__(self, environ: dict[str, Any]) -> Any:
-        answer = lane.answer(environ) if lane.may_be_plain(environ) else None
-        if answer is None:
-            return super().__call__(environ)
-        response: Any = HttpResponse(answer.body, status=answer.status, headers=dict(answer.headers))
-        response.wsgi_request = WSGIRequest(environ.copy())
-        return response
+        return self._api(environ) if has_api_token(environ) else super().__call__(environ)
 
 
 def client_of(user: User | None) -> APIClient:

@@ -1,4 +1,4 @@
-"""The shape of the house: which way imports point, what every room has, and that migrations are complete."""
+"""The architecture (docs/architecture.md): which packages may import which, and what every app consists of."""
 
 import ast
 from collections.abc import Iterator
@@ -6,14 +6,27 @@ from io import StringIO
 from pathlib import Path
 
 import pytest
+from django.apps import apps
 from django.conf import settings
 from django.core.management import call_command
 from django.db import connection, connections
 
 ROOT = Path(settings.BASE_DIR)
-#: Each room may import those before it; the ones that share a line may not import one another.
+#: A package may import those of earlier lines only; packages of one line may not import one another.
 LAYERS: list[set[str]] = [
-    {"healthcare"},
+    {"devstack"},
+    {"healthcare.settings", "healthcare.routers", "healthcare.clock", "healthcare.ids", "healthcare.client_address"},
+    {"healthcare.mongodb", "healthcare.postgresql", "healthcare.csv_export"},
+    {"healthcare.errors"},
+    {"healthcare.protected_references", "healthcare.audit_context"},
+    {"healthcare.outbox"},
+    {"healthcare.audit_log"},
+    {"healthcare.api"},
+    {"healthcare.observability"},
+    {"healthcare.web"},
+    {"healthcare.staff_admin"},
+    # Django and the web server look for these modules by name; they put the packages together.
+    {"healthcare.models", "healthcare.apps", "healthcare.wsgi"},
     {"accounts"},
     {"patients", "doctors"},
     {"appointments"},
@@ -21,14 +34,16 @@ LAYERS: list[set[str]] = [
     {"billing"},
     {"audit"},
     {"reports"},
+    {"healthcare.urls"},
+    {"datasets"},
+    {"operations"},
+    {"benchmarks"},
 ]
-ROOMS = [room for layer in LAYERS[1:] for room in sorted(layer)]
-#: Every room reads the same way (design, section 1). Reports write nothing of people's and are still to come.
+APPS = ["accounts", "patients", "doctors", "appointments", "prescriptions", "billing", "audit", "reports"]
+PACKAGES = ["healthcare", *APPS, "devstack", "datasets", "operations", "benchmarks"]
+#: Every app has the same modules. `audit` and `reports` write no records of people, and have no services for it.
 FILES = ("apps", "models", "services", "queries", "permissions", "serializers", "views", "urls")
-ROOMS_WITH_DATA = ["accounts", "patients", "doctors", "appointments", "prescriptions", "billing"]
-
-#: What ties the rooms together may know them all.
-MAY_IMPORT_ROOMS = ("healthcare/urls.py", "healthcare/management/")
+APPS_WITH_DATA = ["accounts", "patients", "doctors", "appointments", "prescriptions", "billing"]
 
 
 def modules(*folders: str) -> list[Path]:
@@ -40,64 +55,84 @@ def name_of(path: Path) -> str:
     return path.relative_to(ROOT).as_posix()
 
 
+def package_of(module: str) -> str:
+    """Return the unit of `LAYERS` that a dotted module name belongs to: "healthcare.api.views" is "healthcare.api"."""
+    first, _, rest = module.partition(".")
+    return f"{first}.{rest.partition('.')[0]}" if first == "healthcare" and rest else first
+
+
 def imported(path: Path) -> Iterator[tuple[int, str]]:
-    """The top-level packages that a module imports, anywhere in it, with their lines."""
+    """Yield the dotted names that a module imports, anywhere in it, with their lines."""
     for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
         if isinstance(node, ast.Import):
-            yield from ((node.lineno, alias.name.split(".")[0]) for alias in node.names)
+            yield from ((node.lineno, alias.name) for alias in node.names)
         elif isinstance(node, ast.ImportFrom):
             assert node.level == 0, f"{name_of(path)}:{node.lineno} is a relative import"
-            yield node.lineno, (node.module or "").split(".")[0]
+            yield from ((node.lineno, f"{node.module}.{alias.name}") for alias in node.names)
 
 
 def calls(path: Path) -> Iterator[tuple[ast.Call, str]]:
-    """The calls in a module with the dotted name of what is called."""
+    """Yield the calls in a module with the dotted name of what is called."""
     for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
         if isinstance(node, ast.Call):
             yield node, ast.unparse(node.func)
 
 
-PROJECT = modules("healthcare", *ROOMS)
+PROJECT = modules(*PACKAGES)
 
 
 def test_there_is_something_to_look_at():
     names = {name_of(path) for path in PROJECT}
-    assert {"healthcare/views.py", "patients/services.py", "billing/models.py"} <= names
+    assert {"healthcare/api/views.py", "patients/services.py", "billing/models.py", "operations/admin.py"} <= names
+    installed = {config.name for config in apps.get_app_configs() if Path(config.path).parent == ROOT}
+    assert installed == set(PACKAGES) - {"devstack"}
+
+
+def layer_of(package: str) -> int:
+    found = [index for index, layer in enumerate(LAYERS) if package in layer]
+    assert len(found) == 1, f"{package} has no place in LAYERS, or two"
+    return found[0]
 
 
 @pytest.mark.parametrize("path", PROJECT, ids=name_of)
 def test_imports_point_one_way(path: Path):
-    if name_of(path).startswith(MAY_IMPORT_ROOMS):
+    own = package_of(".".join(path.relative_to(ROOT).with_suffix("").parts).removesuffix(".__init__"))
+    if own == "healthcare":
+        assert list(imported(path)) == [], "healthcare/__init__.py imports nothing"
         return
-    own = path.relative_to(ROOT).parts[0]
-    at = next(index for index, layer in enumerate(LAYERS) if own in layer)
-    forbidden = {room for index, layer in enumerate(LAYERS) for room in layer if index >= at} - {own}
-    wrong = [f"{name_of(path)}:{line} imports {package}" for line, package in imported(path) if package in forbidden]
+    wrong = [
+        f"{name_of(path)}:{line} imports {module}"
+        for line, module in imported(path)
+        if module.partition(".")[0] in PACKAGES
+        and package_of(module) != own
+        and layer_of(package_of(module)) >= layer_of(own)
+    ]
     assert wrong == []
 
 
 def test_nobody_imports_the_tests():
-    assert [name_of(path) for path in PROJECT for _, package in imported(path) if package == "tests"] == []
+    wrong = [name_of(path) for path in PROJECT for _, name in imported(path) if name.partition(".")[0] == "tests"]
+    assert wrong == []
 
 
-@pytest.mark.parametrize("room", ROOMS_WITH_DATA)
+@pytest.mark.parametrize("app", APPS_WITH_DATA)
 @pytest.mark.parametrize("file", FILES)
-def test_every_room_has_its_files(room: str, file: str):
-    assert (ROOT / room / f"{file}.py").is_file()
+def test_every_app_has_its_files(app: str, file: str):
+    assert (ROOT / app / f"{file}.py").is_file()
 
 
-def test_mongodb_has_one_door():
+def test_only_the_engine_connects_to_mongodb():
     wrong = [
         f"{name_of(path)}:{node.lineno}"
         for path in PROJECT
         for node, called in calls(path)
-        if called.split(".")[-1] == "MongoClient" and not name_of(path).startswith(("healthcare/mongodb/", "devstack/"))
+        if called.split(".")[-1] == "MongoClient" and not name_of(path).startswith(("healthcare/mongodb/", "devstack/", "benchmarks/"))
     ]
     assert wrong == []
 
 
 def test_every_transaction_names_its_database():
-    """`atomic()` without a name is one of PostgreSQL, whatever stands inside (design, section 3.4)."""
+    """`atomic()` without a database name opens a transaction in PostgreSQL only, whatever the block writes."""
     found = [
         (f"{name_of(path)}:{node.lineno}", node)
         for path in PROJECT
@@ -107,7 +142,7 @@ def test_every_transaction_names_its_database():
     assert found
     unnamed = [at for at, node in found if not node.args and "using" not in {word.arg for word in node.keywords}]
     assert unnamed == []
-    # The bare decorator is no call.
+    # A decorator without parentheses is no call.
     bare = [
         f"{name_of(path)}:{node.lineno}"
         for path in PROJECT
@@ -120,11 +155,11 @@ def test_every_transaction_names_its_database():
 
 
 def test_views_neither_read_nor_write_models():
-    """A view parses, makes one call, serialises: queries and services touch the models."""
+    """A view parses the request, makes one call and serialises the result: queries and services use the models."""
     wrong = [
         f"{name_of(path)}:{node.lineno} {ast.unparse(node)}"
-        for room in ROOMS
-        for path in modules(room)
+        for app in APPS
+        for path in modules(app)
         if path.name in ("views.py", "serializers.py")
         for node in ast.walk(ast.parse(path.read_text(encoding="utf-8")))
         if isinstance(node, ast.Attribute) and node.attr in ("objects", "save", "delete")
@@ -181,7 +216,7 @@ def test_each_collection_has_the_indexes_of_its_model():
         assert name in schema
     tables = set(connection.introspection.table_names())
     assert {"accounts_user", "billing", "django_session"} <= tables
-    # Each in its own database, and nowhere else.
+    # Each model has its table or collection in one database only.
     assert not tables & {"patients", "doctors", "appointments", "prescriptions"}
     assert not set(schema) & {"billing", "accounts_user", "django_session", "auth_group"}
 

@@ -1,4 +1,4 @@
-"""What a request of a program made goes with its answer, and is not left for the collector of cycles."""
+"""A request frees all that it made with its answer, and leaves nothing for the collector of reference cycles."""
 
 import gc
 import io
@@ -9,10 +9,9 @@ from contextlib import contextmanager
 from typing import Any
 
 import pytest
-from django.core.handlers.wsgi import WSGIHandler
 
 from accounts import tokens
-from healthcare.lane import Lane
+from healthcare.web.handlers import ApiHandler
 from tests.people import People
 from tests.records import make_appointment, make_prescription
 
@@ -36,10 +35,10 @@ def left_behind() -> Iterator[Counter[str]]:
         gc.enable()
 
 
-@pytest.fixture(params=[WSGIHandler, lambda: Lane(WSGIHandler())], ids=["long way", "short way"])
-def handler(request: pytest.FixtureRequest, kept_connections: None) -> Any:
-    """The application as a server calls it."""
-    return request.param()
+@pytest.fixture
+def handler(kept_connections: None) -> ApiHandler:
+    """Return the handler of API requests with a token, as a server calls it."""
+    return ApiHandler()
 
 
 @pytest.mark.parametrize(

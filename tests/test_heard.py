@@ -30,7 +30,7 @@ pytestmark = pytest.mark.django_db(transaction=True)
 @pytest.fixture
 def gathered(monkeypatch: pytest.MonkeyPatch) -> acknowledgements._Batch:
     """As in a server, but that nothing is written before the test says so."""
-    monkeypatch.setattr(acknowledgements, "_gathered", made := acknowledgements._Batch())
+    monkeypatch.setattr(acknowledgements, "_batch", made := acknowledgements._Batch())
     monkeypatch.setattr(acknowledgements, "GATHER_SECONDS", 60)
     return made
 
@@ -53,7 +53,7 @@ def test_notes_are_written_together(people: People, gathered: acknowledgements._
 
 
 def test_notes_are_written_a_moment_later_by_themselves(people: People, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(acknowledgements, "_gathered", acknowledgements._Batch())
+    monkeypatch.setattr(acknowledgements, "_batch", acknowledgements._Batch())
     for hour in ("09:00", "10:00"):
         # The second time by a new thread: the first has ended when there was nothing left.
         make_appointment(people, time=hour)

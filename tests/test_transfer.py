@@ -179,7 +179,7 @@ def test_an_export_is_what_the_list_leaves(browser: Client, people: People, reco
 
 
 def test_an_export_has_an_end(browser: Client, records: None, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(import_export, "EXPORT_AT_MOST", 1)
+    monkeypatch.setattr(import_export, "MAX_EXPORT_ROWS", 1)
     with recording() as made:
         answer = export(browser, "patients_patient")
     assert "More than 1 rows: narrow the list down" in answer.content.decode()
@@ -488,7 +488,7 @@ def test_what_programs_make_of_a_table_is_read(browser: Client, people: People) 
 def test_what_is_too_large_to_be_carried_is_said(
     browser: Client, people: People, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(import_export, "CARRIED_AT_MOST", 40)
+    monkeypatch.setattr(import_export, "MAX_CARRIED_BYTES", 40)
     seen = preview(browser, "patients_patient", [{"patient_id": "", "name": "somebody"}])
     assert "The file is too large: split it." in seen.content.decode()
 

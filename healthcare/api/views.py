@@ -1,7 +1,6 @@
 """What every room's views are made of, and the few pages that belong to no room."""
 
 from collections.abc import Callable, Iterable, Mapping
-from functools import cache
 from typing import Any, ClassVar, cast
 
 from django.contrib import admin
@@ -10,7 +9,7 @@ from django.http import HttpRequest, HttpResponse
 from django.views import csrf
 from django.views.decorators.csrf import csrf_exempt
 from rest_framework import serializers, viewsets
-from rest_framework.exceptions import AuthenticationFailed, NotAuthenticated, PermissionDenied
+from rest_framework.exceptions import AuthenticationFailed
 from rest_framework.request import Request
 from rest_framework.response import Response
 from rest_framework.reverse import reverse
@@ -20,7 +19,6 @@ from healthcare.api.openapi import ResourceSchema
 from healthcare.api.pagination import KeysetPagination, Rows
 from healthcare.api.permissions import ANYONE, RoleTable
 from healthcare.api.problem_details import problem_page
-from healthcare.api.renderers import JSONRenderer
 from healthcare.api.serializers import NoQuery, OutSerializer, QuerySerializer
 
 #: Action → what it did, where a view does not say otherwise.
@@ -31,10 +29,6 @@ ACTION_NAMES: Mapping[str, str] = {
     "partial_update": "amended",
     "destroy": "deleted",
 }
-
-
-_JSON = JSONRenderer()
-JSON_OR_ANYTHING = frozenset({"*/*", JSONRenderer.media_type})
 
 
 class ResourceViewSet(viewsets.GenericViewSet):
@@ -70,31 +64,11 @@ class ResourceViewSet(viewsets.GenericViewSet):
         return f"{cls.resource}.{cls.action_names.get(action) or ACTION_NAMES[action]}"
 
     def initial(self, request: Request, *args: Any, **kwargs: Any) -> None:
-        self._say_what_is_tried(kwargs)
+        self._begin_action(kwargs)
         super().initial(request, *args, **kwargs)
         self._refuse_parameters(request)
 
-    def answer_program(self, request: Any, action: str, kwargs: Mapping[str, Any]) -> Response:
-        """What the action answers a plain request of Django's for data, past DRF's dispatch (`healthcare.lane`).
-
-        Raises: whatever the dispatch would make an error's answer of, and more.
-        """
-        self.request, self.args, self.kwargs, self.action = request, (), dict(kwargs), action
-        request.query_params = request.GET
-        request.accepted_renderer, request.accepted_media_type = _JSON, JSONRenderer.media_type
-        self._say_what_is_tried(kwargs)
-        authenticators, permissions = _guards_of(type(self))
-        found = next(filter(None, (each.authenticate(request) for each in authenticators)), None)
-        if found is None:
-            raise NotAuthenticated
-        request.user, request.auth = found
-        if not all(permission.has_permission(request, self) for permission in permissions):
-            raise PermissionDenied
-        self._refuse_parameters(request)
-        response: Response = getattr(self, action)(request, **kwargs)
-        return response
-
-    def _say_what_is_tried(self, kwargs: Mapping[str, Any]) -> None:
+    def _begin_action(self, kwargs: Mapping[str, Any]) -> None:
         if self.action in self.allowed:
             audit_context.begin_action(self.audit_action(self.action), subject=next(iter(kwargs.values()), None))
             audit_context.involves(kwargs.get("patient_id"))
@@ -104,14 +78,6 @@ class ResourceViewSet(viewsets.GenericViewSet):
         if self.action not in self.query_serializers:
             paged = KeysetPagination is self.pagination_class and self.action == "list"
             NoQuery.parse_query(request, **({} if paged else {"also": frozenset()}))
-
-    def perform_content_negotiation(self, request: Request, force: bool = False) -> tuple[Any, str]:
-        accept = request.META.get("HTTP_ACCEPT", "*/*")
-        is_named = "format" in request.GET or "format" in self.kwargs
-        if accept in JSON_OR_ANYTHING and self.renderer_classes[0] is JSONRenderer and not is_named:
-            # As the long way would say, for nearly all requests of programs.
-            return _JSON, JSONRenderer.media_type
-        return super().perform_content_negotiation(request, force)
 
     def finalize_response(self, request: Request, response: Any, *args: Any, **kwargs: Any) -> Any:
         response = super().finalize_response(request, response, *args, **kwargs)
@@ -141,13 +107,6 @@ class ResourceViewSet(viewsets.GenericViewSet):
             raise ImproperlyConfigured(f"{type(self).__name__} lists, but declares no answer or no pagination.")
         rows = cast(KeysetPagination, self.paginator).paginate_queryset(found, self.request, view=self)
         return self.paginator.get_paginated_response(answer.many_of(list(as_rows(rows or []))))
-
-
-@cache
-def _guards_of(kind: type[ResourceViewSet]) -> tuple[list[Any], list[Any]]:
-    """Its authenticators and permissions, which keep nothing about a request."""
-    view = kind()
-    return list(view.get_authenticators()), list(view.get_permissions())
 
 
 def _break_reference_cycle(response: Response) -> None:

@@ -1,74 +1,30 @@
-"""How gunicorn serves, here and in production: `gunicorn --config python:healthcare.web.gunicorn_conf healthcare.wsgi`.
+"""gunicorn's settings: `gunicorn --config python:healthcare.web.gunicorn_conf healthcare.wsgi`.
 
-gunicorn reads the names below as its settings; options on its command line and in GUNICORN_CMD_ARGS come before them.
-On SIGTERM it takes no new connection, answers the requests that it has, and ends; each request delivers its own events
-before it is answered, so none is lost.
+gunicorn reads the module's names as settings; its command line and GUNICORN_CMD_ARGS override them. On SIGTERM a worker
+stops accepting, answers the requests that it has, and ends. Each request delivers its own outbox events before it is
+answered, so a stop loses none (docs/decisions/0022-gunicorn-settings-and-worker.md).
 """
 
 import atexit
 import gc
 import os
-import select
 import shutil
 import tempfile
-import time
-from collections import deque
 from pathlib import Path
 from typing import Any
 
 from gunicorn.glogging import Logger
-from gunicorn.workers.gthread import TConn, ThreadWorker
-
-#: How long a process lets others take a new caller first, for each that it has, and how many it counts.
-YIELD_SECONDS = 0.0002
-MOST_YIELDS = 8
-#: How long a thread stays with a caller for the next request, when nobody else waits for one.
-STAY_MS = 3
+from gunicorn.workers.gthread import ThreadWorker
 
 
 class Worker(ThreadWorker):
-    """gunicorn's worker with threads, in three things different.
+    """gunicorn's threaded worker, which refuses new connections as soon as it stops.
 
-    - **Stopping** it hears the last callers out. The stock one stops accepting and keeps its sockets open for as long
-      as it still answers, seconds on end: whoever connects meanwhile is taken in by the kernel, waits, and is cut off.
-      This one takes in who is waiting and closes the door, so that the next one is refused at once and tries elsewhere.
-    - **Callers are shared out** among the processes. Whoever wakes first takes one, so that a client that opens eight
-      connections at once often had them all in one process and the other idle.
-    - **A thread stays with its caller** for the next request, a moment, rather than hand it back to the thread that
-      watches all of them and be handed it again.
+    The stock worker stops accepting and keeps its listening sockets open while it answers its last requests, for up to
+    `graceful_timeout` seconds. The kernel goes on accepting connections in that time, and cuts them off at the end.
+    This worker accepts the clients that are already waiting and closes the sockets, so that the next client is refused
+    at once and can try another server (tests/live/test_stop.py).
     """
-
-    def __init__(self, *args: Any, **kwargs: Any) -> None:
-        super().__init__(*args, **kwargs)
-        #: Connections that no thread has taken up yet. Threads take from it, one adds.
-        self._waiting: deque[TConn] = deque()
-
-    def accept(self, listener: Any) -> None:
-        if self.alive and self.nr_conns:
-            time.sleep(YIELD_SECONDS * min(self.nr_conns, MOST_YIELDS))
-        # Says nothing when somebody else was faster.
-        super().accept(listener)
-
-    def enqueue_req(self, conn: TConn) -> None:
-        self._waiting.append(conn)
-        super().enqueue_req(conn)
-
-    def handle(self, conn: TConn) -> Any:
-        self._waiting.popleft()
-        result = super().handle(conn)
-        # True: answered, and the connection is kept.
-        while result is True and self.alive and not self._waiting and self._asks_again(conn):
-            result = super().handle(conn)
-        return result
-
-    @staticmethod
-    def _asks_again(conn: TConn) -> bool:
-        if conn.parser.unreader.buf.getvalue():
-            # It has been read already.
-            return True
-        poll = select.poll()
-        poll.register(conn.sock, select.POLLIN)
-        return bool(poll.poll(STAY_MS))
 
     def set_accept_enabled(self, enabled: bool) -> None:
         super().set_accept_enabled(enabled)
@@ -78,7 +34,7 @@ class Worker(ThreadWorker):
                 listener.close()
 
     def _accept_all(self, listener: Any) -> None:
-        """What `accept` does, until nobody waits any more."""
+        """Accept connections until none is waiting."""
         listener.setblocking(False)
         before = -1
         while before != self.nr_conns:
@@ -87,20 +43,20 @@ class Worker(ThreadWorker):
 
 
 class Log(Logger):
-    """gunicorn's own lines, and none about requests: it would look up thirty facts of each, to write none of them."""
+    """gunicorn's own log without access lines, for each of which gunicorn would collect thirty values."""
 
     def access(self, *_: Any) -> None:
-        """healthcare.observability.metrics counts requests and writes their lines."""
+        """Do nothing: healthcare.observability.metrics counts requests and writes their lines."""
 
 
 worker_class = "healthcare.web.gunicorn_conf.Worker"
 logger_class = "healthcare.web.gunicorn_conf.Log"
 threads = 4
 graceful_timeout = 30
-# It lies in a folder that two checkouts would share.
+# gunicorn would put it into a folder that two checkouts share.
 control_socket_disable = True
 
-# --- Logs (healthcare.observability.logs): its own lines are of the same form as the application's --------------------------------
+# --- Logs: gunicorn's lines have the form of the application's (healthcare.observability.logs) ----------------------
 
 _form = "text" if os.environ.get("LOG_FORMAT") == "text" else "json"
 _formatter = {
@@ -117,24 +73,24 @@ logconfig_dict = {
     "loggers": {"gunicorn.error": {**_own, "level": "INFO"}, "gunicorn.access": {"handlers": [], "propagate": False}},
 }
 
-# --- Metrics (healthcare.observability.metrics) ------------------------------------------------------------------------------------
+# --- Metrics (healthcare.observability.metrics) ----------------------------------------------------------------------
 
 _METRICS = "PROMETHEUS_MULTIPROC_DIR"
 if _METRICS not in os.environ:
-    # Before anything imports prometheus_client, which looks at it once.
+    # Set before anything imports prometheus_client, which reads the variable once.
     os.environ[_METRICS] = tempfile.mkdtemp(prefix="healthcare-metrics-")
 
     def _remove(folder: str, made_by: int) -> None:
-        # Workers are copies of the process that made it, and end before it does.
+        # Workers are forks of the process that made the folder, and end before it does.
         if os.getpid() == made_by:
             shutil.rmtree(folder, ignore_errors=True)
 
-    # Also of a process that only checks its settings, for which gunicorn has no hook.
+    # gunicorn has no hook for a process that only checks its settings.
     atexit.register(_remove, os.environ[_METRICS], os.getpid())
 
 
 def on_starting(server: Any) -> None:
-    """Begin to count at zero."""
+    """Delete the counts of an earlier run."""
     folder = Path(os.environ[_METRICS])
     folder.mkdir(mode=0o700, parents=True, exist_ok=True)
     for file in folder.glob("*.db"):
@@ -142,10 +98,10 @@ def on_starting(server: Any) -> None:
 
 
 def post_worker_init(worker: Any) -> None:
-    """Leave what the application is made of alone.
+    """Exclude the application's own objects from garbage collection.
 
-    A third of a million objects stay as long as the process does; the collector of cycles went through them all after
-    some requests, for a tenth of a second, and through what each request makes many times over.
+    About 330,000 objects live as long as the process. A full collection visited all of them every few requests, which
+    took 0.1 s. The higher thresholds keep young collections from visiting one request's objects several times.
     """
     gc.collect()
     gc.freeze()

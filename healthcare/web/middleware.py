@@ -1,10 +1,10 @@
-"""The project's own middleware."""
+"""The project's middleware: which of it runs for which request is in the settings (`MIDDLEWARE`, `API_MIDDLEWARE`)."""
 
 import logging
 import traceback
 from collections.abc import Callable
 from functools import cache
-from typing import Any, cast
+from typing import Any
 from urllib.parse import unquote
 
 from csp.constants import HEADER
@@ -24,15 +24,16 @@ from healthcare.audit_log import recorder
 from healthcare.client_address import client_address
 from healthcare.errors import is_outage
 from healthcare.observability.health import HEALTH_PATHS
+from healthcare.web.handlers import has_api_token
 
 logger = logging.getLogger("healthcare.errors")
 
-#: `Cache-Control` of the API.
+#: The API's `Cache-Control`.
 NO_STORE = "no-store"
 
 
 class TrailingSlashMiddleware:
-    """Make /api/patients/ and /api/patients one path: the URLs have no slash, some clients put one there."""
+    """Remove a trailing slash from paths under /api, because the URL patterns have none and some clients send one."""
 
     def __init__(self, get_response: Callable[[HttpRequest], HttpResponse]) -> None:
         self.get_response = get_response
@@ -45,59 +46,23 @@ class TrailingSlashMiddleware:
 
 
 class HostMiddleware(CommonMiddleware):
-    """Django's own, which refuses hosts that ALLOWED_HOSTS does not name, save for probes.
+    """Django's CommonMiddleware, which refuses hosts that ALLOWED_HOSTS does not name, except on the health endpoints.
 
-    A container asks itself by 127.0.0.1, a cluster's node by the address that the container has today. What they are
-    answered names no host.
+    A container's own probe uses 127.0.0.1 and a cluster's node uses the container's current address. The answers of the
+    health endpoints name no host.
     """
 
     def process_request(self, request: HttpRequest) -> Any:
         return None if request.path_info in HEALTH_PATHS else super().process_request(request)
 
 
-class TokenLane:
-    """Lead programs past what is for browsers: sessions, messages, cookies and their forgeries, down to `TokenLaneEnd`.
-
-    A request for data that names a credential is validated by that alone (`accounts.authentication`), so nothing behind
-    here reads its session. Logging in and what belongs to it stays on the long way, as it makes sessions.
-    """
-
-    #: Where the short way goes on. Django builds the middleware from the inside, so it is known first.
-    end: Callable[[HttpRequest], HttpResponseBase] | None = None
-
-    def __init__(self, get_response: Callable[[HttpRequest], HttpResponseBase]) -> None:
-        self.long_way, self.short_way = get_response, TokenLane.end
-
-    def __call__(self, request: HttpRequest) -> HttpResponseBase:
-        path = request.path_info
-        is_program = "HTTP_AUTHORIZATION" in request.META and path.startswith("/api/")
-        if self.short_way is None or not is_program or path.startswith("/api/auth/"):
-            return self.long_way(request)
-        # As Django's CommonMiddleware does: a name that is not ours is refused, and a length spares the chunks.
-        request.get_host()
-        response = self.short_way(request)
-        if not response.streaming:
-            response.headers.setdefault("Content-Length", str(len(cast(HttpResponse, response).content)))
-        return response
-
-
-class TokenLaneEnd:
-    """Where the two ways meet again."""
-
-    def __init__(self, get_response: Callable[[HttpRequest], HttpResponseBase]) -> None:
-        self.get_response = TokenLane.end = get_response
-
-    def __call__(self, request: HttpRequest) -> HttpResponseBase:
-        return self.get_response(request)
-
-
 class ContentSecurityPolicyMiddleware(CSPMiddleware):
-    """django-csp's, with the policy of nearly all answers put together once: what stands in the settings."""
+    """django-csp's middleware, which builds the header of an unchanged policy once instead of for each response."""
 
     def process_response(self, request: HttpRequest, response: HttpResponseBase) -> HttpResponseBase:
         if not self._is_plain(request, response):
             return super().process_response(request, response)
-        # The nonce that nobody asked for knows the request, which knows it: a ring for the collector of cycles.
+        # The lazy nonce and the request refer to each other; without this line each response leaves a reference cycle.
         vars(request).pop("csp_nonce", None)
         policy = _policy_of_settings()
         if policy:
@@ -106,7 +71,7 @@ class ContentSecurityPolicyMiddleware(CSPMiddleware):
 
     @staticmethod
     def _is_plain(request: HttpRequest, response: HttpResponseBase) -> bool:
-        """Whether no view has said anything about it, and no page used a nonce."""
+        """Return whether no view has changed the policy and no template has used a nonce."""
         return (
             not settings.DEBUG
             and getattr(request, "_csp_nonce", None) is None
@@ -120,10 +85,10 @@ def _policy_of_settings() -> str:
 
 
 class BodySizeMiddleware:
-    """Refuse a body that is larger than anything we take, before anything reads it.
+    """Refuse a body that is larger than MAX_BODY_BYTES before anything reads it.
 
-    Django bounds forms and fields, and not files: whoever sends a form with a file, to the log-in page say, fills the
-    disk. A body without a length is not read at all.
+    Django limits form fields but not files, so a form with a large file, sent to the login page for example, would fill
+    the memory. A body without a length is refused unread.
     """
 
     def __init__(self, get_response: Callable[[HttpRequest], HttpResponseBase]) -> None:
@@ -137,7 +102,7 @@ class BodySizeMiddleware:
 
 
 class OutageMiddleware:
-    """Tell a browser that a database is out with a page, and 503. (The API's own answers come from its views.)"""
+    """Answer 503 with a page when a database cannot be reached. (API views have their own exception handler.)"""
 
     def __init__(self, get_response: Callable[[HttpRequest], HttpResponseBase]) -> None:
         self.get_response = get_response
@@ -155,9 +120,9 @@ class OutageMiddleware:
 
 
 class ReaderZoneMiddleware:
-    """Show the admin's instants on the reader's clock, in the time zone that the browser names (zone.js); else in UTC.
+    """Show timestamps in the admin in the browser's time zone, which a script puts into a cookie; in UTC without it.
 
-    The date and time of a visit are the wall's where the doctor works, whoever reads them. The API answers in UTC.
+    The date and time of an appointment are always shown in the doctor's time zone. The API answers in UTC.
     """
 
     COOKIE = "time_zone"
@@ -174,46 +139,55 @@ class ReaderZoneMiddleware:
 
 
 class AuditMiddleware:
-    """Keep a trail of each request, and let no answer leave before what it shows is on record."""
+    """Open the audit context of each request, and write its entries to the audit log before the answer leaves."""
 
     def __init__(self, get_response: Callable[[HttpRequest], HttpResponseBase]) -> None:
         self.get_response = get_response
 
     def __call__(self, request: HttpRequest) -> HttpResponseBase:
-        is_admin = request.path_info.startswith("/admin/")
-        with audit_context.audit_context(
-            channel="admin" if is_admin else "api", address=client_address(request)
-        ) as current:
-            # For log lines that are written when this is over (healthcare.observability.logs).
-            request.request_id = current.request_id  # type: ignore[attr-defined]
-            response = self.get_response(request)
-            try:
-                # A redirect shows nothing, and the page behind it is a request of its own.
-                is_answer = response.status_code < 300
-                recorder.flush(current, actor=_account(request), answered=is_answer)
-            except Exception as error:  # noqa: BLE001 - whatever it is, the answer does not leave
-                response = self._instead(request, error)
-            response["X-Request-ID"] = current.request_id
+        # A read with a token can check its account in the statement that inserts the audit entry, which is one round
+        # trip to PostgreSQL instead of two. A write must check before it writes.
+        is_token_read = request.method in ("GET", "HEAD") and has_api_token(request.META)
+        try:
+            response = self._answer(request, may_defer_check=is_token_read)
+        except recorder.StaleAuthorization:
+            # The account has changed since this process cached it. A read has changed nothing, so it is answered anew.
+            response = self._answer(request, may_defer_check=False)
         if request.path_info.startswith("/api"):
             # A browser's or proxy's copy of a record would outlive the right to see it.
             response.headers.setdefault("Cache-Control", NO_STORE)
         return response
 
+    def _answer(self, request: HttpRequest, *, may_defer_check: bool) -> HttpResponseBase:
+        """Raises: StaleAuthorization, only if `may_defer_check`."""
+        channel = "admin" if request.path_info.startswith("/admin/") else "api"
+        with audit_context.audit_context(
+            channel=channel, address=client_address(request), may_defer_check=may_defer_check
+        ) as current:
+            # Log lines are written after the context has ended (healthcare.observability.logs).
+            request.request_id = current.request_id  # type: ignore[attr-defined]
+            response = self.get_response(request)
+            try:
+                # A redirect shows nothing, and the page behind it is a request of its own.
+                is_answer = response.status_code < 300
+                recorder.flush(current, actor=getattr(request, "user", None), answered=is_answer)
+            except recorder.StaleAuthorization:
+                raise
+            except Exception as error:  # noqa: BLE001 - whatever it is, the answer must not leave
+                response = self._instead(request, error)
+            response["X-Request-ID"] = current.request_id
+        return response
+
     def _instead(self, request: HttpRequest, error: Exception) -> HttpResponse:
         if is_outage(error):
             response: HttpResponse = problem_page(
-                request, 503, "The audit trail cannot be written at the moment. Please try again."
+                request, 503, "The audit log cannot be written at the moment. Please try again."
             )
             response["Retry-After"] = str(RETRY_AFTER_SECONDS)
             return response
         signals.got_request_exception.send(sender=None, request=request)
-        # The class and the place, not the message: a database error may quote an entry.
+        # Log the class and the traceback but not the message, because a database error may quote an entry.
         what = error if isinstance(error, recorder.UnrecordedAccess) else type(error).__qualname__
         place = "".join(traceback.format_tb(error.__traceback__))
-        logger.error("The audit trail of a %s failed: %s\n%s", request.method, what, place)
+        logger.error("Writing the audit log of a %s request failed: %s\n%s", request.method, what, place)
         return problem_page(request, 500, "The server could not answer.")
-
-
-def _account(request: HttpRequest) -> object:
-    """Whoever the view found the request to come from; None when it never got that far."""
-    return getattr(request, "user", None)

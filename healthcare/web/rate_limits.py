@@ -1,7 +1,7 @@
-"""How often something may be tried: fixed windows by django-ratelimit, over counters that all processes share.
+"""Rate limits of attempts such as logins, by django-ratelimit's fixed windows over a cache that all processes share.
 
-A counter is raised before the work that it bounds, so that as many attempts at once as there are threads do not all
-find it low.
+A counter is incremented before the work that it limits, because simultaneous attempts would otherwise all read the
+counter before any of them had incremented it.
 """
 
 import math
@@ -28,7 +28,7 @@ _WAIT = "healthcare.wait_seconds"
 
 
 class TooManyAttempts(DomainError):
-    """`wait_seconds` says when the next attempt is worth making."""
+    """A rate limit is exhausted; `wait_seconds` is the time until its window ends."""
 
     status = HTTPStatus.TOO_MANY_REQUESTS
     code = "throttled"
@@ -40,7 +40,7 @@ class TooManyAttempts(DomainError):
 
 @dataclass(frozen=True)
 class Limit:
-    """`group` names what is counted, such as "login by account"; `setting` the rate, such as LOGIN_RATE = "5/m"."""
+    """A rate limit: `group` names what is counted ("login by account"), `setting` the rate (LOGIN_RATE = "5/m")."""
 
     group: str
     setting: str
@@ -52,14 +52,14 @@ class Limit:
 
 @dataclass
 class Attempts:
-    """What one request has counted."""
+    """The counters that one request has incremented."""
 
-    #: Each limit with the key of the counter that this request has raised.
+    #: Each limit with the cache key of its counter.
     counted: list[tuple[Limit, str]] = field(default_factory=list)
 
     def count(self, limit: Limit, value: str) -> int:
-        """Count one attempt. Returns the seconds to wait, 0 when there is nothing to wait for."""
-        # Before the counting: a window that ends between the two leaves a key to which nothing can be given back.
+        """Count one attempt, and return the seconds to wait: 0 when the limit is not exhausted."""
+        # Read the key first: if the window ends in between, `give_back` must not decrement the next window's counter.
         key = _counter_key(limit, value)
         usage = get_usage(None, group=limit.group, key=lambda *_: value, rate=limit.rate, method=ALL, increment=True)
         if usage is None:
@@ -68,22 +68,22 @@ class Attempts:
         return max(1, math.ceil(usage["time_left"])) if usage["should_limit"] else 0
 
     def give_back(self, limit: Limit) -> None:
-        """Take back what this request has counted for a limit that is about failures only."""
+        """Undo this request's count for a limit that counts failures only."""
         for counted, key in self.counted:
             if counted is limit:
                 with counting():
                     try:
                         caches[settings.RATELIMIT_USE_CACHE].incr(key, -1)
                     except ValueError:
-                        # The window has ended, and its counter with it.
+                        # The window has ended, and the counter has expired with it.
                         continue
 
 
 def count_attempt(*limits: tuple[Limit, str]) -> Attempts:
-    """Count an attempt by each of the limits, in order, up to the first that is exhausted.
+    """Count an attempt for each limit in order, up to the first that is exhausted.
 
-    So of many attempts at once exactly as many get through as the narrower limit says: were all counted, one might
-    fail by the second limit what another has failed by the first.
+    Stopping there lets exactly as many simultaneous attempts through as the narrowest limit allows. If all limits were
+    always counted, one request could exhaust the second limit for another that the first has refused.
 
     Raises: TooManyAttempts; Unavailable when nobody can count.
     """
@@ -97,7 +97,7 @@ def count_attempt(*limits: tuple[Limit, str]) -> Attempts:
 
 @contextmanager
 def counting() -> Iterator[None]:
-    """Turn Redis's own errors into ours; PostgreSQL's are known already. Raises: Unavailable."""
+    """Translate Redis's errors; those of PostgreSQL are handled already. Raises: Unavailable."""
     try:
         yield
     except RedisError as error:
@@ -105,7 +105,7 @@ def counting() -> Iterator[None]:
 
 
 def address_of(request: HttpRequest) -> str:
-    """Whom a limit by address counts for: the client's address, of IPv6 its network; "-" over a socket without one."""
+    """Return what a limit by address counts: the client's IPv4 address or IPv6 network; "-" over a unix socket."""
     text = client_address(request)
     if text is None:
         return "-"
@@ -116,18 +116,18 @@ def address_of(request: HttpRequest) -> str:
 
 
 def _counter_key(limit: Limit, value: str) -> str:
-    """The key under which django-ratelimit counts now; it raises counters, and has no way to lower one."""
+    """Return django-ratelimit's cache key of the current window: its API can increment a counter, not decrement it."""
     _, period_seconds = _split_rate(limit.rate)
     return _make_cache_key(limit.group, _get_window(value, period_seconds), limit.rate, value, ALL)
 
 
 def require_wait(request: HttpRequest, error: TooManyAttempts) -> None:
-    """Leave with the request that its answer, the page of a form, has to say that there were too many attempts."""
+    """Mark the request, so that the page of its form is answered with 429 (`with_wait`)."""
     request.META[_WAIT] = error.wait_seconds
 
 
 def with_wait(request: HttpRequest, response: HttpResponseBase) -> HttpResponseBase:
-    """The page of a form; 429 and Retry-After when the form has asked for it."""
+    """Return the page of a form, with 429 and Retry-After if the form has called `require_wait`."""
     wait_seconds = request.META.get(_WAIT)
     if wait_seconds is not None:
         response.status_code = HTTPStatus.TOO_MANY_REQUESTS

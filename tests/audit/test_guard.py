@@ -148,7 +148,7 @@ def test_every_admin_page_records_the_access() -> None:
 # --- Services without an entry --------------------------------------------------------------------------------------
 
 #: Functions that write an audit entry.
-RECORDING = {"events.publish", "recorder.record", "recorder.record_consequence"}
+RECORDING_CALLS = {"events.publish", "recorder.record", "recorder.record_consequence"}
 
 
 def services() -> Iterator[ModuleType]:
@@ -173,7 +173,7 @@ def records(calls: dict[str, set[str]], everywhere: dict[str, dict[str, set[str]
         return False
     seen.add(name)
     for called in calls.get(name, ()):
-        if called in RECORDING:
+        if called in RECORDING_CALLS:
             return True
         module, _, function = called.rpartition(".")
         elsewhere = everywhere.get(f"{module.removesuffix('_services')}s.services") if module else None

@@ -281,7 +281,7 @@ def test_importing_the_engine_connects_to_nothing() -> None:
         "settings.configure(DATABASES={'clinical': {'ENGINE': 'healthcare.mongodb', 'NAME': 'x', "
         "'HOST': 'mongodb://127.0.0.1:9/'}, 'default': {}}); django.setup(); "
         "from django.db import connections; "
-        "from healthcare.mongodb import base, compiler, indexes, plans, raw, schema, transactions; "
+        "from healthcare.mongodb import base, compiler, explain, indexes, raw, schema, transactions; "
         "assert connections['clinical'].connection is None; "
         "assert not transactions.in_transaction(); "
         "assert base.DatabaseWrapper._connection_pools == {}"

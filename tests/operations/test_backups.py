@@ -131,7 +131,7 @@ def test_a_restore_that_fails_half_way_leaves_both_empty(
             database[name].delete_many({})
     monkeypatch.setattr(restore, "_require_empty", lambda: None)
     monkeypatch.setattr(restore, "call_command", lambda *_, **__: None)
-    monkeypatch.setattr(restore.sql, "copy_in", lambda *_: None)
+    monkeypatch.setattr(restore.postgresql, "copy_in", lambda *_: None)
     with pytest.raises(CommandError, match="Stopped by a database"):
         run("restore", backup)
     assert [name for name in mongodb.collection_names() if not mongodb.is_empty(name)] == ["django_migrations"]

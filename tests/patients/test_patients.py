@@ -73,7 +73,7 @@ def test_ids_made_at_once_are_unique(monkeypatch: pytest.MonkeyPatch):
     """Keys that collide are made again: here there are only 40 of them for 20 patients."""
     user = make_account("admin", "admin@example.org")
     numbers = iter([n for n in range(40) for _ in range(3)])
-    monkeypatch.setattr("patients.services.new_key", lambda prefix: f"{prefix}{next(numbers)}")
+    monkeypatch.setattr("patients.services.new_id", lambda prefix: f"{prefix}{next(numbers)}")
 
     def create(_: int) -> Any:
         client = APIClient()

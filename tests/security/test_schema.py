@@ -9,7 +9,6 @@ from pathlib import Path
 
 import pytest
 import schemathesis
-from django.core.wsgi import get_wsgi_application
 from hypothesis import HealthCheck, settings
 from schemathesis.checks import not_a_server_error
 from schemathesis.specs.openapi.checks import (
@@ -20,7 +19,7 @@ from schemathesis.specs.openapi.checks import (
 )
 
 from accounts import tokens
-from healthcare.lane import Lane
+from healthcare.web.handlers import Application
 from tests.people import People
 from tests.records import make_appointment, make_bill, make_prescription
 
@@ -32,7 +31,7 @@ CHECKS = [
 ACTORS = ("anonymous", "patient", "doctor", "admin")
 
 schema = schemathesis.openapi.from_path(Path(__file__).parents[2] / "docs" / "openapi.yaml")
-schema.app = Lane(get_wsgi_application())
+schema.app = Application()
 
 
 @pytest.fixture

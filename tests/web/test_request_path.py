@@ -1,6 +1,6 @@
-"""The short way answers as the long one does, leaves the same on record, and leaves to it what it should.
+"""Requests with a token run `API_MIDDLEWARE`, and are answered and recorded as if they had run all of `MIDDLEWARE`.
 
-Every other test of the API goes by it, too: `tests.people.ServerHandler`.
+Every other test of the API is sent in the same way (`tests.people.ServerHandler`).
 """
 
 import io
@@ -11,9 +11,11 @@ from typing import Any
 
 import pytest
 from django.conf import settings
-from django.core import signals
 from django.core.handlers.wsgi import WSGIHandler
+from django.core.management import call_command
+from django.core.management.base import SystemCheckError
 from django.db import OperationalError, connection
+from django.http import HttpRequest, HttpResponse, HttpResponseForbidden
 from django.test import override_settings
 from django.test.utils import CaptureQueriesContext
 
@@ -21,10 +23,12 @@ from accounts import authentication, tokens
 from accounts.models import User
 from appointments import services
 from appointments.models import Appointment
-from healthcare import lane
+from healthcare.api.renderers import JSONRenderer
 from healthcare.audit_log import recorder
 from healthcare.audit_log.models import AuditEntry
 from healthcare.observability import metrics
+from healthcare.web.checks import every_middleware_is_classified
+from healthcare.web.handlers import ApiHandler, Application
 from patients.models import Patient
 from reports import queries as report_queries
 from tests.people import People
@@ -74,25 +78,16 @@ def sent(application: Any, asked: dict[str, Any]) -> Answered:
     return status, headers, json.loads(text) if is_json else "a page" if text else None
 
 
-def by_the_long_way(asked: dict[str, Any]) -> Answered:
+def with_all_middleware(asked: dict[str, Any]) -> Answered:
     return sent(WSGIHandler(), asked)
 
 
-def by_the_short_way(asked: dict[str, Any]) -> Answered:
-    def refuse(*_: Any) -> Any:
-        raise AssertionError("went the long way")
-
-    return sent(lane.Lane(refuse), asked)
+def with_api_middleware(asked: dict[str, Any]) -> Answered:
+    return sent(ApiHandler(), asked)
 
 
-def by_either(asked: dict[str, Any]) -> Answered:
-    return sent(lane.Lane(WSGIHandler()), asked)
-
-
-def forget_headers() -> None:
-    """They are made once, from the settings."""
-    lane._headers_of_all.cache_clear()
-    lane._headers_of_reads.cache_clear()
+def by_application(asked: dict[str, Any]) -> Answered:
+    return sent(Application(), asked)
 
 
 def assert_alike(one: Answered, other: Answered) -> None:
@@ -111,7 +106,7 @@ def assert_alike(one: Answered, other: Answered) -> None:
 
 
 def entries_of(send: Any, asked: dict[str, Any]) -> tuple[Answered, list[Any]]:
-    """The answer, and what it left on record."""
+    """Return the answer and the audit entries that it left."""
     last = AuditEntry.objects.order_by("-id").values_list("id", flat=True).first() or 0
     answered = send(asked)
     kept = ("actor_id", "role", "action", "patient_ids", "subject", "outcome", "reason", "channel", "address")
@@ -137,9 +132,9 @@ REFUSED = [
 @pytest.mark.parametrize("who", ["admin", "doctor", "patient", "staff"])
 def test_a_read_is_answered_alike(everything: People, who: str, path: str) -> None:
     asked = environ("GET", path, getattr(everything, who))
-    expected, entries = entries_of(by_the_long_way, asked)
+    expected, entries = entries_of(with_all_middleware, asked)
     is_answered = expected[0] == "200 OK"
-    found, left = entries_of(by_the_short_way if is_answered else by_either, asked)
+    found, left = entries_of(by_application, asked)
     if path == "/api/audit" or path.endswith("/access-log"):
         # The second one reads about the first.
         for _, _, body in (found, expected):
@@ -152,10 +147,10 @@ def test_a_read_is_answered_alike(everything: People, who: str, path: str) -> No
 
 @pytest.mark.parametrize("path", REFUSED)
 @pytest.mark.parametrize("who", ["admin", "patient"])
-def test_a_read_that_is_refused_is_refused_alike_and_on_record_once(everything: People, who: str, path: str) -> None:
+def test_a_read_that_is_refused_is_refused_alike_and_recorded_once(everything: People, who: str, path: str) -> None:
     asked = environ("GET", path, getattr(everything, who))
-    expected, entries = entries_of(by_the_long_way, asked)
-    found, left = entries_of(by_either, asked)
+    expected, entries = entries_of(with_all_middleware, asked)
+    found, left = entries_of(by_application, asked)
     assert_alike(found, expected)
     assert left == entries
     assert len(left) <= 1
@@ -168,7 +163,6 @@ def test_a_read_that_is_refused_is_refused_alike_and_on_record_once(everything: 
         {"HTTP_AUTHORIZATION": "Basic YTpi"},
         {"HTTP_AUTHORIZATION": "Bearer "},
         {"HTTP_HOST": "elsewhere.example.org"},
-        {"HTTP_ACCEPT": "text/html"},
         {"HTTP_ACCEPT": "application/json; indent=2"},
         {"HTTP_ORIGIN": "https://app.example.org"},
         {"HTTP_TRANSFER_ENCODING": "chunked"},
@@ -188,12 +182,21 @@ def test_a_read_that_is_refused_is_refused_alike_and_on_record_once(everything: 
         {"REQUEST_METHOD": "TRACE"},
     ],
 )
-def test_what_is_not_plain_is_answered_alike(everything: People, more: dict[str, str]) -> None:
+def test_unusual_requests_are_answered_alike(everything: People, more: dict[str, str]) -> None:
     asked = environ("GET", "/api/patients/P1", everything.admin, **more)
-    expected, entries = entries_of(by_the_long_way, asked)
-    found, left = entries_of(by_either, asked)
+    expected, entries = entries_of(with_all_middleware, asked)
+    found, left = entries_of(by_application, asked)
     assert_alike(found, expected)
     assert left == entries
+
+
+def test_a_page_for_a_token_sets_no_cookie(everything: People) -> None:
+    asked = environ("GET", "/api/patients/P1", everything.admin, HTTP_ACCEPT="text/html")
+    status, headers, body = by_application(asked)
+    assert (status, body) == ("200 OK", "a page")
+    assert "Set-Cookie" not in headers
+    # A browser without a token needs the cookie for its forms.
+    assert "Set-Cookie" in with_all_middleware(asked)[1]
 
 
 #: What can happen to an account, and what its token is worth then.
@@ -228,9 +231,9 @@ def assert_on_record(entries: list[Any], path: str, what: str) -> None:
 def test_what_happens_to_an_account_counts_at_once(everything: People, path: str, what: str) -> None:
     asked = environ("GET", path, everything.doctor)
     # Read, and then assumed.
-    assert by_the_short_way(asked)[0] == by_the_short_way(asked)[0] == "200 OK"
+    assert with_api_middleware(asked)[0] == with_api_middleware(asked)[0] == "200 OK"
     do(what, everything.doctor)
-    answered, entries = entries_of(by_either, asked)
+    answered, entries = entries_of(by_application, asked)
     assert answered[0] == HAPPENS[what][1]
     assert_on_record(entries, path, what)
 
@@ -242,16 +245,18 @@ def test_what_happens_while_it_is_answered_counts(
 ) -> None:
     """The account is assumed, the data are read, the account changes, and nothing leaves but by what it is then."""
     asked = environ("GET", path, everything.doctor)
-    assert by_the_short_way(asked)[0] == "200 OK"
-    render, happened = lane._JSON.render, []
+    assert with_api_middleware(asked)[0] == "200 OK"
+    render = JSONRenderer.render
+    happened: list[str] = []
 
-    def render_and_change(data: Any) -> bytes:
+    def render_and_change(renderer: Any, data: Any, *args: Any) -> bytes:
         if not happened:
-            happened.append(do(what, everything.doctor))
-        return render(data)
+            happened.append(what)
+            do(what, everything.doctor)
+        return render(renderer, data, *args)
 
-    monkeypatch.setattr(lane._JSON, "render", render_and_change)
-    answered, entries = entries_of(by_either, asked)
+    monkeypatch.setattr(JSONRenderer, "render", render_and_change)
+    answered, entries = entries_of(by_application, asked)
     assert happened
     assert answered[0] == HAPPENS[what][1]
     assert_on_record(entries, path, what)
@@ -260,9 +265,9 @@ def test_what_happens_while_it_is_answered_counts(
 @pytest.mark.parametrize("path", ["/api/patients/P1", "/api/appointments", "/api/doctors"])
 def test_account_and_entry_are_one_statement(everything: People, path: str) -> None:
     asked = environ("GET", path, everything.admin)
-    by_the_short_way(asked)
+    with_api_middleware(asked)
     with CaptureQueriesContext(connection) as captured:
-        by_the_short_way(asked)
+        with_api_middleware(asked)
     assert len(captured) == 1
     assert "ended_at IS NULL" in captured[0]["sql"]
 
@@ -270,7 +275,7 @@ def test_account_and_entry_are_one_statement(everything: People, path: str) -> N
 def test_an_entry_that_was_sent_twice_is_there_once(everything: People, monkeypatch: pytest.MonkeyPatch) -> None:
     """A connection that dies before it has said that the entry is there has it sent again."""
     asked = environ("GET", "/api/patients/P1", everything.admin)
-    by_the_short_way(asked)
+    with_api_middleware(asked)
     insert = recorder._insert
 
     def insert_twice(*args: Any, **given: Any) -> bool:
@@ -278,7 +283,7 @@ def test_an_entry_that_was_sent_twice_is_there_once(everything: People, monkeypa
         return insert(*args, **given)
 
     monkeypatch.setattr(recorder, "_insert", insert_twice)
-    answered, entries = entries_of(by_the_short_way, asked)
+    answered, entries = entries_of(with_api_middleware, asked)
     assert answered[0] == "200 OK"
     assert len(entries) == 1
 
@@ -287,30 +292,30 @@ def test_nothing_is_made_anew_for_an_account_that_was_changed(
     everything: People, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     asked = environ("GET", "/api/reports/average-prescription-cost?fresh=true", everything.admin)
-    assert by_the_short_way(asked)[0] == "200 OK"
+    assert with_api_middleware(asked)[0] == "200 OK"
     renewed: list[Any] = []
     monkeypatch.setattr(report_queries, "average_prescription_cost", lambda **given: renewed.append(given))
     do("disabled", everything.admin)
-    assert by_either(asked)[0] == "401 Unauthorized"
+    assert by_application(asked)[0] == "401 Unauthorized"
     assert renewed == []
 
 
 def test_a_write_reads_its_account_first(everything: People) -> None:
     """What is written is not taken back when its entry is."""
     asked = environ("GET", "/api/patients/P1", everything.admin)
-    by_the_short_way(asked)
+    with_api_middleware(asked)
     do("disabled", everything.admin)
-    status, _, _ = by_either({**asked, "REQUEST_METHOD": "DELETE"})
+    status, _, _ = by_application({**asked, "REQUEST_METHOD": "DELETE"})
     assert status == "401 Unauthorized"
     assert Patient.objects.filter(pk="P1").exists()
 
 
 def test_an_account_that_was_read_long_ago_is_read_again(everything: People, monkeypatch: pytest.MonkeyPatch) -> None:
     asked = environ("GET", "/api/patients/P1", everything.admin)
-    by_the_short_way(asked)
+    with_api_middleware(asked)
     monkeypatch.setattr(authentication, "ASSUMED_SECONDS", -1)
     with CaptureQueriesContext(connection) as captured:
-        by_the_short_way(asked)
+        with_api_middleware(asked)
     assert len(captured) == 2
 
 
@@ -333,8 +338,8 @@ WRITES: list[tuple[str, str, Any]] = [
 @pytest.mark.parametrize("who", ["admin", "patient"])
 def test_a_write_is_answered_alike(everything: People, who: str, method: str, path: str, body: Any) -> None:
     asked = environ(method, path, getattr(everything, who), body)
-    one, entries = entries_of(by_the_long_way, asked)
-    other, left = entries_of(by_either, asked)
+    one, entries = entries_of(with_all_middleware, asked)
+    other, left = entries_of(by_application, asked)
     for answered in (one, other):
         if one[0] == "201 Created":
             # Another one each time.
@@ -346,12 +351,12 @@ def test_a_write_is_answered_alike(everything: People, who: str, method: str, pa
 
 def test_a_deleted_record_is_answered_without_a_body(everything: People) -> None:
     make_appointment(everything, appointment_id="A2", time="11:00")
-    status, headers, body = by_the_short_way(environ("DELETE", "/api/appointments/A2", everything.admin))
+    status, headers, body = with_api_middleware(environ("DELETE", "/api/appointments/A2", everything.admin))
     assert (status, body, headers["Content-Length"]) == ("204 No Content", None, "0")
 
 
 def test_a_write_that_breaks_is_not_tried_again(everything: People, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The long way would write a second time."""
+    """Only reads are answered a second time."""
     book, calls = services.book_appointment, []
 
     def book_and_break(**given: Any) -> Any:
@@ -360,42 +365,19 @@ def test_a_write_that_breaks_is_not_tried_again(everything: People, monkeypatch:
 
     monkeypatch.setattr(services, "book_appointment", book_and_break)
     before = Appointment.objects.count()
-    status, headers, body = by_either(environ(*WRITES[0][:2], everything.admin, WRITES[0][2]))
+    status, headers, body = by_application(environ(*WRITES[0][:2], everything.admin, WRITES[0][2]))
     assert (status, body["status"]) == ("500 Internal Server Error", 500)
     assert headers["Content-Type"] == "application/problem+json"
     assert (len(calls), Appointment.objects.count()) == (1, before + 1)
 
 
-@pytest.mark.parametrize("is_broken", [True, False])
-def test_connections_are_looked_after_behind_trouble_only(
-    everything: People, monkeypatch: pytest.MonkeyPatch, is_broken: bool
-) -> None:
-    looked: list[Any] = []
-
-    def look(**given: Any) -> None:
-        looked.append(given["sender"])
-
-    def refuse(**_: Any) -> Any:
-        raise OperationalError("gone")
-
-    if is_broken:
-        monkeypatch.setattr(services, "book_appointment", refuse)
-    signals.request_finished.connect(look)
-    try:
-        status, _, _ = by_the_short_way(environ(*WRITES[0][:2], everything.admin, WRITES[0][2]))
-    finally:
-        signals.request_finished.disconnect(look)
-    assert status == ("503 Service Unavailable" if is_broken else "201 Created")
-    assert looked == [lane.Lane] * is_broken
-
-
-def test_nothing_leaves_when_it_cannot_be_put_on_record(everything: People, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_no_answer_leaves_without_its_audit_entry(everything: People, monkeypatch: pytest.MonkeyPatch) -> None:
     def refuse(*_: Any, **__: Any) -> None:
         raise OperationalError("gone")
 
     monkeypatch.setattr(recorder, "_insert", refuse)
-    monkeypatch.setattr(recorder.events, "leave", refuse)
-    status, _, body = by_either(environ("GET", "/api/patients/P1", everything.admin))
+    monkeypatch.setattr(recorder.events, "enqueue_fallback", refuse)
+    status, _, body = by_application(environ("GET", "/api/patients/P1", everything.admin))
     assert status == "503 Service Unavailable"
     assert "Ali" not in json.dumps(body)
 
@@ -407,14 +389,13 @@ def test_a_request_is_counted_once(everything: People, path: str, status: int) -
         return metrics._registry.get_sample_value("http_requests_total", labels) or 0
 
     before = counted()
-    by_either(environ("GET", path, everything.admin))
+    by_application(environ("GET", path, everything.admin))
     assert counted() == before + 1
 
 
 @pytest.mark.parametrize("address", ["127.0.0.1", "192.0.2.7"])
 @pytest.mark.parametrize("method", ["GET", "PATCH"])
 def test_https_is_asked_for_alike(everything: People, address: str, method: str) -> None:
-    forget_headers()
     body = None if method == "GET" else {"phone": "+49 30 1234567"}
     asked = environ(method, "/api/patients/P1", everything.admin, body)
     said = {**asked, "REMOTE_ADDR": address, "HTTP_X_FORWARDED_PROTO": "https"}
@@ -424,30 +405,91 @@ def test_https_is_asked_for_alike(everything: People, address: str, method: str)
         SECURE_PROXY_SSL_HEADER=("HTTP_X_FORWARDED_PROTO", "https"),
         TRUSTED_PROXIES=[ip_network("127.0.0.1")],
     ):
-        expected = by_the_long_way(said)
-        assert_alike(by_either(said), expected)
+        expected = with_all_middleware(said)
+        assert_alike(by_application(said), expected)
         assert expected[0] == ("200 OK" if address == "127.0.0.1" else "301 Moved Permanently")
         assert ("Strict-Transport-Security" in expected[1]) == (address == "127.0.0.1")
-    forget_headers()
 
 
 @pytest.mark.parametrize(
     "more", [{}, {"HTTP_ORIGIN": "https://app.example.org"}, {"HTTP_ORIGIN": "https://evil.example"}]
 )
 def test_pages_of_other_sites_are_answered_alike(everything: People, more: dict[str, str]) -> None:
-    forget_headers()
     with override_settings(
         MIDDLEWARE=["corsheaders.middleware.CorsMiddleware", *settings.MIDDLEWARE],
         CORS_ALLOWED_ORIGINS=["https://app.example.org"],
     ):
         asked = environ("GET", "/api/patients/P1", everything.admin, **more)
-        expected = by_the_long_way(asked)
+        expected = with_all_middleware(asked)
         assert "origin" in (expected[1].get("Vary") or expected[1]["vary"])
-        found = by_either(asked)
+        found = by_application(asked)
         # The name of the header is the middleware's own spelling here, and DRF's there.
         one, other = ({name.lower(): value for name, value in each[1].items()} for each in (found, expected))
         assert set(one.pop("vary").split(", ")) == set(other.pop("vary").split(", "))
         assert {k: v for k, v in one.items() if k != "x-request-id"} == {
             k: v for k, v in other.items() if k != "x-request-id"
         }
-    forget_headers()
+
+
+# --- A middleware that nobody has assigned ----------------------------------------------------------------------------
+
+
+class DenyAll:
+    """A middleware as somebody might add it to MIDDLEWARE during an incident."""
+
+    def __init__(self, get_response: Any) -> None:
+        self.get_response = get_response
+
+    def __call__(self, request: HttpRequest) -> HttpResponse:
+        return HttpResponseForbidden("denied")
+
+
+class DenyAllViews:
+    """The same by a hook that Django calls once it knows the view."""
+
+    def __init__(self, get_response: Any) -> None:
+        self.get_response = get_response
+
+    def __call__(self, request: HttpRequest) -> HttpResponse:
+        response: HttpResponse = self.get_response(request)
+        return response
+
+    def process_view(self, request: HttpRequest, *_: Any) -> HttpResponse:
+        return HttpResponseForbidden("denied")
+
+
+PATHS = [
+    "/api", "/api/patients", "/api/patients/P1", "/api/patients/", "/api/appointments/A1", "/api/billing",
+    "/api/reports/top-doctors", "/api/auth/me", "/api/nothing", "/admin/", "/admin/patients/patient/", "/docs", "/schema",
+    "/healthz", "/readyz", "/metrics", "/session/login/",
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("place", [0, -1], ids=["first", "last"])
+@pytest.mark.parametrize("denying", [DenyAll, DenyAllViews])
+@pytest.mark.parametrize("method", ["GET", "POST"])
+@pytest.mark.parametrize("path", PATHS)
+def test_a_deny_all_middleware_stops_every_path(
+    everything: People, path: str, method: str, denying: type, place: int
+) -> None:
+    added = f"{denying.__module__}.{denying.__qualname__}"
+    middleware = [added, *settings.MIDDLEWARE] if place == 0 else [*settings.MIDDLEWARE, added]
+    body: Any = {} if method == "POST" else None
+    with override_settings(MIDDLEWARE=middleware):
+        for user in (everything.admin, None):
+            status, headers, _ = by_application(environ(method, path, user, body))
+            assert status == "403 Forbidden"
+            assert not headers["Content-Type"].endswith("json")
+
+
+def test_a_middleware_that_nobody_has_assigned_fails_the_check() -> None:
+    assert every_middleware_is_classified(None) == []
+    with override_settings(MIDDLEWARE=[f"{__name__}.DenyAll", *settings.MIDDLEWARE]):
+        (error,) = every_middleware_is_classified(None)
+        assert error.id == "healthcare.E004"
+        with pytest.raises(SystemCheckError, match="E004"):
+            call_command("check")
+    with override_settings(API_MIDDLEWARE=[f"{__name__}.DenyAll", *settings.API_MIDDLEWARE]):
+        assert [error.id for error in every_middleware_is_classified(None)] == ["healthcare.E005"]
+    with override_settings(BROWSER_ONLY_MIDDLEWARE={*settings.BROWSER_ONLY_MIDDLEWARE, settings.API_MIDDLEWARE[0]}):
+        assert [error.id for error in every_middleware_is_classified(None)] == ["healthcare.E006"]
