@@ -1,6 +1,6 @@
-"""Who may call what: the table of the brief (section 2), one cell a test.
+"""The permission matrix (docs/api.md, "Who may call what"): one test for each endpoint and actor.
 
-Every routed (path, method) has its rows here, or `test_every_route_has_a_row` fails. A refusal is checked with a body
+Every routed (path, method) has its rows here, or `test_every_route_has_a_row` fails. A denial is checked with a body
 that is accepted from whoever may send it, so that it is refused for who asks, and both databases are compared before
 and after: a refused request has changed nothing.
 """
@@ -35,7 +35,7 @@ Body = dict[str, Any]
 
 @dataclass(frozen=True)
 class Row:
-    """One endpoint and what each actor gets; `of` makes what the path names, `body` what the actor sends."""
+    """An endpoint with the status for each actor; `of` creates the record of the path, `body` returns the body."""
 
     method: str
     path: str
@@ -60,7 +60,7 @@ class Table:
         return {row.method for row in self.rows if row.path == path}
 
 
-# --- What the paths name and the bodies say --------------------------------------------------------------------------
+# --- Records and bodies ----------------------------------------------------------------------------------------------
 
 
 def refresh_token_of(people: People, who: str) -> str:
@@ -68,7 +68,7 @@ def refresh_token_of(people: People, who: str) -> str:
 
 
 def own_refresh_token(people: People, actor: str) -> Body:
-    """Nobody's token for whoever has no account."""
+    """Return a refresh token of the actor; an invalid one for the anonymous actor."""
     return {"refresh_token": "none" if actor == "anonymous" else refresh_token_of(people, actor)}
 
 
@@ -150,9 +150,9 @@ table("GET",    "healthz",                           200, 200, 200, 200, 200, 20
 table("GET",    "readyz",                            200, 200, 200, 200, 200, 200, 200)
 table("GET",    "redoc",                             200, 200, 200, 200, 200, 200, 200)
 
-# Signing up and logging in need no account; having one is no hindrance.
+# Registration and login need no account, and an account may use them.
 table("POST",   "api/auth/register",                 201, 201, 201, 201, 201, 201, 201, body=registration)
-# The paths to Google and GitHub do not exist while the client ids are not set; tests/accounts/test_oauth.py sets them.
+# The routes of Google and GitHub answer 404 unless their client ids are set, as in tests/accounts/test_oauth.py.
 for provider in ("google", "github"):
     table("GET", f"api/auth/oauth/{provider}",          404, 404, 404, 404, 404, 404, 404)
     table("GET", f"api/auth/oauth/{provider}/callback", 404, 404, 404, 404, 404, 404, 404)
@@ -228,8 +228,8 @@ for name in NAMES:
     table("GET", f"api/reports/{name}",              401, 403, 403, 200, 200, 403, 200)
 
 # fmt: on
-#: Pages that are no endpoints of the API: log-in for browsers, the admin (its own tests), the last pattern under /api,
-#: and what Prometheus reads (tests/operations/test_metrics.py).
+#: Pages outside of the API: login for browsers, the admin site, the last pattern under /api, and the metrics. They have
+#: tests of their own (tests/operations/test_metrics.py, tests/security).
 NOT_OF_THE_API = ("session/", "admin/", "api/", "metrics")
 
 ROWS = table.rows
@@ -238,7 +238,7 @@ CELLS = [pytest.param(row, actor, id=f"{row} by {actor}") for row in ROWS for ac
 
 
 def plain(route: str) -> str:
-    """A route as people write it: `api/patients/<str:patient_id>` is `api/patients/{id}`."""
+    """Return a route in short form: `api/patients/{id}` for `api/patients/<str:patient_id>`."""
     return re.sub(r"<[^>]+>", "{id}", route.replace("^", "").replace("$", ""))
 
 
@@ -262,7 +262,7 @@ def other_routes(patterns: list[Any] | None = None, prefix: str = "") -> Iterato
 
 
 def send(client: APIClient, row: Row, people: People, actor: str) -> Any:
-    """Prepare, take a snapshot, ask; return the answer and what it changed."""
+    """Create the records, send the request, and return the response and the changes in both databases."""
     key = row.of(people) if row.of else MISSING
     body = row.body(people, actor) if row.body else None
     before = everything()
@@ -281,16 +281,16 @@ def test_every_route_has_a_row():
     assert routed == {(row.path, row.method) for row in ROWS}
 
 
-def test_what_is_no_endpoint_is_known():
+def test_pages_that_are_not_endpoints_are_listed():
     strangers = [path for path in other_routes() if not path.startswith(NOT_OF_THE_API)]
     assert strangers == [""]  # the way from / to the API
-    # Under /api there is one pattern that is no endpoint, and it answers 404 to all that the others leave.
+    # One pattern under /api is not an endpoint: it answers 404 to every path that no other pattern matches.
     assert [path for path in other_routes() if path.startswith("api")] == ["api/"]
 
 
 @pytest.mark.parametrize("row", ROWS, ids=str)
 def test_every_row_is_allowed_to_somebody(row: Row):
-    """Else a refusal might be one of the body."""
+    """Otherwise a denial could be an error in the body."""
     assert row.path.startswith("api/auth/oauth/") or any(status < 300 for status in row.statuses)
 
 
@@ -368,12 +368,12 @@ def test_lists_hold_what_the_actor_may_see(people: People, resource: str, actor:
 
 
 def test_account_without_a_record_owns_nothing(people: People):
-    """Neither the rows that name nobody nor everybody's: an absent record must not match an absent id."""
+    """It sees no rows, also none without an id: a missing record must not match a missing id."""
     make_patient(people.admin, "P3")
     make_appointment(people)
     make_prescription(people)
     make_bill(people)
-    # As somebody may have put it there past the services.
+    # A row that no service could have written.
     for name in ("appointments", "prescriptions"):
         documents = connections["clinical"].database[name]
         stray = documents.find_one({}) | {"_id": ObjectId() if name == "prescriptions" else "A0"}

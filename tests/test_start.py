@@ -110,7 +110,7 @@ def test_run_and_serve_from_nothing(environment: dict[str, str], tmp_path: Path)
     began = time.monotonic()
     with running(environment, tmp_path / "serve.log", "--production", "--workers", "2") as (port, printed):
         assert time.monotonic() - began < START_SECONDS
-        assert "Made:" not in printed
+        assert "Stored:" not in printed
         # DEBUG is off, and plain HTTP is answered, including static files.
         status, page = answer(port, "/nothing")
         assert status == 404

@@ -97,7 +97,7 @@ def pages() -> dict[str, tuple[str, str]]:
         "patients by whole name": f"{PATIENTS}?q={'+'.join(words)}",
         "patients by id": f"{PATIENTS}?q={patient.pk}",
         "patients by a name that does not exist": f"{PATIENTS}?q=Zzyzx",
-        "patients found while typing": f"{PATIENTS}find/?q={words[-1][:3]}",
+        "patients found while typing": f"{PATIENTS}autocomplete/?q={words[-1][:3]}",
         "patient": f"{PATIENTS}{patient.pk}/change/",
         "appointments of today": LIST,
         "appointments of tomorrow": f"{LIST}?day=tomorrow",

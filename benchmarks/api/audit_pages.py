@@ -144,8 +144,8 @@ def seal(entries: int) -> dict[str, Any]:
     found = verification.verify(head=sealed.hash)
     verifying = time.monotonic() - began
     memory = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024
-    if found.findings or found.entries != entries:
-        raise SystemExit(f"The audit log differs from its seals: {found.findings}")
+    if found.differences or found.entries != entries:
+        raise SystemExit(f"The audit log differs from its seals: {found.differences}")
     print_line(f"sealed in {sealing:.0f} s, verified in {verifying:.0f} s, {memory} MB at most")
     return {"seal_seconds": sealing, "verify_seconds": verifying, "memory_mb": memory}
 

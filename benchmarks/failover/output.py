@@ -311,14 +311,14 @@ def _draw_rates(run: FailoverRun, axes: Any, zero: float, end: float) -> None:
     errors = [write.at - zero for write in run.writes if write.client == MAIN and write.error]
     if errors:
         axes.plot(errors, [0] * len(errors), "x", color="#d00000", label="errors", clip_on=False)
-    marks = [(run.fault_at, "fault"), (run.recovered_at if run.fault != STEP_DOWN else None, "recovery"),
-             (run.caught_up_at, "caught up")]  # fmt: skip
+    recovered_at = run.recovered_at if run.fault != STEP_DOWN else None
+    marks = [(run.fault_at, "fault"), (recovered_at, "recovery"), (run.caught_up_at, "caught up")]
     placed = -10.0
     height = 0
-    for at, label in marks:
-        if at is None:
+    for marked_at, label in marks:
+        if marked_at is None:
             continue
-        x = at - zero
+        x = marked_at - zero
         axes.axvline(x, color="#444444", lw=1, ls="--")
         # Labels that are close together are placed below one another.
         height = height + 1 if x - placed < end * 0.08 else 0

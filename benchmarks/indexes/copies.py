@@ -115,7 +115,7 @@ def plan_for(appointments: int, as_of: date) -> Plan:
 
 
 def _count(sums: Sums, block: records.Records) -> None:
-    states = rollups.states_of(block.appointments, block.prescriptions)
+    states = rollups.patient_rollups(block.appointments, block.prescriptions)
     for pair, number in states.pairs.items():
         sums.add_pair(pair, 0, number)
     for key, treatment in states.treatments.items():

@@ -41,7 +41,7 @@ _durations = Histogram(
     buckets=(0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0),
     registry=_registry,
 )
-#: Counters by the field of `healthcare.mongodb.transactions.counters` that they publish.
+#: Counters by the field of `healthcare.mongodb.transactions.statistics` that they publish.
 _transactions = {
     name: Counter(f"healthcare_clinical_transaction_{name}", sentence, registry=_registry)
     for name, sentence in {
@@ -131,7 +131,7 @@ def _event_gauges() -> Iterator[Reading]:
     yield (
         "healthcare_events_set_aside",
         f"Dead letters: events set aside until a person retries them, up to {events.COUNT_LIMIT}.",
-        lag.set_aside,
+        lag.dead_letters,
     )
 
 

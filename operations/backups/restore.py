@@ -134,7 +134,7 @@ def _documents(data: IO[bytes]) -> Iterator[RawBSONDocument]:
 def _redeliver(redeliver: dict[str, Any]) -> tuple[int, int]:
     since = datetime.fromisoformat(redeliver["since"])
     # Entries of archived months are in files and must not be inserted again.
-    since = max([since, *map(audit_queries.end_of, audit_queries.checkpoints())])
+    since = max([since, *map(audit_queries.end_of, audit_queries.archive_seals())])
     events.requeue(since=since, event_ids=[ObjectId(each) for each in redeliver["event_ids"]])
     delivered = failed = 0
     for _, is_done in events.relay():

@@ -145,7 +145,7 @@ def _claim_time_or_raise(appointment_id: str) -> str | None:
     others = sorted({holder for holder in holders.values() if holder != appointment_id})
     if others:
         return f"it overlaps {', '.join(others)}: move or cancel one of them"
-    claims.move(appointment_id=appointment_id, held=[*holders], wanted=wanted)
+    claims.replace(appointment_id=appointment_id, held=[*holders], wanted=wanted)
     return None
 
 

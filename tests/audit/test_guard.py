@@ -37,7 +37,7 @@ from healthcare.staff_admin.model_admin import AuditedAdmin
 from patients import queries as patient_queries
 from patients import services as patient_services
 from patients.models import Patient
-from tests.audit.trail import recording
+from tests.audit.entries import recording
 from tests.people import People, make_account
 from tests.records import complete, make_appointment
 
@@ -54,11 +54,11 @@ class Forgetful(ResourceViewSet):
 
     def retrieve(self, request: Request) -> Response:
         patient = patient_queries.get_visible(request.user, "P1")  # type: ignore[arg-type]
-        return Response({"name": patient.name})
+        return Response({"name": patient["name"]})
 
 
 def forgetful_page(request: HttpRequest) -> HttpResponse:
-    names = patient_queries.matching(request.user).values_list("name", flat=True)  # type: ignore[arg-type]
+    names = patient_queries.matching(request.user).as_queryset().values_list("name", flat=True)  # type: ignore[arg-type]
     return HttpResponse(", ".join(names))
 
 

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from reports.queries import NAMES
-from tests.audit.trail import recording
+from tests.audit.entries import recording
 from tests.people import People
 from tests.test_permission_matrix import ACTORS, CELLS, ROWS, Row, send
 

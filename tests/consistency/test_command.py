@@ -82,7 +82,7 @@ def test_invalid_options_are_refused(options):
 
 
 def test_unfinished_seed_is_neither_checked_nor_repaired(people: People):
-    raw.collection(writing.MARKS).insert_one({"_id": "unfinished"})
+    raw.collection(writing.UNFINISHED_RUNS).insert_one({"_id": "unfinished"})
     for options in ([], ["--repair"]):
         result = check(*options)
         assert result.code == 2

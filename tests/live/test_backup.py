@@ -23,7 +23,7 @@ from appointments.models import Appointment
 from audit import services as audit_services
 from healthcare.outbox import events
 from operations.backups import backup, mongodb
-from tests.audit.trail import wipe
+from tests.audit.entries import wipe
 from tests.live.client import Client
 from tests.live.conftest import environment_of_this_run, token_of
 from tests.live.server import ROOT, LiveServer
@@ -137,7 +137,7 @@ def test_restored_backup_agrees(
 
     done = manage(other_databases, "restore", str(directory))
     assert done.returncode == 0, done.stderr
-    assert "The reports are what the records say." in done.stdout
+    assert "The reports agree with the records." in done.stdout
     restored = connections["clinical"].connection[other_databases["MONGODB_DB"]]
     with psycopg.connect(other_databases["DATABASE_URL"]) as sql:
         assert_agree(restored, sql)

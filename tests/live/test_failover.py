@@ -41,7 +41,7 @@ STEP_DOWN_SECONDS = 6.0
 CLIENTS = 4
 EMAIL = "admin@example.org"
 DATABASE = "failover"
-#: The longest acceptable time without an acknowledged booking on a machine that runs other tests (`failover_demo`: 5 s).
+#: The longest acceptable time without an acknowledged booking while other tests run (`failover_demo`: 5 s).
 MAX_GAP_SECONDS = 12.0
 
 #: Patient, day and time. Each client requests each visit once, and no index prevents that a visit without a time is

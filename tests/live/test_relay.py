@@ -84,7 +84,7 @@ def test_retries_are_delayed_longer_each_time_and_end_in_a_dead_letter(admin: Cl
 
     restore_fees()
     answer = staff.post(
-        "/admin/healthcare/event/", {"action": "try_again", "_selected_action": [str(event["_id"])]}, follow=True
+        "/admin/healthcare/event/", {"action": "retry_delivery", "_selected_action": [str(event["_id"])]}, follow=True
     )
     assert answer.status_code == 200
     call_command("relay_events", verbosity=0)

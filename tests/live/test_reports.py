@@ -76,7 +76,7 @@ def test_figures_are_exact_after_concurrent_writes(
     assert retries < MAX_RETRIES
     out = StringIO()
     call_command("verify_reports", stdout=out)
-    assert "are what the records say" in out.getvalue()
+    assert "agree with the records" in out.getvalue()
     assert queries.top_doctors(limit=200).rows
 
 

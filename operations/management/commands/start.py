@@ -47,7 +47,7 @@ class Command(BaseCommand):
         self._migrate()
         if not Patient.objects.exists():
             call_command("seed", demo_accounts=True)
-        elif report_services.are_missing():
+        elif report_services.is_rebuild_needed():
             # The records are older than the reports, or only some collections were restored.
             self.stdout.write("Building the reports from the existing records …")
             call_command("rebuild_reports", verbosity=0)

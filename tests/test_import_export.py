@@ -1,4 +1,4 @@
-"""Import and export in the admin: round trips, previews that write nothing, services, permissions, bounds."""
+"""Import and export in the admin: round trips, previews that write nothing, services, permissions and limits."""
 
 import csv
 import io
@@ -28,14 +28,15 @@ from healthcare.staff_admin import import_export
 from patients import services as patient_services
 from patients.models import Patient
 from prescriptions.models import Prescription
-from tests.audit.trail import recording
+from tests.audit.entries import recording
 from tests.people import People, make_account
 from tests.records import complete, make_appointment, make_bill, make_prescription
 from tests.snapshots import changed, everything
 
 pytestmark = pytest.mark.django_db
 
-ROOMS = {
+#: The prefix of an app's URL names → the resource in the audit log.
+RESOURCES = {
     "patients_patient": "patient",
     "doctors_doctor": "doctor",
     "appointments_appointment": "appointment",
@@ -43,8 +44,8 @@ ROOMS = {
     "billing_bill": "bill",
 }
 CSV, XLSX = "0", "1"
-#: What a look at a page leaves: the session. (Entries of the trail are no part of a snapshot.)
-LOOKING = {"postgresql django_session"}
+#: Reading a page writes the session only. Snapshots leave the audit log out.
+READING = {"postgresql django_session"}
 
 Row = dict[str, Any]
 
@@ -58,7 +59,7 @@ def browser(people: People) -> Client:
 
 @pytest.fixture
 def records(people: People) -> None:
-    """Rows of every room, with what spreadsheets like to spoil."""
+    """Rows of every app, with values that spreadsheet programs tend to change."""
     patient_services.update_patient(
         actor=people.admin, patient_id="P1", name="=SUM(A1:A9)", phone="+41 44 123 45 67", national_id="-0012",
         notes="'=quoted\n\t- a list\nÄpfel; 1,5 \"x\"", diseases=["Asthma", "@home, fever"], address="'street",
@@ -78,13 +79,13 @@ def records(people: People) -> None:
     make_bill(people, disease="+1")
 
 
-def export(browser: Client, room: str, file_format: str = CSV, query: str = "?day=all") -> Any:
-    query = query if room.startswith("appointments") else query.replace("?day=all", "")
-    return browser.post(reverse(f"admin:{room}_export") + query, {"format": file_format, "resource": "0"})
+def export(browser: Client, prefix: str, file_format: str = CSV, query: str = "?day=all") -> Any:
+    query = query if prefix.startswith("appointments") else query.replace("?day=all", "")
+    return browser.post(reverse(f"admin:{prefix}_export") + query, {"format": file_format, "resource": "0"})
 
 
 def rows_of(answer: Any) -> list[Row]:
-    """What an exported file holds, before it is read as ours."""
+    """Return the cells of an exported file as they are, without the import's conversions."""
     assert answer.status_code == 200, answer
     if answer["Content-Type"] == "text/csv":
         return list(csv.DictReader(io.StringIO(answer.content.decode(), newline="")))
@@ -109,33 +110,33 @@ def as_xlsx(table: list[list[Any]]) -> bytes:
     return file.getvalue()
 
 
-def preview(browser: Client, room: str, data: bytes | list[Row], file_format: str = CSV) -> Any:
+def preview(browser: Client, prefix: str, data: bytes | list[Row], file_format: str = CSV) -> Any:
     content = data if isinstance(data, bytes) else as_csv(data)
     file = SimpleUploadedFile("rows.csv" if file_format == CSV else "rows.xlsx", content)
     body = {"import_file": file, "format": file_format, "resource": "0"}
-    return browser.post(reverse(f"admin:{room}_import"), body)
+    return browser.post(reverse(f"admin:{prefix}_import"), body)
 
 
-def confirm(browser: Client, room: str, previewed: Any) -> Any:
-    return browser.post(reverse(f"admin:{room}_process_import"), previewed.context["confirm_form"].initial)
+def confirm(browser: Client, prefix: str, previewed: Any) -> Any:
+    return browser.post(reverse(f"admin:{prefix}_process_import"), previewed.context["confirm_form"].initial)
 
 
-def refusals(answer: Any) -> dict[int, dict[str, list[str]]]:
-    """Row → column ("" for none) → sentences."""
+def row_errors(answer: Any) -> dict[int, dict[str, list[str]]]:
+    """Return row → column ("" for none) → error messages."""
     return {
         row.number: {**row.field_specific_errors, **({"": found} if (found := row.non_field_specific_errors) else {})}
         for row in answer.context["result"].invalid_rows
     }
 
 
-def kinds(answer: Any) -> list[str]:
+def row_types(answer: Any) -> list[str]:
     return [row.import_type for row in answer.context["result"].rows]
 
 
 # --- Export ----------------------------------------------------------------------------------------------------------
 
 
-def test_cells_that_programs_would_calculate_are_quoted(browser: Client, records: None) -> None:
+def test_formulas_are_quoted(browser: Client, records: None) -> None:
     for file_format in (CSV, XLSX):
         row = next(
             row for row in rows_of(export(browser, "patients_patient", file_format)) if row["patient_id"] == "P1"
@@ -148,27 +149,27 @@ def test_cells_that_programs_would_calculate_are_quoted(browser: Client, records
 
 
 @pytest.mark.parametrize("text", ["", "a", "=1", "'=1", "''=1", "'", "'a", "+", "'+'", "\t=", "@x", "-", "a=b", "'@"])
-def test_a_cell_comes_back_as_it_was(text: str) -> None:
+def test_quoted_cell_is_read_as_the_original_text(text: str) -> None:
     cell = csv_export.cell(text)
     assert not cell.startswith(("=", "+", "-", "@", "\t", "\r"))
     assert csv_export.value_of(cell) == text
 
 
-@pytest.mark.parametrize("room", ROOMS)
-def test_an_export_is_on_record_with_whom_it_names(browser: Client, records: None, room: str) -> None:
+@pytest.mark.parametrize("prefix", RESOURCES)
+def test_export_is_recorded_in_the_audit_log_with_its_patients(browser: Client, records: None, prefix: str) -> None:
     with recording() as made:
-        rows = rows_of(export(browser, room))
+        rows = rows_of(export(browser, prefix))
     assert len(rows) >= 1
-    patients = sorted({row["patient_id"] for row in rows}) if room != "doctors_doctor" else []
+    patients = sorted({row["patient_id"] for row in rows}) if prefix != "doctors_doctor" else []
     assert [(entry.action, sorted(set(entry.patient_ids))) for entry in made.entries] == [
-        (f"{ROOMS[room]}.exported", patients)
+        (f"{RESOURCES[prefix]}.exported", patients)
     ]
     with recording() as made:
-        assert browser.get(reverse(f"admin:{room}_export")).status_code == 200
-    assert made.entries == [], "the form shows nobody"
+        assert browser.get(reverse(f"admin:{prefix}_export")).status_code == 200
+    assert made.entries == [], "the form of the export shows no patients"
 
 
-def test_an_export_is_what_the_list_leaves(browser: Client, people: People, records: None) -> None:
+def test_export_has_the_rows_of_the_filtered_list(browser: Client, people: People, records: None) -> None:
     make_appointment(people, appointment_id="A9")
     keys = {
         query: {row["appointment_id"] for row in rows_of(export(browser, "appointments_appointment", query=query))}
@@ -178,34 +179,34 @@ def test_an_export_is_what_the_list_leaves(browser: Client, people: People, reco
     assert export(browser, "appointments_appointment", query="?day=never").status_code == 302
 
 
-def test_an_export_has_an_end(browser: Client, records: None, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_export_has_a_maximum_of_rows(browser: Client, records: None, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(import_export, "MAX_EXPORT_ROWS", 1)
     with recording() as made:
         answer = export(browser, "patients_patient")
-    assert "More than 1 rows: narrow the list down" in answer.content.decode()
+    assert "Too many rows: search or filter the list until it has at most 1." in answer.content.decode()
     assert [(entry.action, entry.patient_ids) for entry in made.entries] == [("patient.counted", [])]
     assert len(rows_of(export(browser, "patients_patient", query="?q=P1"))) == 1
 
 
-# --- There and back --------------------------------------------------------------------------------------------------
+# --- Round trips -----------------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("file_format", [CSV, XLSX], ids=["CSV", "XLSX"])
-@pytest.mark.parametrize("room", ROOMS)
-def test_what_was_exported_changes_nothing_when_it_comes_back(
-    browser: Client, records: None, room: str, file_format: str
+@pytest.mark.parametrize("prefix", RESOURCES)
+def test_import_of_an_unchanged_export_writes_nothing(
+    browser: Client, records: None, prefix: str, file_format: str
 ) -> None:
-    file = export(browser, room, file_format).content
+    file = export(browser, prefix, file_format).content
     before = everything()
-    seen = preview(browser, room, file, file_format)
-    assert set(kinds(seen)) == {"skip"}, refusals(seen)
-    done = confirm(browser, room, seen)
-    assert "0 records were made." in done.content.decode()
-    assert changed(before, everything()) <= LOOKING
+    previewed = preview(browser, prefix, file, file_format)
+    assert set(row_types(previewed)) == {"skip"}, row_errors(previewed)
+    done = confirm(browser, prefix, previewed)
+    assert "0 records were created." in done.content.decode()
+    assert changed(before, everything()) <= READING
 
 
 @pytest.mark.parametrize("file_format", [CSV, XLSX], ids=["CSV", "XLSX"])
-def test_records_move_to_an_empty_system_whole(
+def test_export_can_be_imported_into_an_empty_system(
     browser: Client, people: People, records: None, file_format: str
 ) -> None:
     def stored() -> dict[str, Any]:
@@ -214,16 +215,16 @@ def test_records_move_to_an_empty_system_whole(
 
     before, file = stored(), export(browser, "patients_patient", file_format, "?q=P1").content
     connections["clinical"].database.patients.delete_one({"_id": "P1"})
-    seen = preview(browser, "patients_patient", file, file_format)
-    assert kinds(seen) == ["new"], refusals(seen)
-    confirm(browser, "patients_patient", seen)
+    previewed = preview(browser, "patients_patient", file, file_format)
+    assert row_types(previewed) == ["new"], row_errors(previewed)
+    confirm(browser, "patients_patient", previewed)
     assert stored() == before
 
 
 # --- Import ----------------------------------------------------------------------------------------------------------
 
 
-def test_rows_are_shown_first_and_written_by_the_services(browser: Client, people: People) -> None:
+def test_rows_are_previewed_and_then_written_by_the_services(browser: Client, people: People) -> None:
     rows = [
         {"patient_id": "", "name": "Mei Tanaka", "birth_date": "1990-02-28", "diseases": "Asthma\nGout"},
         {"patient_id": "P7", "name": "Lin Tao", "birth_date": "", "diseases": ""},
@@ -231,16 +232,16 @@ def test_rows_are_shown_first_and_written_by_the_services(browser: Client, peopl
     ]
     before = everything()
     with recording() as made:
-        seen = preview(browser, "patients_patient", rows)
-    assert kinds(seen) == ["new", "new", "update"]
-    assert changed(before, everything()) <= LOOKING, "nothing is written before it is confirmed"
+        previewed = preview(browser, "patients_patient", rows)
+    assert row_types(previewed) == ["new", "new", "update"]
+    assert changed(before, everything()) <= READING, "nothing is written before the confirmation"
     assert [(entry.action, entry.patient_ids) for entry in made.entries] == [("patient.listed", ["P2"])]
-    shown = seen.content.decode()
+    shown = previewed.content.decode()
     assert "Mei Tanaka" in shown
-    assert re.search(r"Noor.*<ins [^>]*>[H. ]+</ins>.*addad", shown), "what differs is marked"
+    assert re.search(r"Noor.*<ins [^>]*>[H. ]+</ins>.*addad", shown), "changes are marked"
     with recording() as made:
-        done = confirm(browser, "patients_patient", seen).content.decode()
-    assert "2 records were made." in done
+        done = confirm(browser, "patients_patient", previewed).content.decode()
+    assert "2 records were created." in done
     assert "1 record was changed." in done
     made_one = Patient.objects.get(name="Mei Tanaka")
     assert (made_one.diseases, made_one.patient_id[0]) == (["Asthma", "Gout"], "P")
@@ -250,19 +251,19 @@ def test_rows_are_shown_first_and_written_by_the_services(browser: Client, peopl
     ]  # fmt: skip
 
 
-def test_a_preview_shows_no_more_of_a_record_than_the_file_has(browser: Client, records: None) -> None:
-    seen = preview(
+def test_preview_shows_only_the_columns_of_the_file(browser: Client, records: None) -> None:
+    previewed = preview(
         browser, "patients_patient", [{"patient_id": "P1", "name": "<b>Ali</b>", "phone": "+41 44 123 45 67"}]
     )
-    shown = seen.content.decode()
+    shown = previewed.content.decode()
     assert "+41 44 123 45 67" in shown
-    assert "'+41" not in shown.replace("&#x27;", "'"), "as people read it"
+    assert "'+41" not in shown.replace("&#x27;", "'"), "without the quotes of the file"
     assert "-0012" not in shown
     assert "<b>Ali" not in shown
     assert "&lt;b&gt;" in shown
 
 
-def test_every_room_takes_new_rows_and_changes(browser: Client, people: People, records: None) -> None:
+def test_every_app_imports_new_and_changed_rows(browser: Client, people: People, records: None) -> None:
     course, bill = Prescription.objects.get(), Bill.objects.get(appointment_id=None)
     files: dict[str, list[Row]] = {
         "doctors_doctor": [
@@ -288,10 +289,10 @@ def test_every_room_takes_new_rows_and_changes(browser: Client, people: People, 
             {"id": str(bill.pk), "patient_id": "P1", "total_cost": "80", "status": "paid", "appointment_id": ""},
         ],
     }  # fmt: skip
-    for room, rows in files.items():
-        seen = preview(browser, room, rows)
-        assert kinds(seen) == ["new", "update"], (room, refusals(seen))
-        assert refusals(confirm(browser, room, seen)) == {}
+    for prefix, rows in files.items():
+        previewed = preview(browser, prefix, rows)
+        assert row_types(previewed) == ["new", "update"], (prefix, row_errors(previewed))
+        assert row_errors(confirm(browser, prefix, previewed)) == {}
     visit = Appointment.objects.get(doctor_id="D7")
     assert (visit.time, visit.duration_minutes, visit.status) == ("09:00", 30, "scheduled")
     moved = Appointment.objects.get(pk="A2")
@@ -309,7 +310,7 @@ def visit_row(**fields: Any) -> Row:
     return {**row, **fields}
 
 
-#: Room, row, what is said of it: by its column, or by "".
+#: URL prefix, row, column of the error ("" for none), and a part of the message.
 WRONG: list[tuple[str, Row, str, str]] = [
     ("patients_patient", {"patient_id": "P2", "name": ""}, "name", "may not be null"),
     ("patients_patient", {"patient_id": "P2", "name": "x", "birth_date": "28.2.1990"}, "birth_date", "YYYY-MM-DD"),
@@ -325,6 +326,10 @@ WRONG: list[tuple[str, Row, str, str]] = [
     ("appointments_appointment", visit_row(status="completed"), "status", "one of: scheduled"),
     ("appointments_appointment", visit_row(appointment_id="A2", date="2031-03-03"), "patient_id", "cannot be changed"),
     ("appointments_appointment", {"appointment_id": "A1", "status": "cancelled"}, "status", "which is final"),
+    # The library's own widgets would change these to 12, False and 5 January without a message.
+    ("appointments_appointment", visit_row(duration_minutes="12.7"), "duration_minutes", "valid integer"),
+    ("doctors_doctor", {"doctor_id": "D1", "accepting_patients": "perhaps"}, "accepting_patients", "true or false"),
+    ("appointments_appointment", visit_row(date="2031-1-5"), "date", "YYYY-MM-DD"),
     ("prescriptions_prescription", {"id": "f" * 24, "drug": "x"}, "id", "no record with this id"),
     ("prescriptions_prescription", {"id": "x", "drug": "x"}, "id", "no record with this id"),
     ("billing_bill", {"id": "999999", "patient_id": "P1", "total_cost": "1"}, "id", "no record with this id"),
@@ -335,33 +340,33 @@ WRONG: list[tuple[str, Row, str, str]] = [
 ]  # fmt: skip
 
 
-@pytest.mark.parametrize(("room", "row", "column", "sentence"), WRONG)
-def test_what_is_wrong_with_a_row_is_said_before_anything_is_written(
-    browser: Client, records: None, room: str, row: Row, column: str, sentence: str
+@pytest.mark.parametrize(("prefix", "row", "column", "sentence"), WRONG)
+def test_preview_reports_wrong_rows_and_writes_nothing(
+    browser: Client, records: None, prefix: str, row: Row, column: str, sentence: str
 ) -> None:
     before = everything()
-    seen = preview(browser, room, [row])
-    assert "confirm_form" not in seen.context
-    assert sentence in " ".join(refusals(seen)[1][column])
-    assert sentence in seen.content.decode().replace("&#x27;", "'")
-    assert changed(before, everything()) <= LOOKING
+    previewed = preview(browser, prefix, [row])
+    assert "confirm_form" not in previewed.context
+    assert sentence in " ".join(row_errors(previewed)[1][column])
+    assert sentence in previewed.content.decode().replace("&#x27;", "'")
+    assert changed(before, everything()) <= READING
 
 
-def test_rows_that_clash_with_each_other_are_told_when_they_are_written(browser: Client, people: People) -> None:
-    seen = preview(browser, "appointments_appointment", [visit_row(), visit_row(patient_id="P2")])
+def test_rows_that_conflict_with_each_other_are_reported_by_the_import(browser: Client, people: People) -> None:
+    previewed = preview(browser, "appointments_appointment", [visit_row(), visit_row(patient_id="P2")])
     with recording() as made:
-        done = confirm(browser, "appointments_appointment", seen)
-    assert list(refusals(done)) == [2]
+        done = confirm(browser, "appointments_appointment", previewed)
+    assert list(row_errors(done)) == [2]
     said = [(entry.action, entry.outcome, entry.patient_ids) for entry in made.entries]
     assert said == [("appointment.booked", "success", ["P1"]), ("appointment.imported", "refused", ["P2"])]
-    assert "1 record was made." in done.content.decode()
+    assert "1 record was created." in done.content.decode()
     assert [visit.patient_id for visit in Appointment.objects.all()] == ["P1"]
 
 
-def test_an_outage_ends_an_import_and_tells_where(
+def test_outage_stops_an_import_and_names_the_row(
     browser: Client, people: People, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    seen = preview(browser, "patients_patient", [{"patient_id": f"P{n}", "name": "x"} for n in (11, 12, 13)])
+    previewed = preview(browser, "patients_patient", [{"patient_id": f"P{n}", "name": "x"} for n in (11, 12, 13)])
     create = patient_services.create_patient
 
     def fail_at_12(**fields: Any) -> Patient:
@@ -370,17 +375,17 @@ def test_an_outage_ends_an_import_and_tells_where(
         return create(**fields)
 
     monkeypatch.setattr(patient_services, "create_patient", fail_at_12)
-    done = confirm(browser, "patients_patient", seen)
-    assert "not known" in refusals(done)[2][""][0]
-    assert "Not tried" in refusals(done)[3][""][0]
+    done = confirm(browser, "patients_patient", previewed)
+    assert "may have been written" in row_errors(done)[2][""][0]
+    assert "was not imported" in row_errors(done)[3][""][0]
     assert "secret" not in done.content.decode()
     assert list(Patient.objects.filter(name="x").values_list("pk", flat=True)) == ["P11"]
 
 
-# --- The way from the preview to the import --------------------------------------------------------------------------
+# --- From the preview to the import ----------------------------------------------------------------------------------
 
 
-def test_an_import_is_carried_out_once_and_only_what_was_looked_at(browser: Client, people: People) -> None:
+def test_import_works_once_and_only_with_the_file_of_the_last_preview(browser: Client, people: People) -> None:
     def is_refused(client: Client, values: Row) -> bool:
         answer = client.post(reverse("admin:patients_patient_process_import"), values)
         return answer.status_code == 302 and answer["Location"] == reverse("admin:patients_patient_import")
@@ -388,8 +393,8 @@ def test_an_import_is_carried_out_once_and_only_what_was_looked_at(browser: Clie
     one = preview(browser, "patients_patient", [{"patient_id": "", "name": "One"}])
     initial = one.context["confirm_form"].initial
     other = preview(browser, "patients_patient", [{"patient_id": "", "name": "Two"}])
-    assert is_refused(browser, initial), "another was looked at since"
-    assert is_refused(browser, other.context["confirm_form"].initial), "and this one's turn is over"
+    assert is_refused(browser, initial), "there was a later preview"
+    assert is_refused(browser, other.context["confirm_form"].initial), "a refused import ends the later preview, too"
     again = preview(browser, "patients_patient", [{"patient_id": "", "name": "One"}])
     stranger = Client()
     stranger.force_login(people.admin)
@@ -404,7 +409,7 @@ def test_an_import_is_carried_out_once_and_only_what_was_looked_at(browser: Clie
     assert Patient.objects.filter(name__in=["One", "Two"]).count() == 1
 
 
-def test_nothing_of_a_file_stays_on_the_server(
+def test_server_stores_nothing_of_a_file(
     browser: Client, people: People, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("TMPDIR", str(tmp_path))
@@ -427,7 +432,7 @@ def test_nothing_of_a_file_stays_on_the_server(
     assert confirm(browser, "patients_patient", small).status_code == 200
 
 
-# --- Files that are none ---------------------------------------------------------------------------------------------
+# --- Unreadable files ------------------------------------------------------------------------------------------------
 
 
 def bomb() -> bytes:
@@ -438,39 +443,39 @@ def bomb() -> bytes:
 
 
 HEADER = ["patient_id", "name"]
-FILES: dict[str, tuple[str, Callable[[], bytes], str]] = {
-    "too many rows": (CSV, lambda: as_csv([{"patient_id": "", "name": "x"}] * 501), "At most 500 rows at once"),
-    "too many rows of a sheet": (XLSX, lambda: as_xlsx([HEADER, *[["", "x"]] * 501]), "At most 500 rows at once"),
+UNREADABLE_FILES: dict[str, tuple[str, Callable[[], bytes], str]] = {
+    "too many rows": (CSV, lambda: as_csv([{"patient_id": "", "name": "x"}] * 501), "import at most 500 at once"),
+    "too many rows of a sheet": (XLSX, lambda: as_xlsx([HEADER, *[["", "x"]] * 501]), "import at most 500 at once"),
     "no key": (CSV, lambda: b"name\nx\n", "The column patient_id is missing"),
-    "unknown column": (CSV, lambda: b"patient_id,name,role\n,x,admin\n", "There is no column role here"),
-    "the chart": (CSV, lambda: b"patient_id,name,appointments\n,x,\n", "There is no column appointments here"),
+    "unknown column": (CSV, lambda: b"patient_id,name,role\n,x,admin\n", "Unknown column role: remove it"),
+    "the chart": (CSV, lambda: b"patient_id,name,appointments\n,x,\n", "Unknown column appointments: remove it"),
     "a column twice": (CSV, lambda: b"patient_id,name,name\n,x,y\n", "Two columns have the same name"),
     "an id twice": (CSV, lambda: b"patient_id,name\nP8,x\nP8,y\n", "Two rows have the id P8"),
     "a cell too many": (CSV, lambda: b"patient_id,name\nP8,x,y\n", "cannot be read as CSV"),
     "nothing": (CSV, lambda: b"patient_id,name\n", "No valid data to import"),
     "Latin 1": (CSV, lambda: "patient_id,name\nP8,Zoë\n".encode("latin-1"), "not UTF-8 text"),
     "no workbook": (XLSX, lambda: b"patient_id,name\nP8,x\n", "cannot be read as XLSX"),
-    "a formula": (XLSX, lambda: as_xlsx([HEADER, ["P8", "=1+1"]]), "Row 1 holds a formula"),
+    "a formula": (XLSX, lambda: as_xlsx([HEADER, ["P8", "=1+1"]]), "Row 1 has a formula: replace it"),
     "a bomb": (XLSX, bomb, "The workbook is too large"),
 }  # fmt: skip
 
 
-@pytest.mark.parametrize("what", FILES)
-def test_a_file_that_is_none_is_a_sentence(browser: Client, people: People, what: str) -> None:
-    file_format, content, sentence = FILES[what]
+@pytest.mark.parametrize("case", UNREADABLE_FILES)
+def test_unreadable_file_is_reported(browser: Client, people: People, case: str) -> None:
+    file_format, content, sentence = UNREADABLE_FILES[case]
     before = everything()
-    seen = preview(browser, "patients_patient", content(), file_format)
-    assert seen.status_code == 200
-    assert sentence in seen.content.decode()
-    assert "confirm_form" not in seen.context
-    assert "Traceback" not in seen.content.decode()
-    assert changed(before, everything()) <= LOOKING
+    previewed = preview(browser, "patients_patient", content(), file_format)
+    assert previewed.status_code == 200
+    assert sentence in previewed.content.decode()
+    assert "confirm_form" not in previewed.context
+    assert "Traceback" not in previewed.content.decode()
+    assert changed(before, everything()) <= READING
 
 
-def test_what_programs_make_of_a_table_is_read(browser: Client, people: People) -> None:
-    """Semicolons, a byte order mark; numbers, dates and times that are no text in a workbook."""
+def test_files_of_spreadsheet_programs_are_read(browser: Client, people: People) -> None:
+    """CSV with semicolons and a byte order mark; workbooks with numbers, dates and times instead of text."""
     semicolons = "\ufeffpatient_id;name\r\nP8;Zoë\r\n".encode()
-    assert kinds(preview(browser, "patients_patient", semicolons)) == ["new"]
+    assert row_types(preview(browser, "patients_patient", semicolons)) == ["new"]
     from datetime import datetime, time
 
     sheet = [
@@ -478,73 +483,73 @@ def test_what_programs_make_of_a_table_is_read(browser: Client, people: People) 
         ["A77", "P1", "D2", datetime(2031, 5, 5), time(9, 30), 45.0, None],  # noqa: DTZ001
         [None] * 7,
     ]
-    seen = preview(browser, "appointments_appointment", as_xlsx(sheet), XLSX)
-    assert kinds(seen) == ["new"], refusals(seen)
-    confirm(browser, "appointments_appointment", seen)
+    previewed = preview(browser, "appointments_appointment", as_xlsx(sheet), XLSX)
+    assert row_types(previewed) == ["new"], row_errors(previewed)
+    confirm(browser, "appointments_appointment", previewed)
     visit = Appointment.objects.get(pk="A77")
     assert (str(visit.date), visit.time, visit.duration_minutes) == ("2031-05-05", "09:30", 45)
 
 
-def test_what_is_too_large_to_be_carried_is_said(
+def test_file_too_large_for_the_form_is_reported(
     browser: Client, people: People, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(import_export, "MAX_CARRIED_BYTES", 40)
-    seen = preview(browser, "patients_patient", [{"patient_id": "", "name": "somebody"}])
-    assert "The file is too large: split it." in seen.content.decode()
+    monkeypatch.setattr(import_export, "MAX_FORM_FILE_BYTES", 40)
+    previewed = preview(browser, "patients_patient", [{"patient_id": "", "name": "somebody"}])
+    assert "The file is too large: split it into several files." in previewed.content.decode()
 
 
-# --- Who may ---------------------------------------------------------------------------------------------------------
+# --- Permissions -----------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("room", ROOMS)
-def test_export_needs_view_and_import_needs_add_and_change(people: People, records: None, room: str) -> None:
-    app, _, model = room.partition("_")
+@pytest.mark.parametrize("prefix", RESOURCES)
+def test_export_needs_view_and_import_needs_add_and_change(people: People, records: None, prefix: str) -> None:
+    app, _, model = prefix.partition("_")
     account = make_account("staff", "clerk@example.org")
     client = Client()
     for actions, may_export, may_import in (
         ((), False, False), (("view",), True, False), (("view", "add"), True, False), (("view", "change"), True, False),
         (("view", "add", "change"), True, True),
     ):  # fmt: skip
-        codenames = [f"{deed}_{model}" for deed in actions]
+        codenames = [f"{action}_{model}" for action in actions]
         account.user_permissions.set(Permission.objects.filter(codename__in=codenames, content_type__app_label=app))
         client.force_login(account)
         before = everything()
         with recording() as made:
-            assert (export(client, room).status_code == 200) == may_export
-            assert (client.get(reverse(f"admin:{room}_import")).status_code == 200) == may_import
-            sent = preview(client, room, b"a,b\n1,2\n")
+            assert (export(client, prefix).status_code == 200) == may_export
+            assert (client.get(reverse(f"admin:{prefix}_import")).status_code == 200) == may_import
+            sent = preview(client, prefix, b"a,b\n1,2\n")
             assert (sent.status_code == 200) == may_import
             if not may_import:
-                assert client.post(reverse(f"admin:{room}_process_import"), {"format": CSV}).status_code == 403
-        assert changed(before, everything()) <= LOOKING
+                assert client.post(reverse(f"admin:{prefix}_process_import"), {"format": CSV}).status_code == 403
+        assert changed(before, everything()) <= READING
         refused = {entry.action for entry in made.entries if entry.outcome == "refused"}
-        resource = ROOMS[room]
+        resource = RESOURCES[prefix]
         expected = {f"{resource}.exported": not may_export, f"{resource}.imported": not may_import}
         assert refused == {action for action, is_refused in expected.items() if is_refused}
-        listed = client.get(reverse(f"admin:{room}_changelist")).content.decode()
-        assert (reverse(f"admin:{room}_import") in listed) == may_import
+        listed = client.get(reverse(f"admin:{prefix}_changelist")).content.decode()
+        assert (reverse(f"admin:{prefix}_import") in listed) == may_import
 
 
-def test_doctors_export_and_import_what_is_theirs(people: People, records: None) -> None:
+def test_doctors_export_and_import_their_own_records(people: People, records: None) -> None:
     doctor = Client()
     doctor.force_login(people.doctor)
     assert [row["appointment_id"] for row in rows_of(export(doctor, "appointments_appointment"))] == ["A1"]
     assert export(doctor, "billing_bill").status_code == 403
     assert doctor.get(reverse("admin:patients_patient_import")).status_code == 403
-    # Another doctor's visit is not there for them, and none is booked with another.
+    # Another doctor's appointment does not exist for them, and they cannot book with another doctor.
     for row, sentence in (
         ({"appointment_id": "A2", "patient_id": "P2", "doctor_id": "D2", "date": "2031-03-03"}, "themself only"),
         (visit_row(), "themself only"),
         ({"appointment_id": "A2", "patient_id": "P2", "doctor_id": "D1", "date": "2031-03-03"}, "with this id already"),
     ):
-        seen = preview(doctor, "appointments_appointment", [row])
-        assert sentence in str(refusals(seen)), row
+        previewed = preview(doctor, "appointments_appointment", [row])
+        assert sentence in str(row_errors(previewed)), row
     kept = preview(doctor, "appointments_appointment", [visit_row(doctor_id="D1", date="2031-05-05", time="09:00")])
-    assert kinds(kept) == ["new"], refusals(kept)
-    assert refusals(confirm(doctor, "appointments_appointment", kept)) == {}
+    assert row_types(kept) == ["new"], row_errors(kept)
+    assert row_errors(confirm(doctor, "appointments_appointment", kept)) == {}
 
 
-def test_patients_and_strangers_find_no_door(people: People) -> None:
+def test_patients_and_anonymous_users_are_redirected(people: People) -> None:
     for account in (None, people.patient):
         client = Client()
         if account:

@@ -1,4 +1,4 @@
-"""What is on record, for tests to compare, and to wipe as nobody else can."""
+"""Entries of the audit log, for tests to compare and to delete."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -10,13 +10,13 @@ from healthcare.audit_log.models import AuditEntry
 
 
 class Recorded:
-    """The entries that came while a block ran. (Tables of tests hold those of other tests, too: nobody can delete.)"""
+    """The entries that arrived while a block ran. The tables also hold the entries of other tests."""
 
     def __init__(self) -> None:
         self.entries: list[AuditEntry] = []
 
     def said(self) -> list[tuple[Any, ...]]:
-        """Action, outcome, role, account and patients of each entry, in order."""
+        """Return action, outcome, role, account and patients of each entry, in order."""
         return [
             (entry.action, entry.outcome, entry.role, entry.actor_id, sorted(entry.patient_ids))
             for entry in self.entries
@@ -34,9 +34,9 @@ def recording() -> Iterator[Recorded]:
 
 
 def wipe() -> None:
-    """Delete the entries and the notes of their seals; those in MongoDB go with its other documents."""
+    """Delete the entries and the stored heads. The seals in MongoDB are deleted with its other documents."""
     with connection.cursor() as cursor:
-        # The superuser of the embedded server can switch all triggers off.
+        # Triggers refuse to delete entries. The superuser of the embedded server can switch them off.
         cursor.execute("SET session_replication_role = replica")
         for table in ("audit_patients", "audit_entries", "audit_heads"):
             cursor.execute(f"DELETE FROM {table}")  # noqa: S608 - one of these

@@ -1,7 +1,7 @@
-"""Which slots of the doctors a block has taken: no two visits share one, and none of a patient's overlap."""
+"""Allocation of the doctors' slots to visits: no two visits share a slot, and a patient's visits do not overlap."""
 
 from collections.abc import Iterator
-from datetime import datetime, timedelta
+from datetime import timedelta
 from random import Random
 from typing import NamedTuple
 
@@ -9,8 +9,8 @@ from datasets.seed.plan import Block, Plan
 from datasets.seed.staff import MINUTES_OF_DAY, Doctor, Slot, instant_or_none, midnight, minutes_ahead_of_utc
 
 
-class Booking(NamedTuple):
-    """A slot on a day. Days and minutes count from the plan's first Monday, midnight UTC."""
+class Allocation(NamedTuple):
+    """A slot on a day. Days and minutes count from midnight UTC of the plan's first Monday."""
 
     day: int
     time: str
@@ -18,37 +18,37 @@ class Booking(NamedTuple):
 
 
 class Window(NamedTuple):
-    """The days on which a patient may have visits, both included."""
+    """The days on which a patient may have visits, the first and the last included."""
 
     first: int
     last: int
 
 
-class Diary:
-    """The slots that a block may use, and those that it has used.
+class SlotAllocator:
+    """The slots of a practice that belong to one block, and those of them that are taken.
 
-    Every slot of a house's doctors has a week and a position in it, and belongs to the block whose turn is
-    (position + 3 * week) modulo the number of turns: in another week a block has another time of day.
+    A slot has a position in the week of its doctor. The slot belongs to the block whose share is
+    (position + 3 * week) modulo the number of shares, so that a block gets other times of day in other weeks.
     """
 
-    def __init__(self, plan: Plan, block: Block, chance: Random) -> None:
+    def __init__(self, plan: Plan, block: Block, rng: Random) -> None:
         self.plan = plan
-        self.turn = block.turn
-        self.turns = block.turns
-        self.chance = chance
+        self.share = block.share
+        self.shares = block.shares
+        self.rng = rng
         self.taken: set[tuple[int, int, int]] = set()
 
-    def book(self, doctor: Doctor, *, about: int, window: Window, busy: list[tuple[int, int]]) -> Booking | None:
-        """Take the free slot nearest to the week of the day `about`; None when the doctor has none left.
+    def allocate(self, doctor: Doctor, *, about: int, window: Window, busy: list[tuple[int, int]]) -> Allocation | None:
+        """Take the free slot nearest to the week of the day `about`, or return None if the doctor has no free slot.
 
-        `busy` has the minutes of the patient's other visits, from and to; the new one is added.
+        `busy` holds the first and the last minute of the patient's other visits. The new visit is added to it.
         """
         slots = doctor.slots
-        for week in _weeks_about(about // 7, window):
-            positions = range((self.turn - 3 * week) % self.turns, len(slots), self.turns)
+        for week in _weeks_around(about // 7, window):
+            positions = range((self.share - 3 * week) % self.shares, len(slots), self.shares)
             if not positions:
                 continue
-            begin = int(self.chance.random() * len(positions))
+            begin = int(self.rng.random() * len(positions))
             for position in (*positions[begin:], *positions[:begin]):
                 slot = slots[position]
                 day = week * 7 + slot.weekday
@@ -66,22 +66,23 @@ class Diary:
                     continue
                 self.taken.add((doctor.number, week, position))
                 busy.append((starts, ends))
-                return Booking(day, slot.time, starts)
+                return Allocation(day, slot.time, starts)
         return None
 
     def _minute(self, doctor: Doctor, day: int, slot: Slot) -> int | None:
+        """Return the UTC minute of a slot, or None if the clocks skip its time on that day."""
         date = self.plan.first_monday + timedelta(days=day)
         ahead = minutes_ahead_of_utc(doctor.place.time_zone, date)
         if ahead is not None:
             return day * MINUTES_OF_DAY + slot.minute - ahead
-        moment: datetime | None = instant_or_none(date, slot.time, doctor.place.time_zone)
-        if moment is None:
+        starts_at = instant_or_none(date, slot.time, doctor.place.time_zone)
+        if starts_at is None:
             return None
-        return int((moment - midnight(self.plan.first_monday)).total_seconds()) // 60
+        return int((starts_at - midnight(self.plan.first_monday)).total_seconds()) // 60
 
 
-def open_day(doctor: Doctor, *, about: int, window: Window) -> int:
-    """The day nearest to `about` on which the doctor works; `about` itself when there is none in the window."""
+def nearest_working_day(doctor: Doctor, *, about: int, window: Window) -> int:
+    """Return the day nearest to `about` on which the doctor works, or `about` if the window has no such day."""
     weekdays = {slot.weekday for slot in doctor.slots}
     for distance in range(21):
         for day in (about - distance, about + distance):
@@ -90,8 +91,8 @@ def open_day(doctor: Doctor, *, about: int, window: Window) -> int:
     return about
 
 
-def _weeks_about(week: int, window: Window) -> Iterator[int]:
-    """The weeks of the window, from the given one outwards."""
+def _weeks_around(week: int, window: Window) -> Iterator[int]:
+    """Yield the weeks of the window, beginning with the given one and then by distance from it."""
     first, last = window.first // 7, window.last // 7
     yield week
     for distance in range(1, last - first + 1):

@@ -1,5 +1,7 @@
-"""The charts of patients: made anew from the collections that they are copies of, or added to. Pure: stages and
-updates as data, the latter with the patient's revision raised (design decision 6).
+"""Stages and updates for the charts that patients embed, as data: one replaces a chart, the other adds to it.
+
+A chart is a copy of the newest documents of a collection. Each update raises the patient's revision
+(docs/decisions/0006-one-transaction-per-clinical-write.md).
 """
 
 from collections.abc import Collection, Iterable
@@ -13,12 +15,12 @@ from appointments.models import Appointment
 from patients.models import CHART_LENGTH, ChartAppointment, ChartPrescription
 from prescriptions.models import Prescription
 
-_RAISE = {"revision": 1}
+_RAISE_REVISION = {"revision": 1}
 
 
 @dataclass(frozen=True)
-class Chart:
-    """One of the lists that a patient embeds: copies of the newest documents of `model`."""
+class ChartList:
+    """One of the two lists of a patient's chart, which copies the newest documents of `model`."""
 
     field: str
     model: type[models.Model]
@@ -27,19 +29,19 @@ class Chart:
     order: tuple[str, ...]
 
     @property
-    def _shown(self) -> list[str]:
+    def _fields(self) -> list[str]:
         return [field.name for field in self.entry._meta.fields if not field.primary_key]
 
     def newest(self, patient_ids: Collection[str]) -> list[dict[str, Any]]:
-        """Stages for what the charts of these patients should hold.
+        """Return the stages that find what the charts of these patients should hold.
 
-        Reads:   the model's collection {patient_id, what the entry has}
-        Yields:  {_id: patient_id, chart: [entry]}, the newest first; nobody who has no documents
+        Reads:   the model's collection {patient_id, the fields of the entry}
+        Yields:  {_id: patient_id, chart: [entry]}, the newest entry first; no document for a patient without entries
         """
         newest = {
             "n": CHART_LENGTH,
             "sortBy": {"_id" if name == self.key else name: -1 for name in self.order},
-            "output": {name: "$_id" if name == self.key else f"${name}" for name in self._shown},
+            "output": {name: "$_id" if name == self.key else f"${name}" for name in self._fields},
         }
         return [
             {"$match": {"patient_id": {"$in": sorted(patient_ids)}}},
@@ -47,28 +49,34 @@ class Chart:
         ]
 
     def replacements(self, charts: Iterable[dict[str, Any]]) -> list[UpdateOne]:
-        """Updates that put what `newest` found in the place of what is there."""
+        """Return the updates that replace charts by the result of `newest`."""
         return [
-            UpdateOne({"_id": found["_id"]}, {"$set": {self.field: found["chart"]}, "$inc": _RAISE}) for found in charts
+            UpdateOne({"_id": found["_id"]}, {"$set": {self.field: found["chart"]}, "$inc": _RAISE_REVISION})
+            for found in charts
         ]
 
     def additions(self, items: Iterable[Any]) -> list[UpdateOne]:
-        """Updates that add these documents to charts that were right before."""
+        """Return the updates that add these documents to charts that were right before."""
         entries: dict[str, list[dict[str, Any]]] = {}
         for item in items:
-            entry = {name: item.pk if name == self.key else getattr(item, name) for name in self._shown}
+            entry = {name: item.pk if name == self.key else getattr(item, name) for name in self._fields}
             entries.setdefault(item.patient_id, []).append(entry)
         order = dict.fromkeys(self.order, -1)
         return [
             UpdateOne(
                 {"_id": patient_id},
-                {"$push": {self.field: {"$each": new, "$sort": order, "$slice": CHART_LENGTH}}, "$inc": _RAISE},
+                {
+                    "$push": {self.field: {"$each": new, "$sort": order, "$slice": CHART_LENGTH}},
+                    "$inc": _RAISE_REVISION,
+                },
             )
             for patient_id, new in entries.items()
         ]
 
 
-VISITS = Chart("appointments", Appointment, ChartAppointment, "appointment_id", ("date", "time", "appointment_id"))
-PRESCRIPTIONS = Chart(
+APPOINTMENTS = ChartList(
+    "appointments", Appointment, ChartAppointment, "appointment_id", ("date", "time", "appointment_id")
+)
+PRESCRIPTIONS = ChartList(
     "prescriptions", Prescription, ChartPrescription, "prescription_id", ("start_date", "prescription_id")
 )

@@ -1,4 +1,4 @@
-// Tells the server on whose clock the admin's pages are read: a cookie with the browser's time zone.
+// Stores the browser's time zone in a cookie. The server shows the admin's timestamps in this zone.
 "use strict";
 (() => {
   const zone = Intl.DateTimeFormat().resolvedOptions().timeZone;
