@@ -119,7 +119,7 @@ class AccountAdmin(AutocompleteMixin, DomainErrorAdmin, UserAdmin):
         name = {Role.DOCTOR: "doctor_id", Role.PATIENT: "patient_id"}.get(Role(user.role))
         if name is None:
             return _("none: accounts of staff and admins need none")
-        place, key = f"admin:{RECORD_PAGES[name]}", records.records_of(user)[name]
+        place, key = f"admin:{RECORD_PAGES[name]}", records.record_ids_of(user)[name]
         if key is not None:
             return format_html('<a class="underline" href="{}">{}</a>', reverse(f"{place}_change", args=[key]), key)
         path = f"{reverse(f'{place}_add')}?user_id={user.pk}"
@@ -257,7 +257,7 @@ def second_factor_page(request: HttpRequest) -> HttpResponseBase:
         try:
             limits.password_change(user)
             if is_set_up:
-                if not second_factor.is_passed(user, code):
+                if not second_factor.accepts(user, code):
                     raise InvalidValue("This is not the code that the app shows now.", code="wrong_code", field="code")
                 second_factor.remove(actor=user, user=user)
                 update_session_auth_hash(request, user)
@@ -281,7 +281,7 @@ def second_factor_page(request: HttpRequest) -> HttpResponseBase:
         if _PENDING not in request.session:
             request.session[_PENDING] = second_factor.Adapter().encrypt(second_factor.new_secret())
         context["secret"] = second_factor.Adapter().decrypt(request.session[_PENDING])
-        context["picture"] = second_factor.picture(user, context["secret"])
+        context["picture"] = second_factor.qr_code(user, context["secret"])
     context["is_set_up"] = is_set_up
     return with_wait(request, TemplateResponse(request, "admin/second_factor.html", context))
 

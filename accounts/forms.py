@@ -49,7 +49,7 @@ class CodeFormMixin(forms.Form):
 
     def _check_code(self) -> None:
         user = self.get_user()  # type: ignore[attr-defined]
-        if not second_factor.is_passed(user, self.cleaned_data.get("code", "")):
+        if not second_factor.accepts(user, self.cleaned_data.get("code", "")):
             record_failed_login(user, "wrong_code")
             raise self.get_invalid_login_error()  # type: ignore[attr-defined]
 

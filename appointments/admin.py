@@ -162,7 +162,7 @@ class AppointmentAdmin(ImportExportAdmin):
         )
 
     def visible_to(self, user: Any) -> QuerySet[Appointment]:
-        return queries.visible_to(user)
+        return queries.visible_to(user).as_queryset()
 
     def is_of_doctor(self, user: Any, obj: Appointment) -> bool:
         return obj.doctor_id == doctor_queries.own_doctor_id(user)
@@ -297,7 +297,7 @@ class AppointmentAdmin(ImportExportAdmin):
             except DomainError as refusal:
                 audit_context.mark_refused(refusal.code)
                 form.add_error(refusal.field if refusal.field in form.fields else None, refusal.detail)
-        patient = patient_queries.visible_to(request.user).filter(pk=visit.patient_id).first()  # type: ignore[arg-type]
+        patient = patient_queries.visible_to(request.user).filter(pk=visit.patient_id).as_queryset().first()  # type: ignore[arg-type]
         audit_context.record_access("patient.viewed", [patient.pk] if patient else [])
         context = {
             **self.admin_site.each_context(request),
@@ -309,7 +309,7 @@ class AppointmentAdmin(ImportExportAdmin):
             "who": patient.name if patient else visit.patient_id,
             "when": when,
             # As the dialog's slots: to those who may see doctors.
-            "doctor": doctor_queries.visible_to(request.user).filter(pk=visit.doctor_id).first(),  # type: ignore[arg-type]
+            "doctor": doctor_queries.visible_to(request.user).filter(pk=visit.doctor_id).as_queryset().first(),  # type: ignore[arg-type]
         }
         return TemplateResponse(request, "admin/appointment_move.html", context)
 
@@ -345,7 +345,7 @@ class AppointmentAdmin(ImportExportAdmin):
     def _show(self, request: HttpRequest, visits: list[Appointment], **texts: Any) -> HttpResponse:
         """The visits with their patients, as far as the reader may see patients."""
         keys = {visit.patient_id for visit in visits}
-        found = {each.pk: each for each in patient_queries.visible_to(request.user).filter(pk__in=keys)}  # type: ignore[arg-type]
+        found = {each.pk: each for each in patient_queries.visible_to(request.user).filter(pk__in=keys).as_queryset()}  # type: ignore[arg-type]
         audit_context.record_access("patient.listed", found)
 
         def cells(visit: Appointment) -> tuple[Any, ...]:
@@ -405,7 +405,7 @@ def _figures(request: HttpRequest) -> dict[str, Any]:
     """The dashboard's part: today's visits, and the cancellations of this week against the last; a doctor's own."""
     if not admin.site.get_model_admin(Appointment).has_view_permission(request):
         return {}
-    visible, today = queries.visible_to(request.user), localdate()  # type: ignore[arg-type]
+    visible, today = queries.visible_to(request.user).as_queryset(), localdate()  # type: ignore[arg-type]
     # Nobody is named; that somebody counted is on record.
     audit_context.record_access("appointment.counted")
     monday = today - timedelta(days=today.weekday())

@@ -17,7 +17,7 @@ from doctors import queries as doctor_queries
 from doctors.models import Doctor
 from healthcare import audit_context, clock
 from healthcare.api.fields import EARLIEST, LATEST
-from healthcare.errors import DomainError
+from healthcare.errors import DomainError, required
 from patients import queries as patient_queries
 
 WEEK = timedelta(days=7)
@@ -32,7 +32,7 @@ def slots_page(request: HttpRequest) -> HttpResponse:
     today = hours.today_of(doctor)
     since = max(_day(request.GET.get("from")) or today, today)
     until = min(since + timedelta(days=6), LATEST)
-    slots = _to_come(queries.free_slots(doctor, since=since, until=until))
+    slots = _to_come(queries.free_slots(doctor.doctor_id, doctor, since=since, until=until))
     context = {
         "doctor": doctor,
         "days": [(day, [slot.time for slot in each]) for day, each in groupby(slots, key=lambda slot: slot.date)],
@@ -58,7 +58,7 @@ def week_page(request: HttpRequest, doctor_id: str) -> HttpResponse:
     today = hours.today_of(doctor)
     shown = _day(request.GET.get("week")) or today
     monday = max(shown - timedelta(days=shown.weekday()), EARLIEST)
-    visits = queries.of_doctor(request.user, doctor.pk, monday, monday + timedelta(days=6))  # type: ignore[arg-type]
+    visits = queries.visits_of_doctor(request.user, doctor.pk, monday, monday + timedelta(days=6))  # type: ignore[arg-type]
     _name_patients(request, visits)
     audit_context.record_access("appointment.listed", [visit.patient_id for visit in visits], subject=doctor.pk)
     context = {
@@ -78,7 +78,11 @@ def _days(doctor: Doctor, monday: date, visits: list[Appointment]) -> list[dict[
     """Each day's rows in the order of the clock: a time with its visit, or with None for a free slot."""
     today = hours.today_of(doctor)
     last = monday + timedelta(days=6)
-    free = _to_come(queries.free_slots(doctor, since=max(monday, today), until=last)) if last >= today else []
+    free = (
+        _to_come(queries.free_slots(doctor.doctor_id, doctor, since=max(monday, today), until=last))
+        if last >= today
+        else []
+    )
     days = []
     for number in range(7):
         day = monday + timedelta(days=number)
@@ -106,7 +110,7 @@ def _to_come(slots: list[hours.Slot]) -> list[hours.Slot]:
 def _name_patients(request: HttpRequest, visits: list[Appointment]) -> None:
     """Put the patient's name on each visit, as far as the reader may see patients."""
     keys = {visit.patient_id for visit in visits}
-    found = dict(patient_queries.visible_to(request.user).filter(pk__in=keys).values_list("pk", "name"))  # type: ignore[arg-type]
+    found = dict(patient_queries.visible_to(request.user).filter(pk__in=keys).as_queryset().values_list("pk", "name"))  # type: ignore[arg-type]
     audit_context.record_access("patient.listed", found)
     for visit in visits:
         visit.patient_name = found.get(visit.patient_id)  # type: ignore[attr-defined]
@@ -114,7 +118,7 @@ def _name_patients(request: HttpRequest, visits: list[Appointment]) -> None:
 
 def _doctor(request: HttpRequest, doctor_id: str) -> Doctor:
     try:
-        return doctor_queries.get_visible(request.user, doctor_id)  # type: ignore[arg-type]
+        return required(doctor_queries.visible_to(request.user).filter(pk=doctor_id).as_queryset().first())  # type: ignore[arg-type]
     except DomainError as refusal:
         audit_context.mark_refused(refusal.code)
         raise Http404(_("There is no such doctor.")) from refusal

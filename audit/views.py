@@ -32,7 +32,7 @@ class AccessLogViewSet(ResourceViewSet):
     action_names = {"access_log": "access_log_viewed"}
     allowed = permissions.ACCESS_LOG
     response_serializers = {"access_log": AccessLogOut}
-    lists = frozenset({"access_log"})
+    list_responses = frozenset({"access_log"})
     query_serializers = {"access_log": AccessLogQuery}
 
     def access_log(self, request: AccountRequest, patient_id: str) -> Response:

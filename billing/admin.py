@@ -212,14 +212,14 @@ class BillAdmin(ImportExportAdmin):
 
     def _settle_one(self, request: HttpRequest, object_id: str, status: Status) -> HttpResponse:
         with self.telling(request):
-            bill = services.settle_bill(actor=request.user, bill_id=int(object_id), status=status)  # type: ignore[arg-type]
+            bill = services.close_bill(actor=request.user, bill_id=int(object_id), status=status)  # type: ignore[arg-type]
             said = _("Bill %(number)s is %(status)s.")
             self.message_user(request, said % {"number": bill.pk, "status": bill.get_status_display()})
         return self.back_to(request, object_id)
 
 
 def _give(actor: Any, status: Status, bill: Bill) -> Bill:
-    return services.settle_bill(actor=actor, bill_id=bill.pk, status=status)
+    return services.close_bill(actor=actor, bill_id=bill.pk, status=status)
 
 
 def _cells(bill: Bill) -> tuple[Any, ...]:

@@ -180,14 +180,14 @@ class DoctorAdmin(AutocompleteMixin, ImportExportAdmin):
         return {name: given[name] for name in ("user_id",) if name in given}
 
     def visible_to(self, user: Any) -> QuerySet[Doctor]:
-        return queries.visible_to(user)
+        return queries.visible_to(user).as_queryset()
 
     def is_of_doctor(self, user: Any, obj: Doctor) -> bool:
         return obj.user_id == user.pk
 
     def find(self, user: Any, words: str) -> Iterable[tuple[str, str]]:
         """Without words the first of the alphabet: there are few enough doctors to look through."""
-        visible = queries.visible_to(user)
+        visible = queries.visible_to(user).as_queryset()
         first = visible.order_by("name", "doctor_id")[:MAX_RESULTS]
         for doctor in autocomplete.search_by_name(visible, words, at_most=MAX_RESULTS) if words else first:
             yield doctor.pk, f"{doctor.name}, {doctor.specialty}"

@@ -68,6 +68,7 @@ if _sql["ENGINE"] == "django.db.backends.sqlite3":
     # IMMEDIATE makes writers wait for the lock; a reader that becomes a writer would fail (Django ticket 29280).
     _sql.setdefault("OPTIONS", {}).update(transaction_mode="IMMEDIATE", timeout=20)
 else:
+    _sql["ENGINE"] = "healthcare.postgresql"
     # psycopg ignores `prepare=True` if there is no threshold (healthcare.postgresql.prepared_statements).
     _sql["OPTIONS"] = {"connect_timeout": 3, "prepare_threshold": 5, **_sql.get("OPTIONS", {})}
 

@@ -28,7 +28,7 @@ class WaitingFilter(admin.SimpleListFilter):
 
     def queryset(self, request: HttpRequest, queryset: models.QuerySet[Event]) -> models.QuerySet[Event]:
         # Each is a range of a small index: only events with something to do carry the field.
-        fields = {"aside": "set_aside_at", "due": "due_at"}
+        fields = {"aside": "dead_lettered_at", "due": "due_at"}
         if field := fields.get(self.value() or ""):
             return queryset.filter(**{f"{field}__gt": datetime.fromtimestamp(0, tz=UTC)})
         return queryset
@@ -49,7 +49,7 @@ class EventAdmin(AuditedAdmin):
     actions = ("try_again",)
     fields = (
         "id", "kind", "happened", "subject_id", "patient_id", "standing", "pending", "attempts", "reason", "due",
-        "set_aside",
+        "dead_lettered",
     )  # fmt: skip
     paginator = CappedPaginator
     show_full_result_count = False
@@ -84,12 +84,12 @@ class EventAdmin(AuditedAdmin):
         return clock.display(event.due_at)
 
     @admin.display(description=_("set aside"))
-    def set_aside(self, event: Event) -> str:
-        return clock.display(event.set_aside_at)
+    def dead_lettered(self, event: Event) -> str:
+        return clock.display(event.dead_lettered_at)
 
     @display(description=_("state"), label={"told": "success", "waiting": "info", "aside": "danger"})
     def state(self, event: Event) -> tuple[str, Any]:
-        if event.set_aside_at:
+        if event.dead_lettered_at:
             return "aside", _("set aside")
         return ("waiting", _("waiting")) if event.due_at else ("told", _("told"))
 

@@ -90,7 +90,7 @@ class PatientForm(ResourceForm):
         values = super().clean()
         if "is_another" not in self.fields or self.errors or values.get("is_another"):
             return values
-        found = queries.lookalikes(self.actor, name=values["name"], birth_date=values.get("birth_date"))
+        found = queries.possible_duplicates(self.actor, name=values["name"], birth_date=values.get("birth_date"))
         if not found:
             return values
         self.fields["is_another"].widget = UnfoldBooleanWidget()
@@ -127,7 +127,7 @@ class PatientAdmin(AutocompleteMixin, ImportExportAdmin):
         return {name: given[name] for name in ("user_id",) if name in given}
 
     def visible_to(self, user: Any) -> QuerySet[Patient]:
-        return queries.visible_to(user)
+        return queries.visible_to(user).as_queryset()
 
     def create(self, actor: Any, **values: Any) -> Patient:
         return services.create_patient(actor=actor, **values)
@@ -145,7 +145,7 @@ class PatientAdmin(AutocompleteMixin, ImportExportAdmin):
         return (queryset.filter(Q(name__search=words) | Q(patient_id=words)) if words else queryset), False
 
     def find(self, user: Any, words: str) -> Iterable[tuple[str, str]]:
-        for patient in autocomplete.search_by_name(queries.visible_to(user), words, at_most=MAX_RESULTS):
+        for patient in autocomplete.search_by_name(queries.visible_to(user).as_queryset(), words, at_most=MAX_RESULTS):
             yield patient.pk, f"{patient.name}, {patient.birth_date or _('no birth date')}"
 
     def render_change_form(self, request: HttpRequest, context: dict[str, Any], *args: Any, **kwargs: Any) -> Any:

@@ -63,7 +63,7 @@ class PrescriptionAdmin(ImportExportAdmin):
         js = ("healthcare/find.js",)
 
     def visible_to(self, user: Any) -> QuerySet[Prescription]:
-        return queries.visible_to(user)
+        return queries.visible_to(user).as_queryset()
 
     def is_of_doctor(self, user: Any, obj: Prescription) -> bool:
         return obj.doctor_id == doctor_queries.own_doctor_id(user)

@@ -128,10 +128,10 @@ def average_prescription_cost(*, fresh: bool = False) -> Report:
 
 def costs_from_databases() -> list[Row]:
     """The rows of average-prescription-cost: MongoDB's part as of one moment, PostgreSQL's as of the next."""
-    with raw.at_one_moment():
+    with raw.snapshot():
         costs = sorted(raw.aggregate(Counter, pipelines.costs()), key=_by_disease)
         of_visits = raw.aggregate(
-            Prescription, pipelines.prescribed_for_visits(), hint=raw.AS_STORED, max_time_ms=_COST_TIME_MS
+            Prescription, pipelines.prescribed_for_visits(), hint=raw.NATURAL_ORDER, max_time_ms=_COST_TIME_MS
         )
         without_visit = raw.aggregate(
             Prescription,

@@ -140,7 +140,7 @@ def wrong_counters() -> Sums:
 
 
 def _compare_counters() -> tuple[Sums, int]:
-    with raw.at_one_moment():
+    with raw.snapshot():
         taken = raw.collection(Counter).find_one({"_id": TURNS}) or {"turn": 0}
         return difference(counters_of_facts(), stored_counters()), taken["turn"]
 

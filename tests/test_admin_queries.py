@@ -13,7 +13,7 @@ from django.test.utils import CaptureQueriesContext
 from billing.models import Fee
 from doctors.services import update_doctor
 from healthcare.audit_log.models import AuditEntry
-from healthcare.mongodb.explain import Ran, profiled
+from healthcare.mongodb.explain import ProfiledCommand, profiled
 from healthcare.outbox.models import Event
 from tests.people import People, make_account, make_doctor, make_patient
 from tests.records import days_from_now, make_appointment, make_bill, make_prescription
@@ -98,7 +98,7 @@ def make_more(people: People) -> None:
         Fee.objects.create(specialty=f"Specialty {number}", specialty_key=f"specialty {number}", amount=1)
 
 
-def costs(browser: Client, keys: dict[str, Any]) -> dict[str, tuple[int, list[Ran]]]:
+def costs(browser: Client, keys: dict[str, Any]) -> dict[str, tuple[int, list[ProfiledCommand]]]:
     found = {}
     for page in PAGES:
         path = page.format(**keys)

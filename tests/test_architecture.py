@@ -126,7 +126,8 @@ def test_only_the_engine_connects_to_mongodb():
         f"{name_of(path)}:{node.lineno}"
         for path in PROJECT
         for node, called in calls(path)
-        if called.split(".")[-1] == "MongoClient" and not name_of(path).startswith(("healthcare/mongodb/", "devstack/", "benchmarks/"))
+        if called.split(".")[-1] == "MongoClient"
+        and not name_of(path).startswith(("healthcare/mongodb/", "devstack/", "benchmarks/"))
     ]
     assert wrong == []
 

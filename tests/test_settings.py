@@ -44,7 +44,7 @@ def test_secrets_are_demanded_in_production() -> None:
 
 def test_production_is_https_only_and_not_debug() -> None:
     taken = settings_in({**GIVEN, "SECRET_KEY": "s" * 50, "JWT_SECRET_KEY": "j" * 50})
-    assert taken.stdout.split() == ["False", "True", "django.db.backends.postgresql", GIVEN["MONGODB_URI"]]
+    assert taken.stdout.split() == ["False", "True", "healthcare.postgresql", GIVEN["MONGODB_URI"]]
 
 
 @pytest.mark.parametrize("url", ["mysql://u@h/d", "oracle://u@h/d", "nonsense"])

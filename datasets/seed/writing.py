@@ -126,7 +126,7 @@ def write_doctors(plan: Plan) -> Written:
 def write_block(plan: Plan, number: int) -> Written:
     made = records.make_block(plan, number)
     _insert(Appointment, made.appointments)
-    _insert(Claim, claims.documents_of(_scheduled(made.appointments)))
+    _insert(Claim, claims.documents_for(_scheduled(made.appointments)))
     _insert(Prescription, made.prescriptions)
     _insert(Patient, made.patients)
     _copy(made.bills)

@@ -211,7 +211,7 @@ class Databases:
     def _refuse_overlap(self, visit: Appointment) -> None:
         """Raises: Rejected when a scheduled visit of the doctor or the patient takes up some of the same time."""
         for claim, holder in sorted(self._holders(claims.ids_of(visit)).items()):
-            raise Rejected(f"Overlaps the {claims.whose(claim)}'s scheduled visit {holder}.")
+            raise Rejected(f"Overlaps the {claims.holder_kind(claim)}'s scheduled visit {holder}.")
 
     def _holders(self, wanted: Collection[str]) -> dict[str, str]:
         """Which visit holds each of these claims."""

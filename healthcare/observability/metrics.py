@@ -41,7 +41,7 @@ _durations = Histogram(
     buckets=(0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0),
     registry=_registry,
 )
-#: Field of `healthcare.mongodb.transactions.counters` → what it counts.
+#: Field of `healthcare.mongodb.transactions.statistics` → what it counts.
 _transactions = {
     name: Counter(f"healthcare_clinical_transaction_{name}", sentence, registry=_registry)
     for name, sentence in {
@@ -128,7 +128,7 @@ def _event_gauges() -> Iterator[Reading]:
     lag = events.lag()
     yield "healthcare_event_lag_seconds", "The age of the oldest event that waits for a consumer.", lag.seconds
     yield "healthcare_events_waiting", f"Events that wait for a consumer, up to {events.COUNT_LIMIT}.", lag.waiting
-    yield "healthcare_events_set_aside", f"Events set aside for a person, up to {events.COUNT_LIMIT}.", lag.set_aside
+    yield "healthcare_events_set_aside", f"Events set aside for a person, up to {events.COUNT_LIMIT}.", lag.dead_letters
 
 
 register_gauges(_event_gauges)

@@ -143,7 +143,7 @@ def _take_or_clash(appointment_id: str) -> str | None:
     others = sorted({holder for holder in holders.values() if holder != appointment_id})
     if others:
         return f"it overlaps {', '.join(others)}: one of them has to be moved or cancelled"
-    claims.move(appointment_id=appointment_id, held=[*holders], wanted=wanted)
+    claims.replace(appointment_id=appointment_id, held=[*holders], wanted=wanted)
     return None
 
 

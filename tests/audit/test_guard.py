@@ -54,7 +54,7 @@ class UnauditedView(ResourceViewSet):
 
     def retrieve(self, request: Request) -> Response:
         patient = patient_queries.get_visible(request.user, "P1")  # type: ignore[arg-type]
-        return Response({"name": patient.name})
+        return Response({"name": patient["name"]})
 
 
 def unaudited_page(request: HttpRequest) -> HttpResponse:

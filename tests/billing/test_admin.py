@@ -104,9 +104,9 @@ def test_one_bill_is_settled_from_its_page_by_post_only(clerk: Client, people: P
 
 
 def test_two_clerks_settle_one_bill_once(people: People, bills: list[Bill]) -> None:
-    services.settle_bill(actor=people.admin, bill_id=bills[0].pk, status="paid")
+    services.close_bill(actor=people.admin, bill_id=bills[0].pk, status="paid")
     with pytest.raises(Conflict, match="paid already"):
-        services.settle_bill(actor=people.admin, bill_id=bills[0].pk, status="void")
+        services.close_bill(actor=people.admin, bill_id=bills[0].pk, status="void")
     assert statuses()[0] == "paid"
 
 

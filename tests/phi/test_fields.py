@@ -102,10 +102,10 @@ def test_search_finds_what_is_not_encrypted_yet(db: None, admin: Any, key: bytes
 def test_search_sends_no_plain_value_when_all_are_encrypted(
     phi: None, admin: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from healthcare.mongodb.encrypted_fields import spellings
+    from healthcare.mongodb.encrypted_fields import stored_forms
 
     create_patient(actor=admin, patient_id="P1", name="Ali Raza", **VALUES)
-    looked_for = spellings(Patient, "national_id", "756")
+    looked_for = stored_forms(Patient, "national_id", "756")
     assert [type(each) for each in looked_for] == [str]
     field = Patient._meta.get_field("national_id")
     assert encryption.is_encrypted(field.get_db_prep_value(looked_for[0], None))

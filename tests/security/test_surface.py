@@ -12,7 +12,7 @@ from django.test import Client
 from pytest_django import Settings
 from rest_framework.test import APIClient
 
-from accounts.sessions import SEEN
+from accounts.sessions import LAST_USED_KEY
 from tests.people import PASSWORD, People, make_account
 from tests.test_settings import GIVEN, ROOT, known_variables, settings_in
 
@@ -188,12 +188,12 @@ def test_session_that_nobody_uses_ends(settings: Settings, people: People) -> No
 
     def last_seen(seconds_ago: float) -> int:
         session = browser.session
-        session[SEEN] = time.time() - seconds_ago
+        session[LAST_USED_KEY] = time.time() - seconds_ago
         session.save()
         return browser.get("/admin/").status_code
 
     assert last_seen(1700) == 200
-    assert time.time() - browser.session[SEEN] < 10, "it was used"
+    assert time.time() - browser.session[LAST_USED_KEY] < 10, "it was used"
     assert last_seen(1900) == 302
     assert "_auth_user_id" not in browser.session
     assert browser.get("/api/patients").status_code == 401

@@ -16,7 +16,7 @@ from rest_framework.test import APIClient
 from accounts import second_factor, tokens
 from accounts.models import User
 from accounts.serializers import AccountIn
-from accounts.sessions import BEGUN, SEEN
+from accounts.sessions import LAST_USED_KEY, LOGGED_IN_KEY
 from appointments.models import Appointment
 from appointments.serializers import AppointmentIn
 from billing.models import Bill
@@ -157,7 +157,7 @@ def test_session_is_a_new_one_after_the_log_in(people: People) -> None:
 def test_token_beside_the_cookie_keeps_no_session_alive(people: People) -> None:
     browser = logged_in(people)
     session = browser.session
-    session[SEEN] = time.time() - 99_999
+    session[LAST_USED_KEY] = time.time() - 99_999
     session.save()
     assert browser.get("/admin/", HTTP_AUTHORIZATION="Bearer x").status_code == 302
     assert "_auth_user_id" not in browser.session
@@ -170,7 +170,7 @@ def test_session_ends_after_its_time_however_busy_it_is(people: People, settings
 
     def begun(seconds_ago: int) -> int:
         session = browser.session
-        session[BEGUN], session[SEEN] = time.time() - seconds_ago, time.time() - 120
+        session[LOGGED_IN_KEY], session[LAST_USED_KEY] = time.time() - seconds_ago, time.time() - 120
         session.save()
         return browser.get("/admin/").status_code
 
@@ -195,7 +195,7 @@ def test_login_of_a_patient_to_the_admin_is_recorded(people: People) -> None:
 
 LISTS = {
     "billing/bill": "status__exact=%00", "accounts/user": "role__exact=%00", "healthcare/auditentry": "outcome=%00",
-    "healthcare/event": "set_aside_at__isempty=%00", "appointments/appointment": "day=%00",
+    "healthcare/event": "dead_lettered_at__isempty=%00", "appointments/appointment": "day=%00",
     "doctors/doctor": "accepting_patients__exact=%00", "patients/patient": "p=%00",
 }  # fmt: skip
 KEYS = ("abc", "\0", "9" * 40, "-1", "{}", "")

@@ -1,4 +1,4 @@
-"""A server writes together which events were heard of, and what it loses is told again."""
+"""A server process acknowledges events in batches, and an event whose acknowledgement is lost is delivered again."""
 
 import os
 import signal
@@ -28,11 +28,11 @@ pytestmark = pytest.mark.django_db(transaction=True)
 
 
 @pytest.fixture
-def gathered(monkeypatch: pytest.MonkeyPatch) -> acknowledgements._Batch:
-    """As in a server, but that nothing is written before the test says so."""
-    monkeypatch.setattr(acknowledgements, "_batch", made := acknowledgements._Batch())
-    monkeypatch.setattr(acknowledgements, "GATHER_SECONDS", 60)
-    return made
+def batch(monkeypatch: pytest.MonkeyPatch) -> acknowledgements._Batch:
+    """Return a server process's batch, which is not written before the test does so."""
+    monkeypatch.setattr(acknowledgements, "_batch", created := acknowledgements._Batch())
+    monkeypatch.setattr(acknowledgements, "BATCH_SECONDS", 60)
+    return created
 
 
 def waiting() -> int:
@@ -43,19 +43,19 @@ def booked(appointment_id: str) -> Any:
     return AuditEntry.objects.filter(action="appointment.booked", subject=appointment_id)
 
 
-def test_notes_are_written_together(people: People, gathered: acknowledgements._Batch) -> None:
+def test_acknowledgements_are_written_together(people: People, batch: acknowledgements._Batch) -> None:
     for hour in ("09:00", "10:00", "11:00"):
         make_appointment(people, time=hour)
     assert waiting() == 3
-    gathered.write()
+    batch.write()
     assert waiting() == 0
-    gathered.write()
+    batch.write()
 
 
-def test_notes_are_written_a_moment_later_by_themselves(people: People, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_batch_is_written_by_itself_after_a_moment(people: People, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(acknowledgements, "_batch", acknowledgements._Batch())
     for hour in ("09:00", "10:00"):
-        # The second time by a new thread: the first has ended when there was nothing left.
+        # The second batch is written by a new thread, because the first thread ended when nothing was left.
         make_appointment(people, time=hour)
         deadline = time.monotonic() + 30
         while waiting():
@@ -64,19 +64,19 @@ def test_notes_are_written_a_moment_later_by_themselves(people: People, monkeypa
         time.sleep(3 * acknowledgements.BATCH_SECONDS)
 
 
-def test_an_event_whose_note_is_lost_is_told_again_and_leaves_one_entry(
-    people: People, gathered: acknowledgements._Batch
+def test_event_whose_acknowledgement_is_lost_is_delivered_again_and_leaves_one_entry(
+    people: People, batch: acknowledgements._Batch
 ) -> None:
-    """As when the process is killed: what it had gathered is gone."""
+    """A killed process loses its batch."""
     visit = make_appointment(people)
     assert (waiting(), booked(visit.appointment_id).count()) == (1, 1)
     call_command("relay_events", verbosity=0)
-    gathered.write()
+    batch.write()
     assert (waiting(), booked(visit.appointment_id).count()) == (0, 1)
 
 
-def test_an_outage_loses_notes_and_breaks_nothing(
-    people: People, gathered: acknowledgements._Batch, monkeypatch: pytest.MonkeyPatch
+def test_outage_loses_acknowledgements_and_breaks_nothing(
+    people: People, batch: acknowledgements._Batch, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def refuse(event_ids: list[ObjectId]) -> None:
         raise DatabaseError("gone")
@@ -84,48 +84,48 @@ def test_an_outage_loses_notes_and_breaks_nothing(
     visit = make_appointment(people)
     with monkeypatch.context() as broken:
         broken.setattr(acknowledgements, "_write", refuse)
-        gathered.write()
-    gathered.write()
+        batch.write()
+    batch.write()
     assert waiting() == 1
     assert list(events.relay(grace=timedelta(hours=1))) == []
     assert [done for _, done in events.relay()] == [True]
-    gathered.write()
+    batch.write()
     assert (waiting(), booked(visit.appointment_id).count()) == (0, 1)
 
 
-def test_a_server_that_ends_writes_what_it_has_gathered(people: People, gathered: acknowledgements._Batch) -> None:
+def test_server_process_writes_its_batch_when_it_ends(people: People, batch: acknowledgements._Batch) -> None:
     make_appointment(people)
-    (event_id,) = gathered._event_ids
+    (event_id,) = batch._event_ids
     serve = (
-        "from bson import ObjectId; import healthcare.wsgi; from healthcare import heard; "
-        f"heard.GATHER_SECONDS = 60; heard.note(ObjectId('{event_id}'))"
+        "from bson import ObjectId; import healthcare.wsgi; from healthcare.outbox import acknowledgements; "
+        f"acknowledgements.BATCH_SECONDS = 60; acknowledgements.acknowledge(ObjectId('{event_id}'))"
     )
     environment = {**os.environ, **environment_of_this_run()}
     subprocess.run([sys.executable, "-c", serve], cwd=ROOT, env=environment, check=True, timeout=45)
     assert waiting() == 0
 
 
-def test_a_forked_process_begins_anew(people: People, gathered: acknowledgements._Batch) -> None:
-    """gunicorn with `preload_app` imports the application, and forks, whatever the threads of the first one hold."""
+def test_forked_process_has_a_batch_of_its_own(people: People, batch: acknowledgements._Batch) -> None:
+    """gunicorn with `preload_app` imports the application and forks, while threads of the parent may hold the locks."""
     make_appointment(people)
-    theirs = ObjectId()
-    with gathered._writing, gathered._changing:
+    event_id = ObjectId()
+    with batch._writing, batch._changing:
         child = os.fork()
         if child == 0:
-            # In a child of pytest nothing may be raised; one that waits for a lock is ended.
+            # A child of pytest must not raise; the alarm ends one that waits for a lock.
             signal.alarm(20)
-            acknowledgements.acknowledge(theirs)
-            assert_own = acknowledgements._batch is not None and acknowledgements._batch._event_ids == [theirs]
-            os._exit(0 if assert_own else 1)
+            acknowledgements.acknowledge(event_id)
+            has_its_own = acknowledgements._batch is not None and acknowledgements._batch._event_ids == [event_id]
+            os._exit(0 if has_its_own else 1)
     assert os.waitpid(child, 0)[1] == 0
-    assert len(gathered._event_ids) == 1
+    assert len(batch._event_ids) == 1
 
 
-def test_a_watching_relay_leaves_fresh_events_to_their_server(monkeypatch: pytest.MonkeyPatch) -> None:
-    asked: list[timedelta] = []
+def test_watching_relay_leaves_new_events_to_their_server_process(monkeypatch: pytest.MonkeyPatch) -> None:
+    graces: list[timedelta] = []
 
     def relay(*, grace: timedelta) -> Iterator[Any]:
-        asked.append(grace)
+        graces.append(grace)
         watching._is_asked_to_stop.set()
         return iter(())
 
@@ -134,5 +134,5 @@ def test_a_watching_relay_leaves_fresh_events_to_their_server(monkeypatch: pytes
     for words in (["--watch"], []):
         watching = relay_events.Command()
         call_command(watching, *words, verbosity=0)
-    assert asked == [relay_events.GRACE, timedelta()]
+    assert graces == [relay_events.GRACE, timedelta()]
     assert relay_events.GRACE.total_seconds() > acknowledgements.BATCH_SECONDS

@@ -1,4 +1,4 @@
-"""Statements past Django's cursor are as patient with a connection that died between two requests as it is."""
+"""Prepared statements survive a connection that died between two requests, as Django's own cursor does."""
 
 import pytest
 from django.db import DatabaseError, OperationalError, connection, transaction
@@ -9,8 +9,8 @@ from healthcare.postgresql import prepared_statements
 pytestmark = pytest.mark.django_db(transaction=True)
 
 
-def end_from_elsewhere() -> None:
-    """As a server that was started again has ended all connections that processes keep."""
+def terminate_connection() -> None:
+    """End this connection from another one, as a restart of the server does."""
     with connection.cursor() as cursor:
         cursor.execute("SELECT pg_backend_pid()")
         (pid,) = cursor.fetchone()
@@ -23,23 +23,23 @@ def end_from_elsewhere() -> None:
 
 
 def test_first_statement_of_a_request_takes_a_new_connection_for_a_dead_one() -> None:
-    end_from_elsewhere()
-    # Where a request begins.
+    terminate_connection()
+    # Django resets this at the start of a request.
     connection.health_check_done = False
     assert prepared_statements.execute("SELECT 1", []).fetchone() == (1,)
 
 
-def test_later_statement_does_not() -> None:
-    """What came before it on the lost connection may have been the half of something."""
-    end_from_elsewhere()
+def test_later_statement_of_a_request_fails() -> None:
+    """Statements before it on the lost connection may have been half of an operation."""
+    terminate_connection()
     connection.health_check_done = True
     with pytest.raises(DatabaseError):
         prepared_statements.execute("SELECT 1", [])
     connection.close()
 
 
-def test_what_may_be_sent_twice_takes_a_new_connection_without_asking_before() -> None:
-    end_from_elsewhere()
+def test_execute_first_reconnects_without_a_check_before() -> None:
+    terminate_connection()
     connection.health_check_done = True
     assert prepared_statements.execute_first("SELECT 1", []).fetchone() == (1,)
     with CaptureQueriesContext(connection) as captured:
@@ -47,12 +47,11 @@ def test_what_may_be_sent_twice_takes_a_new_connection_without_asking_before() -
     assert len(captured) == 1
 
 
-def test_what_may_be_sent_twice_is_not_within_a_transaction() -> None:
-    """Which says itself what it died of."""
+def test_execute_first_does_not_reconnect_inside_a_transaction() -> None:
 
     @transaction.atomic
     def service() -> None:
-        end_from_elsewhere()
+        terminate_connection()
         prepared_statements.execute_first("SELECT 1", [])
 
     with pytest.raises(OperationalError):
@@ -61,7 +60,7 @@ def test_what_may_be_sent_twice_is_not_within_a_transaction() -> None:
 
 
 def test_statement_is_planned_once_in_a_connection() -> None:
-    """psycopg prepares nothing, whatever it is asked for, on a connection without a threshold: Django's default."""
+    """The settings set `prepare_threshold`; without one, as in Django's default, psycopg ignores `prepare=True`."""
     for _ in range(3):
         assert prepared_statements.execute("SELECT 40 + %s", [2]).fetchone() == (42,)
     with connection.cursor() as cursor:

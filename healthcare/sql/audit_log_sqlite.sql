@@ -1,4 +1,4 @@
--- The audit trail's tables for a trial on SQLite: the same columns and refusals, no partitions, no roles.
+-- The tables of the audit log for a trial on SQLite: the same columns, and no changes either. No partitions, no roles.
 
 CREATE TABLE audit_entries (
     id integer PRIMARY KEY AUTOINCREMENT,
@@ -27,10 +27,10 @@ CREATE TABLE audit_patients (
     PRIMARY KEY (patient_id, at, entry_id)
 ) WITHOUT ROWID;
 CREATE TRIGGER audit_entries_no_update BEFORE UPDATE ON audit_entries
-    BEGIN SELECT RAISE(ABORT, 'Entries of the audit trail are never changed or deleted.'); END;
+    BEGIN SELECT RAISE(ABORT, 'Entries of the audit log are never changed or deleted.'); END;
 CREATE TRIGGER audit_entries_no_delete BEFORE DELETE ON audit_entries
-    BEGIN SELECT RAISE(ABORT, 'Entries of the audit trail are never changed or deleted.'); END;
+    BEGIN SELECT RAISE(ABORT, 'Entries of the audit log are never changed or deleted.'); END;
 CREATE TRIGGER audit_patients_no_update BEFORE UPDATE ON audit_patients
-    BEGIN SELECT RAISE(ABORT, 'Entries of the audit trail are never changed or deleted.'); END;
+    BEGIN SELECT RAISE(ABORT, 'Entries of the audit log are never changed or deleted.'); END;
 CREATE TRIGGER audit_patients_no_delete BEFORE DELETE ON audit_patients
-    BEGIN SELECT RAISE(ABORT, 'Entries of the audit trail are never changed or deleted.'); END;
+    BEGIN SELECT RAISE(ABORT, 'Entries of the audit log are never changed or deleted.'); END;

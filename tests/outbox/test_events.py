@@ -1,4 +1,4 @@
-"""Events: stored with the change or not at all, delivered once, again after an outage, set aside when hopeless."""
+"""Events are stored with the change or not at all, delivered once, and retried until they become dead letters."""
 
 from datetime import timedelta
 from typing import Any
@@ -20,26 +20,26 @@ from tests.records import complete, make_appointment
 pytestmark = pytest.mark.django_db
 
 
-class Listener:
-    """A consumer that notes what it hears, and fails as it is told."""
+class Consumer:
+    """A consumer that keeps the subjects of the events it received, and raises `error` if there is one."""
 
     def __init__(self) -> None:
-        self.heard: list[str] = []
+        self.received: list[str] = []
         self.error: Exception | None = None
 
     def __call__(self, event: Any) -> None:
         if self.error:
             raise self.error
-        self.heard.append(event["subject_id"])
+        self.received.append(event["subject_id"])
 
 
 @pytest.fixture
-def listener(monkeypatch: pytest.MonkeyPatch) -> Listener:
-    made = Listener()
+def consumer(monkeypatch: pytest.MonkeyPatch) -> Consumer:
+    created = Consumer()
     monkeypatch.setattr(events, "_consumers", {})
     monkeypatch.setattr(events, "_projections", [])
-    events.register_consumer("test", {"thing.happened"}, made)
-    return made
+    events.register_consumer("test", {"thing.happened"}, created)
+    return created
 
 
 @clinical_transaction
@@ -50,84 +50,84 @@ def happen(subject: str = "A1", kind: str = "thing.happened", error: Exception |
 
 
 def stored(resource: str = "thing") -> list[dict[str, Any]]:
-    """The events of a kind of record; making the people of a test left some, too."""
+    """Return the events of one resource; the fixtures leave events of others."""
     return list(connections["clinical"].database.events.find({"kind": {"$regex": f"^{resource}[.]"}}).sort("_id"))
 
 
-def hurry() -> None:
-    """Let the time of the next try be now."""
+def make_due() -> None:
+    """Make all waiting events due now."""
     connections["clinical"].database.events.update_many(
         {"due_at": {"$exists": True}}, {"$set": {"due_at": (clock.now() - timedelta(seconds=1)).replace(tzinfo=None)}}
     )
 
 
-def test_a_consumer_hears_once_and_nothing_waits(listener: Listener) -> None:
+def test_event_is_delivered_once_and_nothing_waits(consumer: Consumer) -> None:
     happen()
-    assert listener.heard == ["A1"]
+    assert consumer.received == ["A1"]
     (event,) = stored()
     assert (event["kind"], event.get("pending"), event.get("due_at")) == ("thing.happened", None, None)
     call_command("relay_events", verbosity=0)
-    assert listener.heard == ["A1"]
+    assert consumer.received == ["A1"]
 
 
-def test_nobody_hears_what_was_rolled_back(listener: Listener) -> None:
+def test_event_of_a_rolled_back_write_is_not_delivered(consumer: Consumer) -> None:
     with pytest.raises(RuntimeError):
         happen(error=RuntimeError("no"))
-    assert (listener.heard, stored()) == ([], [])
+    assert (consumer.received, stored()) == ([], [])
 
 
-def test_publishing_outside_a_transaction_is_an_error(listener: Listener) -> None:
+def test_publishing_outside_a_transaction_is_an_error(consumer: Consumer) -> None:
     with pytest.raises(RuntimeError, match="outside a clinical transaction"):
         events.publish("thing.happened", actor=None, patient_id="P1", subject_id="A1")
     assert stored() == []
 
 
-def test_an_event_that_concerns_nobody_is_stored_and_waits_for_nobody(listener: Listener) -> None:
+def test_event_without_consumers_is_stored_and_does_not_wait(consumer: Consumer) -> None:
     happen(kind="thing.ignored")
-    assert listener.heard == []
+    assert consumer.received == []
     assert "due_at" not in stored()[0]
 
 
-def test_a_projection_runs_inside_and_its_error_undoes_the_write(listener: Listener) -> None:
+def test_projection_runs_inside_and_its_error_undoes_the_write(consumer: Consumer) -> None:
     def refuse(event: Any) -> None:
         raise ValueError("no")
 
     events.register_projection("counter", {"thing.happened"}, refuse)
     with pytest.raises(ValueError, match="no"):
         happen()
-    assert (listener.heard, stored()) == ([], [])
+    assert (consumer.received, stored()) == ([], [])
 
 
-def test_an_outage_leaves_the_event_due_and_counts_no_try(listener: Listener) -> None:
-    listener.error = OperationalError("connection refused")
+def test_outage_leaves_the_event_due_and_counts_no_attempt(consumer: Consumer) -> None:
+    consumer.error = OperationalError("connection refused")
     happen()
     happen("A2")
     assert [(event["attempts"], event["pending"]) for event in stored()] == [(0, ["test"]), (0, ["test"])]
     with pytest.raises(CommandError, match="keep waiting"):
         call_command("relay_events", verbosity=0)
-    listener.error = None
+    consumer.error = None
     call_command("relay_events", verbosity=0)
-    assert listener.heard == ["A1", "A2"]
+    assert consumer.received == ["A1", "A2"]
     assert events.oldest_pending_at() is None
 
 
-def test_a_hopeless_event_is_set_aside_with_its_reason_and_does_not_hold_up_the_others(
-    listener: Listener, people: People, client: Any
+def test_event_that_keeps_failing_becomes_a_dead_letter_and_does_not_block_the_others(
+    consumer: Consumer, people: People, client: Any
 ) -> None:
-    listener.error = ValueError("no such thing\nDETAIL: a person's data")
+    consumer.error = ValueError("no such thing\nDETAIL: a person's data")
     happen("bad")
     for _ in range(events.MAX_ATTEMPTS - 1):
         assert events.oldest_pending_at() is not None
-        hurry()
+        make_due()
         call_command("relay_events", verbosity=0)
     (event,) = stored()
     assert event["attempts"] == events.MAX_ATTEMPTS
     assert event["reason"] == "test: ValueError: no such thing"
     assert "due_at" not in event
     assert events.oldest_pending_at() is None
-    listener.error = None
+    consumer.error = None
     happen("good")
-    assert listener.heard == ["good"]
+    assert consumer.received == ["good"]
 
     client.force_login(people.admin)
     listing = client.get(reverse("admin:healthcare_event_changelist")).content.decode()
@@ -137,16 +137,16 @@ def test_a_hopeless_event_is_set_aside_with_its_reason_and_does_not_hold_up_the_
     )
     assert again.status_code == 302
     call_command("relay_events", verbosity=0)
-    assert listener.heard == ["good", "bad"]
-    assert Event.objects.filter(set_aside_at__isnull=False).count() == 0
+    assert consumer.received == ["good", "bad"]
+    assert Event.objects.filter(dead_lettered_at__isnull=False).count() == 0
 
 
-def test_failures_wait_longer_each_time(listener: Listener) -> None:
-    listener.error = ValueError("no")
+def test_pause_grows_with_each_failure(consumer: Consumer) -> None:
+    consumer.error = ValueError("no")
     happen()
     waits = []
     for _ in range(4):
-        hurry()
+        make_due()
         call_command("relay_events", verbosity=0)
         waits.append((stored()[0]["due_at"] - clock.now().replace(tzinfo=None)).total_seconds())
     assert waits == sorted(waits)
@@ -169,7 +169,7 @@ def test_a_specialty_without_a_fee_costs_what_all_others_do(people: People) -> N
     assert Bill.objects.get().total_cost == Fee.objects.get(specialty_key="").amount
 
 
-def test_an_event_told_again_leaves_one_bill_and_brings_no_deleted_one_back(people: People) -> None:
+def test_event_delivered_again_leaves_one_bill_and_does_not_restore_a_deleted_one(people: People) -> None:
     complete(people, make_appointment(people))
     event = stored("appointment")[-1]
     event["pending"] = ["billing"]
@@ -188,7 +188,7 @@ def test_without_any_fee_the_visit_completes_and_the_event_says_why_it_waits(peo
     assert Bill.objects.count() == 0
     assert "fee table has no row" in stored("appointment")[-1]["reason"]
     Fee.objects.create(specialty="", specialty_key="", amount=50)
-    hurry()
+    make_due()
     call_command("relay_events", verbosity=0)
     assert Bill.objects.get().total_cost == 50
 

@@ -1,13 +1,14 @@
--- The audit trail's tables, for PostgreSQL; healthcare/migrations/0002_audit_trail.py runs this file.
+-- The tables of the audit log for PostgreSQL; healthcare/migrations/0002_audit_trail.py runs this file.
 --
--- Both are partitioned by month, so that old months can be archived by dropping a table instead of deleting rows,
--- which nobody can. What falls into no month's partition is taken by the default one: no entry is ever refused.
+-- Both tables are partitioned by month, so that old months are archived by dropping a table; nobody can delete rows.
+-- The default partition takes the entries of a month without a partition, so no entry is ever rejected.
 
 CREATE SEQUENCE audit_entry_id;
 
 CREATE TABLE audit_entries (
-    -- The transaction has its number before the entry has its id: whoever has read the sequence and waits until all
-    -- transactions of that moment have ended has seen every entry up to it (audit.seals relies on it).
+    -- The default assigns the transaction its number before the entry gets its id. A reader that has read the sequence
+    -- and then waits for all transactions of that moment to end sees every entry up to it; sealing relies on that
+    -- (audit/services.py).
     id bigint NOT NULL DEFAULT CASE WHEN pg_current_xact_id() IS NOT NULL THEN nextval('audit_entry_id') END,
     at timestamptz NOT NULL,
     actor_id bigint,
@@ -20,7 +21,7 @@ CREATE TABLE audit_entries (
     channel text NOT NULL,
     address text,
     request_id text,
-    -- The event that brought it, so that one that is told twice leaves one entry.
+    -- The event from which the entry was made, so that an event that is delivered twice leaves one entry.
     source text,
     PRIMARY KEY (at, id)
 ) PARTITION BY RANGE (at);
@@ -30,8 +31,8 @@ CREATE INDEX audit_entry_actor ON audit_entries (actor_id, at, id);
 CREATE INDEX audit_entry_action ON audit_entries (action, at, id);
 CREATE INDEX audit_entry_refused ON audit_entries (at, id) WHERE outcome = 'refused';
 
--- An entry by each of its patients. An index over the array itself cannot give the newest entries of a patient in
--- order: with 60,000 of 3,000,000 entries on one patient, whom every list shows first, a page took 230 ms.
+-- One row for each patient of an entry. An index on the array itself cannot return the newest entries of a patient in
+-- order: with 60,000 of 3,000,000 entries about one patient, whom every list shows first, a page took 230 ms.
 CREATE TABLE audit_patients (
     patient_id text NOT NULL,
     at timestamptz NOT NULL,
@@ -44,7 +45,7 @@ CREATE TABLE audit_patients_other PARTITION OF audit_patients DEFAULT;
 
 CREATE FUNCTION audit_refuse_change() RETURNS trigger LANGUAGE plpgsql AS $$
 BEGIN
-    RAISE EXCEPTION 'Entries of the audit trail are never changed or deleted.' USING ERRCODE = 'insufficient_privilege';
+    RAISE EXCEPTION 'Entries of the audit log are never changed or deleted.' USING ERRCODE = 'insufficient_privilege';
 END $$;
 CREATE TRIGGER audit_insert_only BEFORE UPDATE OR DELETE ON audit_entries
     FOR EACH ROW EXECUTE FUNCTION audit_refuse_change();
@@ -55,8 +56,8 @@ CREATE TRIGGER audit_no_truncate BEFORE TRUNCATE ON audit_patients EXECUTE FUNCT
 CREATE TRIGGER audit_no_truncate BEFORE TRUNCATE ON audit_entries_other EXECUTE FUNCTION audit_refuse_change();
 CREATE TRIGGER audit_no_truncate BEFORE TRUNCATE ON audit_patients_other EXECUTE FUNCTION audit_refuse_change();
 
--- The functions below belong to the tables' owner and act as it: the application may have months made and the
--- archivist may have them dropped, and neither may touch the tables themselves (healthcare/sql/database_roles.sql).
+-- The functions below belong to the owner of the tables and run with the owner's rights. The application may create
+-- months and the archivist may drop them, but neither may alter the tables (healthcare/sql/database_roles.sql).
 
 CREATE FUNCTION audit_make_month(wanted date) RETURNS boolean
 LANGUAGE plpgsql SECURITY DEFINER SET search_path FROM CURRENT AS $$
@@ -74,7 +75,7 @@ BEGIN
     FOREACH parent IN ARRAY ARRAY['audit_entries', 'audit_patients'] LOOP
         part := parent || '_' || suffix;
         EXECUTE format('CREATE TABLE %I (LIKE %I INCLUDING DEFAULTS)', part, parent);
-        -- Entries that came while the month had no partition of its own move into it, unchanged.
+        -- Move the entries that were inserted while the month had no partition, unchanged.
         EXECUTE format('ALTER TABLE %I DISABLE TRIGGER audit_insert_only', parent || '_other');
         EXECUTE format(
             'WITH moved AS (DELETE FROM %I WHERE at >= %L AND at < %L RETURNING *) INSERT INTO %I SELECT * FROM moved',
@@ -87,7 +88,7 @@ BEGIN
     RETURN true;
 END $$;
 
--- `upto`: the last entry in the archive's file; what came for the month later stays.
+-- `upto`: the id of the last entry in the archived file. Later entries of the month stay.
 CREATE FUNCTION audit_drop_month(wanted date, upto bigint) RETURNS boolean
 LANGUAGE plpgsql SECURITY DEFINER SET search_path FROM CURRENT AS $$
 DECLARE
