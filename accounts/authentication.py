@@ -1,4 +1,4 @@
-"""How a request says who it is: a Bearer token, or the session of a browser."""
+"""Authentication of requests: by a Bearer token, or by the session of a browser."""
 
 import math
 import threading
@@ -26,16 +26,18 @@ _OPEN_FAMILY = """
     FROM accounts_tokenfamily f JOIN accounts_user u ON u.id = f.user_id
     WHERE f.id = %s AND f.ended_at IS NULL
 """
-# One statement a request, past the ORM: 89 µs against 250 µs, most of which is building the query (design 2.12).
+# Written in SQL because every request runs it: 89 µs against 250 µs with the ORM, most of which builds the query
+# (docs/decisions/0012-account-read-on-each-request.md).
 _ACCOUNT_OF_FAMILY = f"SELECT {_ROW} {_OPEN_FAMILY}"
-# That it would find what it found before.
+# True if the statement above still finds the same row.
 _ACCOUNT_IS_AS_IT_WAS = f"EXISTS (SELECT {_OPEN_FAMILY} AND ({_ROW}) = ({', '.join(['%s'] * len(_COLUMNS))}))"
-#: Tokens whose signatures a process remembers.
+#: The number of tokens whose verified signature a process remembers.
 VERIFIED_TOKENS = 4_096
 
-#: How long a process assumes that an account is as it read it, where that is looked at later (`_assumed_account_of`).
+#: How long a process uses an account that it has read, if a later statement checks that it has not changed
+#: (`_assumed_account_of`).
 ASSUMED_SECONDS = 60
-#: How long a process may serializer by what it last read while PostgreSQL cannot be reached, and how many accounts it keeps.
+#: How long a process uses an account that it has read while PostgreSQL cannot be reached, and how many it remembers.
 LAST_READ_SECONDS = 300
 LAST_READ_LENGTH = 10_000
 _last_read: OrderedDict[int, tuple[float, tuple[Any, ...] | None]] = OrderedDict()
@@ -43,14 +45,15 @@ _last_read_lock = threading.Lock()
 
 
 def _assumed_account_of(family: int) -> tuple[Any, ...] | None:
-    """The account as this process last read it, where the entry of what it reads is inserted only if it is so still.
+    """Return the account as this process last read it, if the request's audit entry checks that it has not changed.
 
-    That is one statement instead of two. None where it has to be read: for a write, for one that was not read lately
-    or was refused then, and while PostgreSQL is out.
+    The check is a condition of the statement that inserts the entry, so that a request needs one statement and not two.
+    Return None if the account must be read: for a write, for an account that was not read recently or was not found
+    then, and while PostgreSQL cannot be reached.
     """
     if (
         not audit_context.may_defer_check()
-        or not circuit_breaker.postgresql.is_up()
+        or not circuit_breaker.postgresql.is_closed()
         or connection.vendor != "postgresql"
     ):
         return None
@@ -59,22 +62,22 @@ def _assumed_account_of(family: int) -> tuple[Any, ...] | None:
     if row is None or time.monotonic() - read_at > ASSUMED_SECONDS:
         return None
     audit_context.require_on_flush(_ACCOUNT_IS_AS_IT_WAS, [family, *row], forget=partial(_forget, family))
-    # Whatever is asked first looks whether the connection is still good.
+    # Makes the next statement check whether the connection is still usable.
     connection.health_check_done = False  # type: ignore[attr-defined]
     return row
 
 
 def _forget(family: int) -> None:
-    """PostgreSQL has said that it is not as it was."""
+    """Drop an account whose row has changed."""
     with _last_read_lock:
         _last_read.pop(family, None)
 
 
 def _account_of(family: int) -> tuple[Any, ...] | None:
-    """The account of an open token family, None when there is none.
+    """Return the account of an open token family; None if there is none.
 
-    Read anew; only while PostgreSQL cannot be reached the last answer serves, up to five minutes old, so that clinical
-    work goes on (brief 3.3). Raises: OperationalError when there is none.
+    While PostgreSQL cannot be reached, the row that was last read is used for up to five minutes, so that clinical work
+    goes on (docs/operations.md). Raises: OperationalError if PostgreSQL cannot be reached and no row was read.
     """
     if not circuit_breaker.postgresql.allows_request():
         return _last_read_account_of(family)
@@ -82,7 +85,7 @@ def _account_of(family: int) -> tuple[Any, ...] | None:
         row = prepared_statements.execute_first(_ACCOUNT_OF_FAMILY, [family]).fetchone()
     except (OperationalError, InterfaceError) as error:
         circuit_breaker.postgresql.record_failure()
-        # A dead connection is not used again, even outside the request cycle that would look after it.
+        # Django closes unusable connections between requests only, and this may run outside of one.
         connection.close_if_unusable_or_obsolete()
         return _last_read_account_of(family, error)
     circuit_breaker.postgresql.record_success()
@@ -95,31 +98,31 @@ def _account_of(family: int) -> tuple[Any, ...] | None:
 
 
 def _last_read_account_of(family: int, error: Exception | None = None) -> tuple[Any, ...] | None:
-    """Raises: OperationalError when it was not read lately."""
+    """Return the account that was last read. Raises: OperationalError if that is more than 5 minutes ago."""
     with _last_read_lock:
         read_at, row = _last_read.get(family, (-math.inf, None))
     if time.monotonic() - read_at > LAST_READ_SECONDS:
-        raise OperationalError("PostgreSQL was out a moment ago, and the account is not known.") from error
+        raise OperationalError("PostgreSQL cannot be reached, and the account was not read recently.") from error
     return row
 
 
 @lru_cache(maxsize=VERIFIED_TOKENS)
 def _verified(raw_token: bytes) -> Token:
-    """The access token behind the text, nobody to change. Raises: TokenError for all but a good one."""
+    """Return the access token, which callers share and must not change. Raises: TokenError if it is not valid."""
     return AccessToken(raw_token)  # type: ignore[arg-type]
 
 
 class TokenAuthentication(JWTAuthentication):
-    """Accepts an access token whose family is open and whose account is active and unchanged since it was issued."""
+    """Authentication by an access token whose family is open, and whose account is active and has the same version."""
 
     def get_validated_token(self, raw_token: bytes) -> Token:
         try:
             token = _verified(raw_token)
         except TokenError:
             token = None
-        # What was signed stays signed; what was good may have expired since.
+        # A signature that was verified remains valid, but the token may have expired since.
         if token is None or token["exp"] <= aware_utcnow().timestamp():
-            # Which says what is wrong with it.
+            # The base class verifies again, and raises the error with its reason.
             return super().get_validated_token(raw_token)
         return token
 
@@ -137,16 +140,16 @@ class TokenAuthentication(JWTAuthentication):
 
 
 class SessionAuthentication(authentication.SessionAuthentication):
-    """The browsable API's log-in. Writes need the CSRF token, as everywhere that cookies speak."""
+    """Authentication by the session of the browsable API. Writes need the CSRF token."""
 
     def authenticate(self, request: Request) -> tuple[Any, None] | None:
         if "HTTP_AUTHORIZATION" in request.META:
-            # A client that names a credential is validated by it, not by a cookie that happens to be there.
+            # A client that sends a token is authenticated by it alone, also if its browser has a session cookie.
             return None
         return super().authenticate(request)
 
 
 class AccountRequest(Request):
-    """A request behind a role table: it comes from an account. (Only a type: DRF makes its own requests.)"""
+    """The type of a request that a role table has admitted: `user` is an account. DRF creates plain requests."""
 
     user: User

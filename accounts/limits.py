@@ -1,4 +1,4 @@
-"""How often somebody may try to get in. The rates stand in the settings (LOGIN_RATE and its kin)."""
+"""Rate limits of logins, registrations, token refreshes and password changes (docs/security.md, "Rate limits")."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -18,9 +18,10 @@ PROVIDERS_OF_ADDRESS = Limit("provider logins of an address", "REGISTER_RATE")
 
 @contextmanager
 def login(request: HttpRequest, email: str) -> Iterator[None]:
-    """Count an attempt to log in, whether there is such an account or not, and the failed ones of an address.
+    """Count a login attempt for the e-mail, and for the client address if it fails.
 
-    The body logs in; what it raises is a failure. Raises: TooManyAttempts, Unavailable.
+    The body of the `with` statement logs in; the attempt has failed if it raises. Whether the account exists makes no
+    difference. Raises: TooManyAttempts, Unavailable.
     """
     attempts = count_attempt((LOGINS_OF_ACCOUNT, normalize_email(email)), (FAILURES_OF_ADDRESS, address_of(request)))
     yield
@@ -28,7 +29,7 @@ def login(request: HttpRequest, email: str) -> Iterator[None]:
 
 
 def password_change(user: User) -> None:
-    """Count an attempt: whoever holds a stolen token would find out the password here."""
+    """Count an attempt, because the holder of a stolen token could guess the password here. Raises: TooManyAttempts."""
     count_attempt((PASSWORDS_OF_ACCOUNT, str(user.pk)))
 
 

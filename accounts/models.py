@@ -1,4 +1,4 @@
-"""Accounts: who may log in, in which role, and the refresh tokens that are out."""
+"""Models of accounts and of the refresh tokens that are in use."""
 
 import secrets
 from typing import Any, ClassVar
@@ -16,7 +16,7 @@ from healthcare.routers import DEFAULT
 
 
 class Role(models.TextChoices):
-    """What an account may do; brief section 2 has the table."""
+    """The role of an account; docs/api.md lists what each role may do."""
 
     PATIENT = "patient", _("patient")
     DOCTOR = "doctor", _("doctor")
@@ -28,9 +28,9 @@ MAX_EMAIL_LENGTH = 254
 
 
 def normalize_email(email: str) -> str:
-    """One spelling of an address: people do not remember how they capitalised it when they signed up.
+    """Return the stored form of an e-mail address, in which case does not matter.
 
-    It may be longer than what was typed: some letters become two, "ß" is "ss".
+    The result may be longer than the input, because case folding turns "ß" into "ss".
     """
     return email.strip().casefold()
 
@@ -45,7 +45,7 @@ class UserManager(BaseUserManager["User"]):
         return user
 
     def create_superuser(self, email: str, password: str | None = None, **fields: Any) -> "User":
-        """The account that `manage.py createsuperuser` makes."""
+        """Create an admin account, for `manage.py createsuperuser`."""
         return self.create_user(email, password, **{**fields, "role": Role.ADMIN})
 
     def get_by_natural_key(self, username: str | None) -> "User":
@@ -53,7 +53,7 @@ class UserManager(BaseUserManager["User"]):
 
 
 class User(AbstractBaseUser, PermissionsMixin):
-    """An account. Its role is the one truth about its power: staff and superuser flags follow from it."""
+    """An account. Its role determines its rights: Django's staff and superuser flags are derived from the role."""
 
     email = models.EmailField(
         _("e-mail"),
@@ -101,23 +101,23 @@ class User(AbstractBaseUser, PermissionsMixin):
             raise ValidationError({"email": _("This address is too long.")})
 
     def set_password(self, raw_password: str | None) -> None:
-        """Set the password and end every token and session; saving is the caller's business, as in Django."""
+        """Set the password and end every token and session. As in Django, the caller saves the account."""
         super().set_password(raw_password)
         self.end_tokens()
 
     def set_unusable_password(self) -> None:
-        """As `set_password`: the admin's page can take a password away, and what was got with it has to go too."""
+        """Remove the password and end every token and session. As in Django, the caller saves the account."""
         super().set_unusable_password()
         self.end_tokens()
 
     def end_tokens(self) -> None:
-        """Take a new version. It is random, not counted: two changes at once cannot arrive at the same one."""
+        """Set a new token version. It is random, so that two concurrent changes do not set the same one."""
         self.token_version = secrets.randbelow(2**31)
 
-    # Plain properties in the place of the mixin's columns: two truths about one power will disagree one day.
+    # Properties in place of the mixin's columns, which could contradict the role.
     @property
     def is_staff(self) -> bool:
-        """May enter the admin, where groups and permissions decide what is there to see."""
+        """Whether the account may enter the admin site, where groups and permissions decide what it sees."""
         return self.is_active and self.role in (Role.STAFF, Role.DOCTOR, Role.ADMIN)
 
     @property
@@ -125,7 +125,7 @@ class User(AbstractBaseUser, PermissionsMixin):
         return self.is_active and self.role == Role.ADMIN
 
     def _get_session_auth_hash(self, secret: str | None = None) -> str:
-        """Tie browser sessions to the token version too, so that they end when the tokens end."""
+        """Include the token version in the hash of sessions, so that they end when the tokens end."""
         return salted_hmac(
             "accounts.User.session",
             f"{self.password}:{self.token_version}",
@@ -135,10 +135,10 @@ class User(AbstractBaseUser, PermissionsMixin):
 
 
 class TokenFamily(models.Model):
-    """The refresh tokens that descend from one login: one of them is good at any time.
+    """The refresh tokens that descend from one login, of which one is valid at any time.
 
-    Rotation is a conditional update of `current_jti`; an older token of the family that comes back was stolen, or
-    was used by a thief before: the family ends, and with it its access tokens.
+    A refresh is a conditional update of `current_jti`. If an older token of the family is used, one of its two users
+    has stolen it: the family ends, and with it its access tokens.
     """
 
     user = models.ForeignKey(User, on_delete=models.CASCADE, related_name="token_families")

@@ -1,6 +1,7 @@
-"""Logging in with Google and GitHub. allauth proves who somebody is there (code, PKCE, state); the rest is ours.
+"""Login with Google and GitHub (OAuth 2.0).
 
-None of allauth's pages is routed and nobody gets a session: the callback answers what /auth/login answers.
+allauth identifies the person (authorization code, PKCE, state). None of its pages is routed and it creates neither
+sessions nor accounts: the callback answers with the same tokens as /auth/login (docs/api.md, "Authentication").
 """
 
 from collections.abc import Iterator
@@ -45,7 +46,7 @@ class AccountExists(Conflict):
         super().__init__("There is an account with this e-mail already: log in with its password.")
 
 
-class ProviderRefused(InvalidValue):
+class LoginNotConfirmed(InvalidValue):
     code = "provider_refused"
 
     def __init__(self) -> None:
@@ -60,8 +61,8 @@ def _readable() -> Iterator[None]:
         raise OAuth2Error("The provider's answer cannot be read.") from error
 
 
-class UnusableAnswerMixin:
-    """What a provider answers is checked as little as anybody's: an answer of another shape is a refusal, not a 500."""
+class MalformedResponseMixin:
+    """Mixin that turns a malformed response of a provider into an OAuth2Error, where allauth would fail with a 500."""
 
     def get_access_token_data(self, *args: Any, **kwargs: Any) -> Any:
         with _readable():
@@ -75,13 +76,13 @@ class UnusableAnswerMixin:
         with _readable():
             login = super().complete_login(*args, **kwargs)  # type: ignore[misc]
         if login.account.uid in ("", "None"):
-            # Everybody whom the provider has no number for would be the same person.
+            # Without this check, all persons without an id would be the same person.
             raise OAuth2Error("The provider does not say who it is.")
         return login
 
 
-class Google(UnusableAnswerMixin, GoogleOAuth2Adapter):
-    """Checks the ID token's signature, too, which allauth leaves to TLS when the token came from Google directly."""
+class Google(MalformedResponseMixin, GoogleOAuth2Adapter):
+    """Adapter for Google that verifies the signature of the ID token, for which allauth relies on TLS."""
 
     keys_url = "https://www.googleapis.com/oauth2/v3/certs"
 
@@ -96,12 +97,12 @@ class Google(UnusableAnswerMixin, GoogleOAuth2Adapter):
         )
 
     def _fetch_user_info(self, access_token: str) -> NoReturn:
-        # Only an ID token is addressed to us: an access token may have been meant for another application.
+        # Only an ID token names its audience: an access token may have been issued to another application.
         raise OAuth2Error("Google's answer holds no ID token.")
 
 
-class GitHub(UnusableAnswerMixin, GitHubOAuth2Adapter):
-    """GitHub has no ID tokens: who somebody is, is asked with the access token that the code was exchanged for."""
+class GitHub(MalformedResponseMixin, GitHubOAuth2Adapter):
+    """Adapter for GitHub, which has no ID tokens: the person is read with the access token of the exchanged code."""
 
 
 class AccountAdapter(DefaultAccountAdapter):
@@ -112,15 +113,16 @@ class AccountAdapter(DefaultAccountAdapter):
 
 
 class SocialAdapter(DefaultSocialAccountAdapter):
-    """allauth's SOCIALACCOUNT_ADAPTER: what follows when a provider has said who somebody is."""
+    """allauth's SOCIALACCOUNT_ADAPTER: logs a person in after a provider has identified them."""
 
     def pre_social_login(self, request: HttpRequest, sociallogin: SocialLogin) -> NoReturn:
-        """End every login here, before allauth would make sessions and accounts of its own.
+        """Answer with tokens, before allauth would create a session and an account.
 
-        Raises: NotVerified, AccountExists; services.WrongCredentials for a disabled account, and for one with a second
-        factor: nobody asks for its code here.
+        Raises: ImmediateHttpResponse with the tokens, which is how an adapter of allauth answers; NotVerified,
+        AccountExists; services.WrongCredentials for a disabled account, and for one with a second factor, whose code is
+        not asked for here.
         """
-        # It held the state and the verifier of this one login.
+        # The session held the state and the PKCE verifier of this login only.
         request.session.flush()
         request.user = AnonymousUser()
         user = sociallogin.user if sociallogin.is_existing else _make_account(sociallogin)
@@ -133,34 +135,37 @@ class SocialAdapter(DefaultSocialAccountAdapter):
         return False
 
     def on_authentication_error(self, *args: Any, **kwargs: Any) -> NoReturn:
-        raise ProviderRefused
+        raise LoginNotConfirmed
 
 
 def _make_account(sociallogin: SocialLogin) -> User:
-    """A patient's account and record for somebody who comes for the first time."""
+    """Create the account and the patient record of a person who logs in for the first time.
+
+    Raises: NotVerified, AccountExists, LoginNotConfirmed.
+    """
     email = next((normalize_email(each.email) for each in _addresses(sociallogin) if each.verified), None)
     if email is None or not _is_email(email):
         raise NotVerified
     name = " ".join(str(sociallogin.account.extra_data.get("name") or "").split())[:MAX_NAME_LENGTH]
     if not name or not is_clean(name):
         name = email.partition("@")[0]
-    # Nothing of the profile is kept but the provider's number for it.
+    # Of the profile at the provider, only its id is stored.
     sociallogin.account.extra_data = {}
     try:
         with events.defer_delivery(), transaction.atomic(using="default"):
-            user = records.make_newcomer(email=email, name=name)
+            user = records.sign_up(email=email, name=name)
             sociallogin.account.user = user
             sociallogin.account.save()
     except services.EmailTaken as error:
         raise AccountExists from error
     except IntegrityError as error:
-        # The same person's other click was quicker.
-        raise ProviderRefused from error
+        # A concurrent request of the same person has created the account.
+        raise LoginNotConfirmed from error
     return user
 
 
 def _addresses(sociallogin: SocialLogin) -> list[Any]:
-    """The provider's addresses, the primary one first."""
+    """Return the e-mail addresses of the profile, the primary one first."""
     return sorted(sociallogin.email_addresses, key=lambda each: not each.primary)
 
 

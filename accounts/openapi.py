@@ -1,4 +1,4 @@
-"""How the OpenAPI document names the two ways to authenticate."""
+"""The security schemes of the OpenAPI document."""
 
 from typing import Any
 

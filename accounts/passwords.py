@@ -1,4 +1,4 @@
-"""The length rule for passwords: brief section 1, NIST SP 800-63B section 5.1.1."""
+"""The length rule for passwords (docs/security.md; NIST SP 800-63B, section 5.1.1)."""
 
 from typing import Any
 
@@ -10,7 +10,7 @@ MAX_LENGTH = 128
 
 
 class LengthValidator:
-    """From 12 to 128 characters; the upper bound keeps hashing from being a way to burn the server's time."""
+    """Validator of a length from 12 to 128 characters. The upper bound limits the processor time of hashing."""
 
     def validate(self, password: str, user: Any = None) -> None:
         if not MIN_LENGTH <= len(password) <= MAX_LENGTH:

@@ -1,11 +1,11 @@
-"""Who may call what about accounts; brief section 2."""
+"""Role tables of accounts (docs/api.md, "Who may call what")."""
 
 from accounts.models import Role
 from healthcare.api.permissions import ANY_ACCOUNT, ANYONE, RoleTable
 
 AUTH: RoleTable = {
     "login": ANYONE,
-    # The refresh token in the body is the credential, so that an expired access token does not stand in the way.
+    # The refresh token in the body is the credential: an expired access token must not make these fail.
     "refresh": ANYONE,
     "logout": ANYONE,
     "me": ANY_ACCOUNT,
@@ -17,7 +17,7 @@ ACCOUNTS: RoleTable = {
     "retrieve": {Role.ADMIN},
     "partial_update": {Role.ADMIN},
 }
-#: Who logs in by a provider has no account yet that could be asked.
+#: Logins with a provider, which begin without an account.
 PROVIDERS: RoleTable = {
     "begin": ANYONE,
     "callback": ANYONE,

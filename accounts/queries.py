@@ -1,4 +1,4 @@
-"""Reading accounts."""
+"""Reads of accounts. Each read for an account starts from `visible_to`."""
 
 from collections.abc import Collection
 
@@ -10,13 +10,13 @@ from healthcare.errors import NotVisible
 
 
 def visible_to(user: User) -> QuerySet[User]:
-    """Admins see all accounts; everybody sees their own."""
+    """Return the accounts that the account may see, and mark accounts as queried: all for admins, else its own."""
     audit_context.mark_queried("account")
     return User.objects.all() if user.role == Role.ADMIN else User.objects.filter(pk=user.pk)
 
 
 def get_visible(user: User, account_id: int) -> User:
-    """Raises: NotVisible."""
+    """Return the account. Raises: NotVisible."""
     found = visible_to(user).filter(pk=account_id).first()
     if found is None:
         raise NotVisible
@@ -26,7 +26,7 @@ def get_visible(user: User, account_id: int) -> User:
 def matching(
     user: User, *, role: str | None = None, email: str | None = None, is_active: bool | None = None
 ) -> QuerySet[User]:
-    """Accounts that the filters leave, by id."""
+    """Return the visible accounts that match every filter, by id."""
     found = visible_to(user)
     if role is not None:
         found = found.filter(role=role)
@@ -38,18 +38,18 @@ def matching(
 
 
 def names_of(account_ids: Collection[int]) -> dict[int, str]:
-    """The names of accounts, for whoever may see that they did something."""
+    """Return account id → name. The caller must have checked that its reader may know who acted."""
     return dict(User.objects.filter(pk__in=account_ids).values_list("pk", "name"))
 
 
 def has_role(account_id: int, role: str) -> bool:
-    """Whether there is such an account with this role: what a patient's or doctor's `user_id` must name."""
+    """Return whether the account exists and has the role, as the `user_id` of a patient or doctor requires."""
     return User.objects.filter(pk=account_id, role=role).exists()
 
 
 def is_permitted_staff(user: User, permission: str) -> bool:
-    """Whether this is a staff account whose groups give the permission, such as "patients.view_patient".
+    """Return whether this is a staff account whose groups grant the permission, such as "patients.view_patient".
 
-    It counts in the admin; the API's role tables admit staff to /auth alone.
+    Permissions of staff apply to the admin site; the role tables of the API admit staff to /auth only.
     """
     return user.role == Role.STAFF and user.has_perm(permission)

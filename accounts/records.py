@@ -1,7 +1,7 @@
-"""Which clinical records belong to an account.
+"""The clinical records that belong to an account.
 
-The rooms that keep such records import accounts, never the other way round: each registers here how to find its own
-(`PatientsConfig.ready`), and accounts asks without knowing whom.
+Apps with such records import `accounts`, which must not import them. Each registers a function here that finds its
+record of an account (`PatientsConfig.ready`).
 """
 
 from collections.abc import Callable
@@ -9,35 +9,35 @@ from typing import Protocol
 
 from accounts.models import User
 
-RecordFinder = Callable[[User], str | None]
+RecordIdLookup = Callable[[User], str | None]
 
 
-class NewcomerMaker(Protocol):
-    """Makes an account without a password, and its record, for somebody whom a provider has vouched for."""
+class SignUp(Protocol):
+    """Service that creates an account without a password, and its record, for a login with a provider."""
 
     def __call__(self, *, email: str, name: str) -> User: ...
 
 
-_finders: dict[str, RecordFinder] = {}
-_newcomer_makers: list[NewcomerMaker] = []
+_lookups: dict[str, RecordIdLookup] = {}
+_sign_ups: list[SignUp] = []
 
 
-def register_finder(name: str, find: RecordFinder) -> None:
-    """Have `me` answer `name` (such as "patient_id") with what `find` says for the account."""
-    _finders[name] = find
+def register_record_id(name: str, lookup: RecordIdLookup) -> None:
+    """Add `name` (such as "patient_id") to the response of /auth/me, with the id that `lookup` returns."""
+    _lookups[name] = lookup
 
 
-def records_of(user: User) -> dict[str, str | None]:
-    """The ids of the records that are tied to the account, None where there is none."""
-    return {name: find(user) for name, find in _finders.items()}
+def record_ids_of(user: User) -> dict[str, str | None]:
+    """Return name → id of the records that belong to the account; None for a record that does not exist."""
+    return {name: lookup(user) for name, lookup in _lookups.items()}
 
 
-def register_newcomer_maker(make: NewcomerMaker) -> None:
-    """Have `make` make the account of whoever logs in by a provider for the first time."""
-    _newcomer_makers[:] = [make]
+def register_sign_up(service: SignUp) -> None:
+    """Set the service that creates the account of a person who logs in with a provider for the first time."""
+    _sign_ups[:] = [service]
 
 
-def make_newcomer(*, email: str, name: str) -> User:
-    """Raises: EmailTaken."""
-    (make,) = _newcomer_makers
-    return make(email=email, name=name)
+def sign_up(*, email: str, name: str) -> User:
+    """Create the account of a person who logs in with a provider. Raises: EmailTaken."""
+    (service,) = _sign_ups
+    return service(email=email, name=name)

@@ -1,6 +1,7 @@
-"""One-time codes of an authenticator app (TOTP, RFC 6238) and the recovery codes beside them, by allauth's MFA.
+"""The second factor: one-time codes of an authenticator app (TOTP, RFC 6238) and recovery codes, by allauth's MFA.
 
-Whoever has set one up gives a code with each password: at the admin, in the browsable API and at /auth/login.
+An account with a second factor must give a code with its password at the admin site, in the browsable API and at
+/auth/login (docs/security.md, "Second factor").
 """
 
 import base64
@@ -9,34 +10,36 @@ from allauth.mfa.adapter import DefaultMFAAdapter, get_adapter
 from allauth.mfa.models import Authenticator
 from allauth.mfa.recovery_codes.internal.auth import RecoveryCodes
 from allauth.mfa.totp.internal.auth import TOTP, generate_totp_secret, validate_totp_code
-from cryptography.fernet import Fernet
 from django.db import transaction
-from django.utils.crypto import salted_hmac
 
 from accounts.models import User
+from healthcare import encrypted_tokens
 from healthcare.audit_log import recorder
 from healthcare.errors import Conflict, InvalidValue
 from healthcare.web.rate_limits import counting
 
+#: The purpose of the secrets that are stored. Another one would make those of every account unreadable.
+_PURPOSE = "accounts.second_factor"
+
 
 class Adapter(DefaultMFAAdapter):
-    """allauth's MFA_ADAPTER: secrets lie in the database encrypted, with a key that follows from SECRET_KEY."""
+    """allauth's MFA_ADAPTER: stores secrets encrypted, with a key that is derived from SECRET_KEY."""
 
     def encrypt(self, text: str) -> str:
-        return _seal().encrypt(text.encode()).decode()
+        return encrypted_tokens.encrypt(text, purpose=_PURPOSE)
 
     def decrypt(self, encrypted_text: str) -> str:
-        return _seal().decrypt(encrypted_text.encode()).decode()
+        return encrypted_tokens.decrypt(encrypted_text, purpose=_PURPOSE)
 
 
 def is_set_up(user: User) -> bool:
     return Authenticator.objects.filter(user=user, type=Authenticator.Type.TOTP).exists()
 
 
-def is_passed(user: User, code: str) -> bool:
-    """Whether the account needs no code, or this is a good one; a code is good once.
+def accepts(user: User, code: str) -> bool:
+    """Return whether the code is valid, which it is once, or the account has no second factor.
 
-    Raises: Unavailable when nobody can say which codes were used.
+    Raises: Unavailable if the cache that remembers used codes cannot be reached.
     """
     factors = {each.type: each for each in Authenticator.objects.filter(user=user)}
     totp = factors.get(Authenticator.Type.TOTP)
@@ -53,22 +56,22 @@ def is_passed(user: User, code: str) -> bool:
 
 
 def new_secret() -> str:
-    """A secret for an authenticator app, base32; nothing is stored."""
+    """Return a new secret for an authenticator app, in base32, without storing it."""
     return generate_totp_secret()
 
 
-def picture(user: User, secret: str) -> str:
-    """The QR code that an authenticator app reads, as a data: URL of an SVG."""
+def qr_code(user: User, secret: str) -> str:
+    """Return the QR code for an authenticator app, as a data: URL of an SVG."""
     adapter = get_adapter()
     svg = adapter.build_totp_svg(adapter.build_totp_url(user, secret))
     return "data:image/svg+xml;base64," + base64.b64encode(svg.encode()).decode()
 
 
 def set_up(*, actor: User, secret: str, code: str) -> list[str]:
-    """Have the account give codes from now on. Returns its recovery codes, each good once.
+    """Set up the second factor of an account, and return its recovery codes, of which each is valid once.
 
-    Tokens and sessions that were got without a code end.
-    Raises: InvalidValue for a code that is not the secret's; Conflict when there is a second factor already.
+    `code`: the current code of the secret. Tokens and sessions of the account end: they were issued without a code.
+    Raises: InvalidValue for a wrong code; Conflict if the account has a second factor.
     """
     code = "".join(code.split())
     if not validate_totp_code(secret, code):
@@ -79,7 +82,7 @@ def set_up(*, actor: User, secret: str, code: str) -> list[str]:
             raise Conflict("A second factor is set up already.")
         totp = TOTP.activate(actor, secret)
         with counting():
-            # The code that was shown here shall not open the door as well.
+            # The code must not be valid for a login too.
             totp._mark_code_used(code)
         codes = RecoveryCodes.activate(actor).get_unused_codes()
         _end_tokens(actor)
@@ -88,9 +91,9 @@ def set_up(*, actor: User, secret: str, code: str) -> list[str]:
 
 
 def remove(*, actor: User | None, user: User) -> None:
-    """Log in with the password alone again; `actor` is an admin whose colleague has lost a phone, or the account.
+    """Remove the second factor of an account, and end its tokens and sessions, because its phone may be stolen.
 
-    Tokens and sessions end: the phone may be somebody else's now.
+    `actor`: the account itself, an admin, or None for a command. Raises: Conflict if there is no second factor.
     """
     with transaction.atomic(using="default"):
         deleted, _ = Authenticator.objects.filter(user=user).delete()
@@ -103,7 +106,3 @@ def remove(*, actor: User | None, user: User) -> None:
 def _end_tokens(user: User) -> None:
     user.end_tokens()
     user.save(update_fields=["token_version"])
-
-
-def _seal() -> Fernet:
-    return Fernet(base64.urlsafe_b64encode(salted_hmac("accounts.second_factor", "key", algorithm="sha256").digest()))

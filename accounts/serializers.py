@@ -1,4 +1,4 @@
-"""What the endpoints about accounts take and answer."""
+"""Serializers of accounts, logins and tokens."""
 
 from typing import Any
 
@@ -12,7 +12,7 @@ from healthcare.api.serializers import ChangesSerializer, OutSerializer, QuerySe
 
 
 class Email(Text):
-    """An e-mail address; it has to fit its column in the spelling that is stored, too."""
+    """An e-mail address whose stored form fits its column too."""
 
     default_error_messages = {"long": f"Must have no more than {MAX_EMAIL_LENGTH} characters."}
 
@@ -28,10 +28,10 @@ class Email(Text):
 
 
 class Password(Text):
-    """A password as it is typed: white space counts. Its strength is validated by the service."""
+    """A password, of which white space is a part. The service validates its strength."""
 
     def __init__(self, **kwargs: Any) -> None:
-        # Longer than the rule allows, so that the rule answers; bounded, since it is hashed.
+        # More than the length rule allows, so that the rule gives the error; bounded, because passwords are hashed.
         super().__init__(max_length=MAX_LENGTH * 8, trim_whitespace=False, style={"input_type": "password"}, **kwargs)
 
 
@@ -42,12 +42,12 @@ class LoginIn(StrictSerializer):
         max_length=32,
         required=False,
         allow_blank=True,
-        help_text="The code of the authenticator app, or a recovery code, where the account has a second factor.",
+        help_text="The code of the authenticator app, or a recovery code, if the account has a second factor.",
     )
 
 
 class CallbackQuery(QuerySerializer):
-    """What a provider sends back with the browser. It may add more, so the rest is not refused."""
+    """The query string of a provider's redirect. Other parameters are ignored, because providers may add some."""
 
     code = Text(max_length=2048, required=False)
     state = Text(max_length=256, required=False)
@@ -60,7 +60,7 @@ class RefreshIn(StrictSerializer):
 
 class LogoutIn(StrictSerializer):
     refresh_token = Text(
-        max_length=4096, required=False, help_text="Absent: the session of the access token that the request carries."
+        max_length=4096, required=False, help_text="If absent, the session of the request's access token ends."
     )
 
 
@@ -80,8 +80,8 @@ class MeOut(OutSerializer):
     user_id = serializers.IntegerField(source="pk")
     email = serializers.EmailField()
     role = serializers.ChoiceField(choices=Role.choices)
-    patient_id = serializers.CharField(allow_null=True, help_text="The patient record tied to this account.")
-    doctor_id = serializers.CharField(allow_null=True, help_text="The doctor record tied to this account.")
+    patient_id = serializers.CharField(allow_null=True, help_text="The patient record of this account.")
+    doctor_id = serializers.CharField(allow_null=True, help_text="The doctor record of this account.")
 
 
 class AccountIn(StrictSerializer):

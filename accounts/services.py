@@ -1,4 +1,4 @@
-"""Everything that changes an account or a token."""
+"""Services that write accounts and sessions."""
 
 from typing import Any
 
@@ -22,7 +22,7 @@ class EmailTaken(Conflict):
 
 
 class WrongCredentials(Exception):
-    """No account with this e-mail and password may log in; which of the three is wrong is nobody's business."""
+    """The login has failed. The message does not disclose whether the e-mail, the password or the code is wrong."""
 
 
 class WrongPassword(InvalidValue):
@@ -33,8 +33,9 @@ class WrongPassword(InvalidValue):
 
 
 def create_account(*, actor: User | None, email: str, password: str | None, role: str, name: str = "") -> User:
-    """Make an account; `actor` is None when a person registers, `password` for one that logs in by a provider.
+    """Create an account.
 
+    `actor` is None if a person registers, `password` is None for an account that logs in with a provider.
     Raises: InvalidValue for a weak password, EmailTaken.
     """
     user = User(email=normalize_email(email), role=Role(role), name=name)
@@ -42,7 +43,7 @@ def create_account(*, actor: User | None, email: str, password: str | None, role
         check_password_strength(password, user=user, field="password")
     user.set_password(password)
     try:
-        # A savepoint, so that a duplicate does not end the caller's transaction (registration has one around this).
+        # A savepoint, so that a duplicate e-mail does not abort the transaction of a registration.
         with transaction.atomic(using="default"):
             user.save(force_insert=True)
             recorder.record("account.created", actor=actor, subject=user.pk)
@@ -52,21 +53,21 @@ def create_account(*, actor: User | None, email: str, password: str | None, role
 
 
 def change_account(*, actor: User, user_id: int, **changes: Any) -> User:
-    """Set `role`, `is_active` or `name`; a change of power ends the account's tokens and sessions at once.
+    """Set `role`, `is_active` or `name`. A change of the first two ends the account's tokens and sessions.
 
-    Raises: NotVisible, Conflict when an admin would shut themself out.
+    Raises: NotVisible; Conflict if admins change the role or activity of their own account.
     """
     with transaction.atomic(using="default"):
         user = User.objects.select_for_update().filter(pk=user_id).first()
         if user is None:
             raise NotVisible
-        power = {name: value for name, value in changes.items() if name in ("role", "is_active")}
-        power = {name: value for name, value in power.items() if getattr(user, name) != value}
-        if power and user.pk == actor.pk:
+        rights = {name: value for name, value in changes.items() if name in ("role", "is_active")}
+        changes_rights = any(getattr(user, name) != value for name, value in rights.items())
+        if changes_rights and user.pk == actor.pk:
             raise Conflict("You cannot disable your own account or change its role: ask another admin.")
         for name, value in changes.items():
             setattr(user, name, value)
-        if power:
+        if changes_rights:
             user.end_tokens()
         user.save(update_fields=[*changes, "token_version"])
         recorder.record("account.amended", actor=actor, subject=user_id)
@@ -74,24 +75,24 @@ def change_account(*, actor: User, user_id: int, **changes: Any) -> User:
 
 
 def log_in(*, email: str, password: str, code: str = "") -> dict[str, Any]:
-    """The token pair of the account; `code` where the account has a second factor. Raises: WrongCredentials."""
+    """Return a token pair. `code`: of the second factor, if the account has one. Raises: WrongCredentials."""
     user = User.objects.filter(email=normalize_email(email)).first()
     if user is None:
-        # The same work as for an account that exists: the time of the answer must not tell.
+        # The same work as for an existing account, so that the time of the response does not disclose which exist.
         make_password(password)
         record_failed_login(None, "unknown_email")
         raise WrongCredentials
     if not user.check_password(password) or not user.is_active:
         record_failed_login(user, "disabled" if not user.is_active else "wrong_password")
         raise WrongCredentials
-    if not second_factor.is_passed(user, code):
+    if not second_factor.accepts(user, code):
         record_failed_login(user, "wrong_code")
         raise WrongCredentials
     return start_session(user)
 
 
 def start_session(user: User) -> dict[str, Any]:
-    """The token pair of somebody who has proved who they are. Raises: WrongCredentials for a disabled account."""
+    """Return a token pair for an authenticated account. Raises: WrongCredentials for a disabled account."""
     if not user.is_active:
         record_failed_login(user, "disabled")
         raise WrongCredentials
@@ -101,24 +102,24 @@ def start_session(user: User) -> dict[str, Any]:
 
 
 def record_failed_login(account: User | None, reason: str) -> None:
-    """Put on record that a login failed; what was typed is not: people type passwords into the wrong field."""
+    """Record a failed login in the audit log, without the e-mail: people type passwords into the wrong field."""
     recorder.record(
         "account.logged_in", actor=None, subject=account.pk if account else None, outcome=REFUSED, reason=reason
     )
 
 
 def log_out(*, actor: User | None, refresh_token: str) -> None:
-    """End the session that the refresh token belongs to. Raises: tokens.TokenRefused."""
+    """End the session of a refresh token. Raises: tokens.TokenRejected."""
     token = tokens.read_refresh_token(refresh_token)
     if actor is not None and token["user_id"] != str(actor.pk):
-        raise tokens.TokenRefused
+        raise tokens.TokenRejected
     if actor is None and not tokens.is_open(token):
-        raise tokens.TokenRefused
+        raise tokens.TokenRejected
     _end_session(actor=actor, family_id=token[tokens.FAMILY_CLAIM], user_id=token["user_id"])
 
 
 def end_session(*, actor: User, family_id: int) -> None:
-    """End the session of an access token that was accepted."""
+    """End the session of the access token that authenticated the actor."""
     _end_session(actor=actor, family_id=family_id, user_id=actor.pk)
 
 
@@ -139,7 +140,7 @@ def change_password(*, actor: User, current_password: str, new_password: str) ->
 
 
 def set_password(*, actor: User, user: User, password: str, field: str = "password") -> None:
-    """Raises: InvalidValue for a weak password."""
+    """Set a password and end every token and session. Raises: InvalidValue for a weak password."""
     check_password_strength(password, user=user, field=field)
     user.set_password(password)
     with transaction.atomic(using="default"):
@@ -148,7 +149,7 @@ def set_password(*, actor: User, user: User, password: str, field: str = "passwo
 
 
 def remove_password(*, actor: User, user: User) -> None:
-    """Leave an account without a password, for somebody who logs in by a provider; its tokens and sessions end."""
+    """Remove the password of an account that logs in with a provider, and end its tokens and sessions."""
     user.set_unusable_password()
     with transaction.atomic(using="default"):
         user.save(update_fields=["password", "token_version"])
@@ -156,7 +157,7 @@ def remove_password(*, actor: User, user: User) -> None:
 
 
 def check_password_strength(password: str, *, user: User, field: str) -> None:
-    """Raises: InvalidValue with every reason against the password."""
+    """Check a password by every rule. Raises: InvalidValue with all reasons against it."""
     try:
         validate_password(password, user)
     except ValidationError as error:

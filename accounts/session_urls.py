@@ -1,4 +1,4 @@
-"""Log-in and log-out in a browser, under the names that DRF's pages look for."""
+"""Routes of login and logout in a browser, under the names that DRF's pages use."""
 
 from django.contrib.auth.views import LogoutView
 from django.urls import path

@@ -1,6 +1,6 @@
-"""Browser sessions: logging in for the browsable API, ending what nobody uses or is too old, telling the audit trail.
+"""Browser sessions: login for the browsable API, the end of idle and old sessions, and their entries in the audit log.
 
-The admin has pages of its own for the first; Django's signals are the one place that hears of both.
+The admin site has its own login page. Entries are written by receivers of Django's signals, which cover both.
 """
 
 import time
@@ -21,43 +21,40 @@ from accounts.services import record_failed_login
 from healthcare.audit_log import recorder
 from healthcare.web.rate_limits import with_wait
 
-#: Where a session keeps when it was last used, to the minute: writing it with each request would cost a write each.
-SEEN = "seen_at"
-SEEN_STEP_SECONDS = 60
-#: Where a session keeps when somebody logged in: Django counts its age from the last time that it was written.
-BEGUN = "begun_at"
+#: Session key of the time of the last request. Updated once a minute, because each update writes the session.
+LAST_USED_KEY = "seen_at"
+LAST_USED_STEP_SECONDS = 60
+#: Session key of the time of the login. Django computes the age of a session from its last write.
+LOGGED_IN_KEY = "begun_at"
 
 
 class IdleSessionMiddleware:
-    """Log out a browser that nobody has used for SESSION_IDLE_SECONDS: people walk away from screens in wards.
-
-    And one whose log-in is SESSION_SECONDS ago, however busy it was since.
-    """
+    """Middleware that logs out a browser SESSION_IDLE_SECONDS after its last request, SESSION_SECONDS after login."""
 
     def __init__(self, get_response: Callable[[HttpRequest], HttpResponseBase]) -> None:
         self.get_response = get_response
 
     def __call__(self, request: HttpRequest) -> HttpResponseBase:
-        # Programs send no cookie: nothing is read for them. (A token beside the cookie excuses nothing: pages do not
-        # look at it.)
+        # Requests without the cookie, such as those of programs, read no session. A token beside the cookie makes no
+        # difference, because pages do not read it.
         if settings.SESSION_COOKIE_NAME in request.COOKIES:
-            self._look_at(request)
+            self._check(request)
         return self.get_response(request)
 
     @staticmethod
-    def _look_at(request: HttpRequest) -> None:
-        seen_at, now = request.session.get(SEEN), time.time()
+    def _check(request: HttpRequest) -> None:
+        seen_at, now = request.session.get(LAST_USED_KEY), time.time()
         if seen_at is None:
             return
         is_unused = now - seen_at > settings.SESSION_IDLE_SECONDS
-        if is_unused or now - request.session.get(BEGUN, seen_at) > settings.SESSION_COOKIE_AGE:
+        if is_unused or now - request.session.get(LOGGED_IN_KEY, seen_at) > settings.SESSION_COOKIE_AGE:
             logout(request)
-        elif now - seen_at > SEEN_STEP_SECONDS:
-            request.session[SEEN] = now
+        elif now - seen_at > LAST_USED_STEP_SECONDS:
+            request.session[LAST_USED_KEY] = now
 
 
 class SessionLoginView(LoginView):
-    """Log in with a browser, for the browsable API."""
+    """Login page of the browsable API."""
 
     template_name = "rest_framework/login.html"
     authentication_form = SessionLoginForm
@@ -68,7 +65,7 @@ class SessionLoginView(LoginView):
 
 @receiver(user_logged_in)
 def _logged_in(user: User, request: HttpRequest, **_: Any) -> None:
-    request.session[SEEN] = request.session[BEGUN] = time.time()
+    request.session[LAST_USED_KEY] = request.session[LOGGED_IN_KEY] = time.time()
     recorder.record("account.logged_in", actor=user, subject=user.pk)
 
 

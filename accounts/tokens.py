@@ -1,7 +1,7 @@
-"""Issuing, rotating and ending tokens. simplejwt signs and checks them; which of them are good stands in PostgreSQL.
+"""Issue, refresh and end of tokens. simplejwt signs and verifies them; PostgreSQL determines which are valid.
 
-An access token names its family and the account's `token_version`: ending the family (logout, replay) or raising the
-version (new password, new role, disabled) ends it at the next request, not when it expires.
+An access token names its family and the account's `token_version`. It is invalid from the next request on if the family
+ends (logout, replayed refresh token) or the version changes (new password, new role, disabled account).
 """
 
 from typing import Any
@@ -19,13 +19,13 @@ FAMILY_CLAIM = "family"
 VERSION_CLAIM = "version"
 
 
-class TokenRefused(Exception):
-    """The token is no good: forged, expired, of the wrong kind, already used, or ended."""
+class TokenRejected(Exception):
+    """The token is not valid: forged, expired, of the wrong kind, already used, or ended."""
 
 
 def start_family(user: User) -> dict[str, Any]:
-    """The token pair that a login answers."""
-    # Of no use to anybody: their last tokens have expired.
+    """Start a token family, and return its first token pair."""
+    # Families of the account whose last tokens have expired.
     user.token_families.filter(expires_at__lt=timezone.now()).delete()
     refresh = RefreshToken.for_user(user)
     family = TokenFamily.objects.create(
@@ -37,15 +37,15 @@ def start_family(user: User) -> dict[str, Any]:
 
 
 def rotate(refresh_token: str) -> dict[str, Any]:
-    """Exchange a refresh token for a new pair, once.
+    """Exchange a refresh token, which is possible once, for a new token pair.
 
-    Raises: TokenRefused; a token that was exchanged before ends its family first, since one of its two holders is
-    not whom it was issued to.
+    A token that was exchanged before ends its family, because one of its two users has stolen it.
+    Raises: TokenRejected.
     """
     token = read_refresh_token(refresh_token)
     user = User.objects.filter(pk=token["user_id"], is_active=True, token_version=token[VERSION_CLAIM]).first()
     if user is None:
-        raise TokenRefused
+        raise TokenRejected
     fresh = RefreshToken.for_user(user)
     open_families = TokenFamily.objects.filter(pk=token[FAMILY_CLAIM], user=user, ended_at=None)
     won = open_families.filter(current_jti=token["jti"]).update(
@@ -56,23 +56,23 @@ def rotate(refresh_token: str) -> dict[str, Any]:
             recorder.record(
                 "account.refreshed", actor=None, subject=user.pk, outcome=audit_context.REFUSED, reason="token_replayed"
             )
-        raise TokenRefused
+        raise TokenRejected
     return _pair(user, token[FAMILY_CLAIM], fresh)
 
 
 def read_refresh_token(text: str) -> RefreshToken:
-    """The refresh token behind the text, its signature, kind and expiry checked. Raises: TokenRefused."""
+    """Return the refresh token after checks of its signature, kind and expiry. Raises: TokenRejected."""
     try:
         token = RefreshToken(text)  # type: ignore[arg-type]
     except TokenError as error:
-        raise TokenRefused from error
+        raise TokenRejected from error
     if not isinstance(token.get(FAMILY_CLAIM), int) or not isinstance(token.get(VERSION_CLAIM), int):
-        raise TokenRefused
+        raise TokenRejected
     return token
 
 
 def is_open(token: RefreshToken) -> bool:
-    """Whether the token is the one of its family that can still be exchanged."""
+    """Return whether the token is the one of its family that can be exchanged."""
     return TokenFamily.objects.filter(
         pk=token[FAMILY_CLAIM],
         current_jti=token["jti"],

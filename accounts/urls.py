@@ -1,8 +1,7 @@
 from django.urls import path
 from rest_framework.routers import SimpleRouter
 
-from accounts import oauth
-from accounts.views import AccountViewSet, AuthViewSet, ProviderViewSet
+from accounts.views import AccountViewSet, AuthViewSet, GitHubViewSet, GoogleViewSet
 
 router = SimpleRouter(trailing_slash=False, use_regex_path=False)
 router.register("accounts", AccountViewSet, basename="accounts")
@@ -14,12 +13,9 @@ urlpatterns = [
     path("auth/password", AuthViewSet.as_view({"post": "password"}), name="auth-password"),
     *router.urls,
 ]
-# allauth finds the way back by these names.
-for adapter in (oauth.Google, oauth.GitHub):
-    name = adapter.provider_id
-    begin = ProviderViewSet.as_view({"get": "begin"}, adapter=adapter)
-    callback = ProviderViewSet.as_view({"get": "callback"}, adapter=adapter)
+# allauth builds the address to come back to from these names: the provider's id with "_login" and "_callback".
+for provider, viewset in (("google", GoogleViewSet), ("github", GitHubViewSet)):
     urlpatterns += [
-        path(f"auth/oauth/{name}", begin, name=f"{name}_login"),
-        path(f"auth/oauth/{name}/callback", callback, name=f"{name}_callback"),
+        path(f"auth/oauth/{provider}", viewset.as_view({"get": "begin"}), name=f"{provider}_login"),
+        path(f"auth/oauth/{provider}/callback", viewset.as_view({"get": "callback"}), name=f"{provider}_callback"),
     ]

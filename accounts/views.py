@@ -1,4 +1,4 @@
-"""/auth and /accounts."""
+"""Views of /auth and /accounts."""
 
 from typing import Any, NoReturn
 
@@ -10,7 +10,7 @@ from rest_framework.request import Request
 from rest_framework.response import Response
 from rest_framework_simplejwt.tokens import Token
 
-from accounts import limits, permissions, queries, records, services, tokens
+from accounts import limits, oauth, permissions, queries, records, services, tokens
 from accounts.authentication import AccountRequest
 from accounts.serializers import (
     AccountChanges,
@@ -32,7 +32,7 @@ NO_STORE = {"Cache-Control": "no-store"}
 
 
 class AuthViewSet(ResourceViewSet):
-    """Logging in and out. Registration makes a patient, so it stands in the patients' room."""
+    """Login, logout and passwords. Registration belongs to the app `patients`, because it creates a patient."""
 
     resource = "account"
     action_names = {
@@ -53,20 +53,20 @@ class AuthViewSet(ResourceViewSet):
             with limits.login(request, given["email"]):
                 pair = services.log_in(**given)
         except services.WrongCredentials:
-            self._refuse("There is no active account with this e-mail and password.")
+            self._reject("There is no active account with this e-mail and password.")
         return Response(pair, headers=NO_STORE)
 
     def refresh(self, request: Request) -> Response:
-        """Exchange a refresh token for a new pair; the old one is used up."""
+        """Exchange a refresh token for a new pair; the old one becomes invalid."""
         limits.refresh(request)
         try:
             pair = tokens.rotate(RefreshIn.parse(request)["refresh_token"])
-        except tokens.TokenRefused:
-            self._refuse("The refresh token is no longer good: log in again.")
+        except tokens.TokenRejected:
+            self._reject("The refresh token is not valid: log in again.")
         return Response(pair, headers=NO_STORE)
 
     def logout(self, request: Request) -> Response:
-        """End the session that the refresh token belongs to, its access tokens included."""
+        """End the session of a refresh token, including its access tokens."""
         actor = request.user if request.user.is_authenticated else None
         given = LogoutIn.parse(request)
         try:
@@ -77,32 +77,32 @@ class AuthViewSet(ResourceViewSet):
             elif actor is None:
                 raise NotAuthenticated
             else:
-                # A browser's session has no tokens to end.
+                # The session of a browser has no tokens.
                 raise ValidationError({"refresh_token": ["This field is required."]}, code="required")
-        except tokens.TokenRefused:
-            self._refuse("The refresh token is no longer good.")
+        except tokens.TokenRejected:
+            self._reject("The refresh token is not valid.")
         return Response(status=204)
 
     def me(self, request: AccountRequest) -> Response:
-        """The account that the token belongs to, and the records tied to it."""
+        """Return the account of the request, and the ids of its records."""
         return Response(me(request.user))
 
     def password(self, request: AccountRequest) -> Response:
-        """Change the password; every token and session of the account ends."""
+        """Change the password, which ends every token and session of the account."""
         given = PasswordIn.parse(request)
         limits.password_change(request.user)
         services.change_password(actor=request.user, **given)
         return Response(status=204)
 
-    def _refuse(self, sentence: str) -> NoReturn:
-        refused = AuthenticationFailed(sentence)
-        # DRF gives the header only to what its authenticators raise.
-        refused.auth_header = self.get_authenticate_header(self.request)  # type: ignore[attr-defined]
-        raise refused
+    def _reject(self, sentence: str) -> NoReturn:
+        error = AuthenticationFailed(sentence)
+        # DRF sets WWW-Authenticate only on errors that its authenticators raise.
+        error.auth_header = self.get_authenticate_header(self.request)  # type: ignore[attr-defined]
+        raise error
 
 
 class ProviderViewSet(ResourceViewSet):
-    """Logging in with Google or GitHub."""
+    """Login with a provider."""
 
     resource = "account"
     action_names = {"begin": "sent_to_provider", "callback": "logged_in"}
@@ -110,31 +110,47 @@ class ProviderViewSet(ResourceViewSet):
     pagination_class = None
     response_serializers = {"callback": TokensOut}
     query_serializers = {"callback": CallbackQuery}
-    redirects = frozenset({"begin"})
+    redirect_responses = frozenset({"begin"})
     extra_statuses = {"begin": ("404", "429"), "callback": ("401", "403", "404", "409", "429")}
-    #: One of `accounts.oauth`'s adapters, named with the path.
-    adapter: Any = None
+
+    def adapter(self) -> Any:
+        """Return the class of the provider's adapter."""
+        raise NotImplementedError
 
     def initial(self, request: Request, *args: Any, **kwargs: Any) -> None:
         super().initial(request, *args, **kwargs)
-        if not settings.SOCIALACCOUNT_PROVIDERS[self.adapter.provider_id]["APPS"]:
+        if not settings.SOCIALACCOUNT_PROVIDERS[self.adapter().provider_id]["APPS"]:
             raise NotVisible
         limits.provider_login(request)
 
     def begin(self, request: Request) -> HttpResponseBase:
-        """Send the browser to the provider."""
-        return OAuth2LoginView.adapter_view(self.adapter)(request._request)
+        """Redirect the browser to the provider."""
+        return OAuth2LoginView.adapter_view(self.adapter())(request._request)
 
     def callback(self, request: Request) -> HttpResponseBase:
-        """Where the provider sends the browser back to: answers what a login answers."""
+        """Receive the provider's redirect, and return the same tokens as a login."""
         try:
-            return OAuth2CallbackView.adapter_view(self.adapter)(request._request)
+            return OAuth2CallbackView.adapter_view(self.adapter())(request._request)
         except services.WrongCredentials as error:
             raise AuthenticationFailed("There is no active account for this login.") from error
 
 
+class GoogleViewSet(ProviderViewSet):
+    """Login with Google."""
+
+    def adapter(self) -> Any:
+        return oauth.Google
+
+
+class GitHubViewSet(ProviderViewSet):
+    """Login with GitHub."""
+
+    def adapter(self) -> Any:
+        return oauth.GitHub
+
+
 class AccountViewSet(ResourceViewSet):
-    """Accounts, for admins: how doctors, staff and other admins get theirs."""
+    """Accounts. Admins create those of doctors, staff and other admins."""
 
     resource = "account"
     lookup_url_kwarg = "account_id"
@@ -160,5 +176,5 @@ class AccountViewSet(ResourceViewSet):
 
 
 def me(user: Any) -> dict[str, Any]:
-    """What `me` and `register` answer."""
-    return MeOut.of({"pk": user.pk, "email": user.email, "role": user.role, **records.records_of(user)})
+    """Return the response of `me` and `register`."""
+    return MeOut.of({"pk": user.pk, "email": user.email, "role": user.role, **records.record_ids_of(user)})

@@ -1,8 +1,8 @@
-"""Claims: what makes a double booking impossible (design decision 8).
+"""Claims, which make a double booking impossible (docs/decisions/0008-claims-against-double-booking.md).
 
-A scheduled timed visit holds one document for each five minutes that it touches, once for its doctor and once for its
-patient. The `_id` says whose and when, so the second visit that wants one of them violates the primary key, whoever
-else asks at the same moment and on whichever machine. They are written and deleted in the visit's own transaction.
+A scheduled visit with a time holds one claim for each five minutes that it overlaps, for its doctor and its patient.
+The `_id` of a claim consists of the holder and the time, so that a second visit at that time violates the primary key,
+also if it is booked at the same moment on another server. Claims are written in the transaction of their visit.
 
     {"_id": "doctor D456 2025-09-12T10:05Z", "appointment_id": "A789"}
 """
@@ -24,7 +24,7 @@ _FORMAT = "%Y-%m-%dT%H:%MZ"
 
 
 class SlotTaken(Conflict):
-    """Somebody has that time already. It says which of the two, not with whom."""
+    """The doctor or the patient has another visit at that time. The message does not say with whom."""
 
     code = "slot_taken"
 
@@ -33,38 +33,35 @@ class SlotTaken(Conflict):
 
 
 def ids_of(visit: Appointment) -> list[str]:
-    """The claims that a visit holds: none unless it is scheduled and timed."""
+    """Return the ids of the claims that a visit must hold: none unless it is scheduled and has a time."""
     if visit.status != Status.SCHEDULED or visit.starts_at is None:
         return []
-    marks = [_mark(moment) for moment in quanta(visit.starts_at, visit.duration_minutes)]
+    starts = [_timestamp(moment) for moment in quanta(visit.starts_at, visit.duration_minutes)]
     return [
-        _id(holder, key, mark)
+        _id(holder, key, start)
         for holder, key in (("doctor", visit.doctor_id), ("patient", visit.patient_id))
-        for mark in marks
+        for start in starts
     ]
 
 
-def documents_of(visits: Iterable[Appointment]) -> list[dict[str, Any]]:
-    """The claims of these visits, for a bulk write of its own."""
+def documents_for(visits: Iterable[Appointment]) -> list[dict[str, Any]]:
+    """Return the claims of the visits as documents, for a bulk insert."""
     return [_document(claim, visit.appointment_id) for visit in visits for claim in ids_of(visit)]
 
 
 def holders(wanted: Collection[str]) -> dict[str, str]:
-    """Which appointment holds each of the claims; those that nobody holds are absent."""
+    """Return claim id → appointment_id for those of the claims that an appointment holds."""
     found = raw.collection(Claim).find({"_id": {"$in": sorted(wanted)}})
     return {claim["_id"]: claim["appointment_id"] for claim in found}
 
 
-def whose(claim_id: str) -> str:
-    """Of whom a claim is a stretch of time: "doctor" or "patient"."""
+def holder_kind(claim_id: str) -> str:
+    """Return the kind of person whose time is claimed: "doctor" or "patient"."""
     return claim_id.split(" ", 1)[0]
 
 
-def move(*, appointment_id: str, held: list[str], wanted: list[str]) -> None:
-    """Hold what is wanted and let the rest go; either both or, with the transaction, none.
-
-    Raises: SlotTaken.
-    """
+def replace(*, appointment_id: str, held: list[str], wanted: list[str]) -> None:
+    """Replace the claims that an appointment holds by those that it wants. Raises: SlotTaken."""
     released, new = set(held) - set(wanted), [claim for claim in wanted if claim not in set(held)]
     if released:
         raw.collection(Claim).delete_many({"_id": {"$in": sorted(released)}})
@@ -77,8 +74,8 @@ def move(*, appointment_id: str, held: list[str], wanted: list[str]) -> None:
 
 
 def doctor_quanta(doctor_id: str, since: datetime, until: datetime) -> set[datetime]:
-    """The five-minute instants from `since` to before `until` that a doctor's visits hold."""
-    bounds = {"$gte": _id("doctor", doctor_id, _mark(since)), "$lt": _id("doctor", doctor_id, _mark(until))}
+    """Return the starts, in UTC, of the five-minute intervals in [since, until) that the doctor's visits claim."""
+    bounds = {"$gte": _id("doctor", doctor_id, _timestamp(since)), "$lt": _id("doctor", doctor_id, _timestamp(until))}
     return {
         datetime.fromisoformat(claim["_id"].rsplit(" ", 1)[1])
         for claim in raw.collection(Claim).find({"_id": bounds}, projection=["_id"])
@@ -86,12 +83,15 @@ def doctor_quanta(doctor_id: str, since: datetime, until: datetime) -> set[datet
 
 
 def is_free(taken: set[datetime], starts_at: datetime, ends_at: datetime) -> bool:
-    """Whether none of the instants falls into the stretch."""
+    """Return whether no claimed interval of `taken` overlaps the time from `starts_at` to `ends_at`."""
     return taken.isdisjoint(quanta(starts_at, int((ends_at - starts_at).total_seconds()) // 60))
 
 
 def quanta(starts_at: datetime, duration_minutes: int) -> Iterator[datetime]:
-    """The five-minute marks that the stretch touches; it may begin between two (old zones had odd offsets)."""
+    """Yield the starts, in UTC, of the five-minute intervals that a visit overlaps.
+
+    A visit may begin inside an interval, because historical time zones had offsets that are no multiple of 5 minutes.
+    """
     moment = datetime.fromtimestamp(int(starts_at.timestamp()) // _QUANTUM_SECONDS * _QUANTUM_SECONDS, UTC)
     ends_at = starts_at + timedelta(minutes=duration_minutes)
     while moment < ends_at:
@@ -103,18 +103,18 @@ def _document(claim_id: str, appointment_id: str) -> dict[str, Any]:
     return {"_id": claim_id, "appointment_id": appointment_id}
 
 
-def _id(holder: str, key: str, mark: str) -> str:
-    return f"{holder} {key} {mark}"
+def _id(holder: str, key: str, timestamp: str) -> str:
+    return f"{holder} {key} {timestamp}"
 
 
-def _mark(moment: datetime) -> str:
+def _timestamp(moment: datetime) -> str:
     return moment.astimezone(UTC).strftime(_FORMAT)
 
 
 def _holder_in(error: IntegrityError) -> str:
-    """Whose claim was taken: "doctor" or "patient"."""
+    """Return the kind of the holder whose claim was a duplicate: "doctor" or "patient"."""
     cause = error.__cause__
     if isinstance(cause, BulkWriteError):
         for each in cause.details["writeErrors"]:
-            return whose(str(each["keyValue"]["_id"]))
+            return holder_kind(str(each["keyValue"]["_id"]))
     return "doctor"

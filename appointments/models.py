@@ -1,4 +1,4 @@
-"""The appointment (FHIR: Appointment, Encounter). Collection `appointments`: `_id` is the appointment_id."""
+"""Models of the appointment (FHIR: Appointment, Encounter). Collection `appointments`: `_id` is the appointment_id."""
 
 from typing import ClassVar
 
@@ -10,7 +10,7 @@ from healthcare import clock
 
 
 class Status(models.TextChoices):
-    """A visit is scheduled until it is completed or cancelled, which is final."""
+    """The status of an appointment; completed and cancelled are final."""
 
     SCHEDULED = "scheduled", _("scheduled")
     COMPLETED = "completed", _("completed")
@@ -21,8 +21,8 @@ class Appointment(models.Model):
     appointment_id = models.CharField(_("appointment id"), primary_key=True, db_column="_id", max_length=64)
     patient_id = models.CharField(_("patient id"), max_length=64)
     doctor_id = models.CharField(_("doctor id"), max_length=64)
-    #: The wall date and time that people said, in the doctor's time zone. An untimed visit has the empty string, not
-    #: null: null cannot be compared on index keys, so that every page would read documents to skip them.
+    #: The wall date and wall time in the doctor's time zone. An untimed visit has the empty string and not null,
+    #: because MongoDB compares null only on documents: each page would read the documents that it skips.
     date = models.DateField(_("date"))
     time = models.CharField(_("time"), max_length=5, blank=True, default="")
     duration_minutes = models.PositiveSmallIntegerField(_("minutes"))
@@ -38,8 +38,8 @@ class Appointment(models.Model):
         db_table = "appointments"
         verbose_name = _("appointment")
         verbose_name_plural = _("appointments")
-        # Whose and in which status, then the order of the lists: each page is one range of one of them. Where the
-        # planner prefers an index without the status in front, it finds it behind, and skips keys, not documents.
+        # Filter fields first, then the fields of the lists' order, so that each page is one range of one index. The
+        # first two end in the status: if the planner prefers them for a filter on it, they skip keys, not documents.
         indexes = [
             models.Index(fields=["doctor_id", "date", "time", "appointment_id", "status"], name="appointment_doctor"),
             models.Index(fields=["patient_id", "date", "time", "appointment_id", "status"], name="appointment_patient"),
@@ -51,8 +51,8 @@ class Appointment(models.Model):
             ),
             models.Index(fields=["date", "time", "appointment_id"], name="appointment_date"),
             models.Index(fields=["status", "date", "time", "appointment_id"], name="appointment_status"),
-            # All that the report on doctors reads of a period: no document is fetched. Without the cancelled ones: the
-            # report leaves them out, and the planner does not weigh it for the lists that ask for those.
+            # Covers the report on doctors, which therefore fetches no document (docs/indexes.md). Cancelled visits are
+            # left out: the report does not count them, and so the planner does not try this index for lists of them.
             models.Index(
                 fields=["date", "status", "doctor_id", "patient_id"],
                 name="appointment_report",
@@ -65,7 +65,7 @@ class Appointment(models.Model):
 
 
 class Claim(models.Model):
-    """Five minutes of a doctor or a patient that a scheduled visit holds; see `appointments.claims`."""
+    """A claim of a scheduled visit on five minutes of its doctor or patient; see `appointments.claims`."""
 
     claim_id = models.CharField(primary_key=True, db_column="_id", max_length=100)
     appointment_id = models.CharField(max_length=64)

@@ -1,4 +1,4 @@
-"""Who may call what about appointments; brief section 2. Whose rows they see is `queries.visible_to`."""
+"""Role tables of appointments (docs/api.md, "Who may call what"). `queries.visible_to` states who sees which rows."""
 
 from accounts.models import Role
 from healthcare.api.permissions import RoleTable
@@ -11,5 +11,5 @@ ALLOWED: RoleTable = {
     "destroy": {Role.ADMIN, Role.PATIENT},
 }
 SLOTS: RoleTable = {"slots": {Role.ADMIN, Role.DOCTOR, Role.PATIENT}}
-#: Completing says that the visit took place: the doctor's word, or an admin's.
+#: The roles that may complete a visit, which states that it took place.
 MAY_COMPLETE = frozenset({Role.ADMIN, Role.DOCTOR})

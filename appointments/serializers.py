@@ -1,4 +1,4 @@
-"""What the endpoints about appointments take and answer."""
+"""Serializers of appointments."""
 
 from rest_framework import serializers
 
@@ -10,9 +10,11 @@ from healthcare.api.serializers import ChangesSerializer, OutSerializer, PeriodQ
 class AppointmentIn(StrictSerializer):
     patient_id = Identifier()
     doctor_id = Identifier()
-    date = Date(help_text="The day, as people say it where the doctor works.")
-    time = WallTime(required=False, allow_null=True, help_text="HH:MM in the doctor's time zone; absent: untimed.")
-    duration_minutes = Minutes(required=False, help_text="The doctor's usual length when absent.")
+    date = Date(help_text="The date in the doctor's time zone.")
+    time = WallTime(
+        required=False, allow_null=True, help_text="HH:MM in the doctor's time zone; absent for an untimed visit."
+    )
+    duration_minutes = Minutes(required=False, help_text="The length of the doctor's slots if absent.")
     disease = Text(max_length=120, required=False, allow_null=True)
     status = Choice(choices=[Status.SCHEDULED.value], required=False)
     appointment_id = Identifier(required=False)
@@ -33,14 +35,14 @@ class AppointmentQuery(PeriodQuery):
 
 
 class SlotQuery(PeriodQuery):
-    """Without days: the week from today, where the doctor works."""
+    """The query string for free slots. Without days it covers a week from today, in the doctor's time zone."""
 
 
 class SlotOut(OutSerializer):
     starts_at = serializers.DateTimeField(help_text="UTC")
     ends_at = serializers.DateTimeField(help_text="UTC")
-    date = serializers.DateField(help_text="The wall date where the doctor works.")
-    time = serializers.CharField(help_text="HH:MM on the wall where the doctor works.")
+    date = serializers.DateField(help_text="The date in the doctor's time zone.")
+    time = serializers.CharField(help_text="HH:MM in the doctor's time zone.")
 
 
 class SlotsOut(OutSerializer):

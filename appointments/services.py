@@ -1,4 +1,4 @@
-"""Everything that changes an appointment."""
+"""Services that write appointments."""
 
 from datetime import date
 from typing import Any
@@ -22,7 +22,8 @@ from patients import chart
 from patients import queries as patient_queries
 
 KEY_PREFIX = "A"
-_MOVING = frozenset({"date", "time", "duration_minutes"})
+#: Fields whose change moves a visit to another time.
+_TIME_FIELDS = frozenset({"date", "time", "duration_minutes"})
 
 
 class DuplicateAppointment(Conflict):
@@ -51,10 +52,11 @@ def book_appointment(
     appointment_id: str | None = None,
     status: str = Status.SCHEDULED,
 ) -> Appointment:
-    """Book a scheduled visit; `time` "HH:MM" in the doctor's zone, None for an untimed one.
+    """Book a visit.
 
-    A patient books for themself from today on, a doctor with themself, an admin anybody with anybody.
-
+    `time`: "HH:MM" in the doctor's time zone, None for an untimed visit. `duration_minutes` defaults to the length of
+    the doctor's slots. Patients book for themselves and from today on, doctors book visits with themselves, admins book
+    any visit.
     Raises: NotAllowed, InvalidValue, DuplicateAppointment, SlotTaken.
     """
     audit_context.involves(patient_id)
@@ -89,15 +91,16 @@ def book_appointment(
 def change_appointment(*, actor: User, appointment_id: str, **changes: Any) -> Appointment:
     """Complete, cancel or move a scheduled visit, or correct its disease.
 
+    `changes`: fields of the model by name.
     Raises: NotVisible, NotAllowed, InvalidValue, FinalStatus, SlotTaken.
     """
-    visit = queries.get_visible(actor, appointment_id)
+    visit = queries.get_changeable(actor, appointment_id)
     target = changes.get("status", visit.status)
     if target == Status.COMPLETED and actor.role not in MAY_COMPLETE:
         raise NotAllowed("Only the doctor of a visit or an admin says that it took place.")
     if visit.status != Status.SCHEDULED:
         raise FinalStatus(visit.status)
-    is_moved = bool(_MOVING & set(changes))
+    is_moved = bool(_TIME_FIELDS & set(changes))
     if is_moved and target != Status.SCHEDULED:
         raise InvalidValue("A visit is moved or it ends, not both at once.", field="status")
     before, held = as_document(visit), claims.ids_of(visit)
@@ -106,60 +109,60 @@ def change_appointment(*, actor: User, appointment_id: str, **changes: Any) -> A
     for name, value in changes.items():
         setattr(visit, name, value)
     if is_moved:
-        _settle_time(actor, visit)
+        _resolve_time(actor, visit)
         changes |= {"starts_at": visit.starts_at, "duration_minutes": visit.duration_minutes}
     visit.clean_fields()
     # Conditional on the status, so that the write itself decides who ends a visit first.
     if not Appointment.objects.filter(pk=appointment_id, status=Status.SCHEDULED).update(**changes):
-        raise FinalStatus(queries.get_visible(actor, appointment_id).status)
+        raise FinalStatus(queries.get_visible(actor, appointment_id)["status"])
     if is_moved:
         # Its place in the chart may change, and an older visit may come back into it.
         chart.replace("appointments", visit.patient_id, queries.newest_entries(visit.patient_id))
     else:
-        shown: dict[str, Any] = {name: changes[name] for name in ("status", "disease") if name in changes}
-        chart.amend("appointments", visit.patient_id, appointment_id, shown)
-    claims.move(appointment_id=appointment_id, held=held, wanted=claims.ids_of(visit))
-    _tell(actor, _kind_of_change(target, is_moved), visit, before=before, after=as_document(visit))
+        entry: dict[str, Any] = {name: changes[name] for name in ("status", "disease") if name in changes}
+        chart.amend("appointments", visit.patient_id, appointment_id, entry)
+    claims.replace(appointment_id=appointment_id, held=held, wanted=claims.ids_of(visit))
+    _publish(actor, _event_kind(target, is_moved), visit, before=before, after=as_document(visit))
     return visit
 
 
 @clinical_transaction
 def delete_appointment(*, actor: User, appointment_id: str) -> None:
     """Raises: NotVisible, FinalStatus for a completed visit, StillReferenced."""
-    visit = queries.get_visible(actor, appointment_id)
+    visit = queries.get_changeable(actor, appointment_id)
     if visit.status == Status.COMPLETED:
         raise FinalStatus(visit.status)
     protected_references.raise_if_referenced("appointment", appointment_id)
     Appointment.objects.filter(pk=appointment_id).delete()
     chart.replace("appointments", visit.patient_id, queries.newest_entries(visit.patient_id))
-    claims.move(appointment_id=appointment_id, held=claims.ids_of(visit), wanted=[])
-    _tell(actor, "appointment.deleted", visit, before=as_document(visit), after=None)
+    claims.replace(appointment_id=appointment_id, held=claims.ids_of(visit), wanted=[])
+    _publish(actor, "appointment.deleted", visit, before=as_document(visit), after=None)
 
 
 @clinical_transaction
 def _insert(*, actor: User, visit: Appointment) -> Appointment:
-    _settle_time(actor, visit)
+    _resolve_time(actor, visit)
     visit.clean_fields()
-    # First, since it is what two bookings of one patient conflict on.
+    # The chart is written first, because two bookings of one patient conflict on it.
     if not chart.add("appointments", visit.patient_id, queries.chart_entry(as_document(visit))):
         raise InvalidValue("There is no such patient.", code="unknown", field="patient_id")
     try:
         document_query.insert(visit)
     except IntegrityError as error:
         raise (DuplicateAppointment() if duplicated_field(error) == "_id" else error) from error
-    claims.move(appointment_id=visit.appointment_id, held=[], wanted=claims.ids_of(visit))
-    _tell(actor, "appointment.booked", visit, before=None, after=as_document(visit))
+    claims.replace(appointment_id=visit.appointment_id, held=[], wanted=claims.ids_of(visit))
+    _publish(actor, "appointment.booked", visit, before=None, after=as_document(visit))
     return visit
 
 
-def _settle_time(actor: User, visit: Appointment) -> None:
-    """Fill in duration and instant, and refuse a day or time that cannot be. Raises: InvalidValue."""
+def _resolve_time(actor: User, visit: Appointment) -> None:
+    """Set the visit's duration and UTC instant. Raises: InvalidValue for a time at which it cannot take place."""
     doctor = doctor_queries.schedule_of(visit.doctor_id)
     if doctor is None:
         raise InvalidValue("There is no such doctor.", code="unknown", field="doctor_id")
     if actor.role == Role.PATIENT and visit.date < hours.today_of(doctor):
         raise InvalidValue("A patient books from today on.", field="date")
-    # Not given: the model has no default, since it depends on the doctor.
+    # The model has no default duration, because it depends on the doctor.
     if visit.duration_minutes is None:
         visit.duration_minutes = hours.slot_minutes(doctor, visit.date, visit.time)
     if not visit.time:
@@ -174,17 +177,17 @@ def _settle_time(actor: User, visit: Appointment) -> None:
 
 
 def as_document(visit: Appointment) -> dict[str, Any]:
-    """The appointment as events tell it: its fields by their API names."""
+    """Return the appointment as events contain it: its fields by their API names."""
     return {field.name: getattr(visit, field.name) for field in visit._meta.concrete_fields}
 
 
-def _kind_of_change(status: str, is_moved: bool) -> str:
+def _event_kind(status: str, is_moved: bool) -> str:
     if status != Status.SCHEDULED:
         return f"appointment.{status}"
     return "appointment.moved" if is_moved else "appointment.amended"
 
 
-def _tell(
+def _publish(
     actor: User, kind: str, visit: Appointment, *, before: dict[str, Any] | None, after: dict[str, Any] | None
 ) -> None:
     events.publish(

@@ -1,4 +1,4 @@
-"""/appointments."""
+"""Views of /appointments, and of /doctors/{id}/slots."""
 
 from rest_framework.response import Response
 
@@ -17,12 +17,11 @@ from healthcare.api.views import ResourceViewSet
 
 
 class AppointmentViewSet(ResourceViewSet):
-    """Visits, past and to come."""
+    """Appointments, past and future."""
 
     resource = "appointment"
     action_names = {"create": "booked"}
     lookup_url_kwarg = "appointment_id"
-    lookup_value_converter = "str"
     allowed = permissions.ALLOWED
     request_serializers = {"create": AppointmentIn, "partial_update": AppointmentChanges}
     response_serializer = AppointmentOut
@@ -36,7 +35,7 @@ class AppointmentViewSet(ResourceViewSet):
         return Response(AppointmentOut.of(visit), status=201)
 
     def retrieve(self, request: AccountRequest, appointment_id: str) -> Response:
-        return Response(AppointmentOut.of(queries.document_visible(request.user, appointment_id)))
+        return Response(AppointmentOut.of(queries.get_visible(request.user, appointment_id)))
 
     def partial_update(self, request: AccountRequest, appointment_id: str) -> Response:
         queries.get_visible(request.user, appointment_id)
@@ -51,7 +50,7 @@ class AppointmentViewSet(ResourceViewSet):
 
 
 class SlotViewSet(ResourceViewSet):
-    """When a doctor is free."""
+    """Free slots of a doctor."""
 
     resource = "doctor"
     action_names = {"slots": "viewed"}
@@ -61,7 +60,9 @@ class SlotViewSet(ResourceViewSet):
     query_serializers = {"slots": SlotQuery}
 
     def slots(self, request: AccountRequest, doctor_id: str) -> Response:
-        """The free slots of some days, 31 at most: the doctor's hours less what is booked."""
+        """List the free slots of a doctor in a period of at most 31 days."""
         doctor = doctor_queries.get_visible(request.user, doctor_id)
         period = SlotQuery.parse_query(request, also=frozenset())
-        return Response(SlotsOut.of({"results": queries.free_slots(doctor, **period)}))
+        return Response(
+            SlotsOut.of({"results": queries.free_slots(doctor_id, doctor_queries.schedule_from(doctor), **period)})
+        )

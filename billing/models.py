@@ -1,4 +1,8 @@
-"""The bill. PostgreSQL; it names patient and appointment by value, since those live in MongoDB."""
+"""Models of bills and fees, in PostgreSQL.
+
+A bill names its patient and appointment by value, because these are in MongoDB
+(docs/decisions/0004-plain-values-across-databases.md).
+"""
 
 from django.core.validators import MinValueValidator
 from django.db import models
@@ -13,7 +17,7 @@ class Status(models.TextChoices):
 
 
 class Fee(models.Model):
-    """What a completed visit costs, by the doctor's specialty; the row without one is for all others."""
+    """The fee of a completed visit, by the doctor's specialty; the row with an empty one applies to all others."""
 
     specialty = models.CharField(
         _("specialty"), max_length=120, blank=True, help_text=_("Empty: every specialty that has no row of its own.")
@@ -42,7 +46,7 @@ class Bill(models.Model):
     )
     status = models.CharField(_("status"), max_length=8, choices=Status, default=Status.OPEN)
     created_at = models.DateTimeField(_("created"), default=timezone.now, editable=False)
-    #: The event that this bill was made from. Unique, so that an event that is told twice leaves one bill.
+    #: The event that caused this bill. Unique, so that an event which is delivered twice leaves one bill.
     source_event_id = models.CharField(max_length=24, null=True, unique=True, editable=False)
 
     class Meta:
@@ -66,9 +70,10 @@ class Bill(models.Model):
 
 
 class DeletedBill(models.Model):
-    """That a bill is not there for a reason: an event that is told again does not bring it back, and nobody misses it.
+    """The mark of a bill that does not exist on purpose.
 
-    An admin deleted it; or an import brought a completed visit that costs nothing, which has no event either.
+    Its event, if it is delivered again, does not create it again, and `check_consistency` does not report it missing.
+    Reasons are a deletion by an admin, and an imported completed visit that costs nothing.
     """
 
     source_event_id = models.CharField(max_length=24, null=True, unique=True)

@@ -1,4 +1,4 @@
-"""Who may call what about bills; brief section 2."""
+"""Role tables of bills (docs/api.md, "Who may call what")."""
 
 from accounts.models import Role
 from healthcare.api.permissions import RoleTable

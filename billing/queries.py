@@ -1,4 +1,4 @@
-"""Reading bills. Everything starts from `visible_to`."""
+"""Reads of bills. Each read of people's data starts from `visible_to`."""
 
 from collections.abc import Collection
 
@@ -14,7 +14,10 @@ from patients import queries as patient_queries
 
 
 def visible_to(user: User) -> QuerySet[Bill]:
-    """All for admins and staff whose groups say so; for patients their own."""
+    """Return the bills that the account may see, and mark bills as queried.
+
+    Admins and staff whose groups grant `billing.view_bill` see every bill; patients see their own.
+    """
     audit_context.mark_queried("bill")
     if user.role == Role.ADMIN or is_permitted_staff(user, "billing.view_bill"):
         return Bill.objects.all()
@@ -23,10 +26,10 @@ def visible_to(user: User) -> QuerySet[Bill]:
 
 
 def get_visible(user: User, bill_id: int) -> Bill:
-    """Raises: NotVisible."""
+    """Return the bill. Raises: NotVisible."""
     found = visible_to(user).filter(pk=bill_id).first()
     if found is None:
-        # Whose it is goes on record, so that the patient sees who tried.
+        # The audit log names the patient of a denied attempt, so that the patient's access log shows who tried.
         audit_context.involves(*Bill.objects.filter(pk=bill_id).values_list("patient_id", flat=True))
         raise NotVisible
     audit_context.involves(found.patient_id)
@@ -41,7 +44,7 @@ def matching(
     disease: str | None = None,
     status: str | None = None,
 ) -> QuerySet[Bill]:
-    """Visible bills that the filters leave, the newest first."""
+    """Return the visible bills that match every filter, the newest first."""
     wanted = {
         "patient_id": patient_id,
         "appointment_id": appointment_id,
@@ -53,28 +56,28 @@ def matching(
 
 
 def count_of_patient(patient_id: str) -> int:
-    """How many name the patient, up to the limit of `healthcare.protected_references`."""
+    """Return the number of bills of the patient, at most COUNT_LIMIT."""
     return Bill.objects.filter(patient_id=patient_id)[:COUNT_LIMIT].count()
 
 
 def count_of_appointment(appointment_id: str) -> int:
-    """How many name the appointment, up to the limit of `healthcare.protected_references`."""
+    """Return the number of bills of the appointment, at most COUNT_LIMIT."""
     return Bill.objects.filter(appointment_id=appointment_id)[:COUNT_LIMIT].count()
 
 
 def billed(appointment_ids: Collection[str]) -> set[str]:
-    """Which of the appointments have a bill, or had one that was deleted."""
+    """Return those of the appointments that have a bill, or a mark of a deleted one."""
     return _named("appointment_id", appointment_ids)
 
 
 def delivered(source_event_ids: Collection[str]) -> set[str]:
-    """Which of the events left a bill, or left one that was deleted."""
+    """Return those of the events that caused a bill which exists, or which was deleted."""
     return _named("source_event_id", source_event_ids)
 
 
 def _named(column: str, values: Collection[str]) -> set[str]:
     found: set[str] = set()
-    # In this order: a bill that is deleted between the two is found as a deleted one.
+    # Bills are read first: a bill that is deleted between the two queries is found as a deleted one.
     for model in (Bill, DeletedBill):
         others = set(values) - found
         if others:
@@ -83,7 +86,7 @@ def _named(column: str, values: Collection[str]) -> set[str]:
 
 
 def fee_for(specialty_key: str) -> Fee:
-    """The fee of a specialty, else the one for all others. Raises: LookupError when there is neither."""
+    """Return the fee of a specialty, or else the fee for all others. Raises: LookupError if there is neither."""
     fees = {fee.specialty_key: fee for fee in Fee.objects.filter(specialty_key__in=[specialty_key, ""])}
     if not fees:
         raise LookupError("The fee table has no row for this specialty and none for all others.")

@@ -1,4 +1,4 @@
-"""What the endpoints about bills take and answer."""
+"""Serializers of bills."""
 
 from rest_framework import serializers
 

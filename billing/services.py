@@ -1,4 +1,4 @@
-"""Everything that changes a bill."""
+"""Services that write bills and fees."""
 
 import hashlib
 from collections.abc import Mapping
@@ -19,12 +19,11 @@ from healthcare.errors import Conflict, InvalidValue
 from healthcare.routers import DEFAULT
 from patients import queries as patient_queries
 
-#: Any number, as long as nobody else locks with it.
+#: The number of the advisory lock; any number that no other lock has.
 _LOCK = 0x51A7_3EA0
 
-
-#: What it is on record as that a bill is no longer open.
-SETTLED: Mapping[str, str] = {Status.PAID: "bill.paid", Status.VOID: "bill.voided"}
+#: Final status → the action in the audit log.
+CLOSING_ACTIONS: Mapping[str, str] = {Status.PAID: "bill.paid", Status.VOID: "bill.voided"}
 
 
 class NotOpen(Conflict):
@@ -50,7 +49,7 @@ def create_bill(
     disease: str | None = None,
     status: str = Status.OPEN,
 ) -> Bill:
-    """Raises: InvalidValue for a patient or appointment that is not there."""
+    """Create a bill. Raises: InvalidValue for an unknown patient, and for an appointment of another patient."""
     audit_context.involves(patient_id)
     if not patient_queries.exists(patient_id):
         raise InvalidValue("There is no such patient.", code="unknown", field="patient_id")
@@ -70,7 +69,7 @@ def create_bill(
 
 
 def change_bill(*, actor: User, bill_id: int, **changes: Any) -> Bill:
-    """Raises: NotVisible, InvalidValue."""
+    """Change fields of a bill. Raises: NotVisible, InvalidValue."""
     bill = queries.get_visible(actor, bill_id)
     if "appointment_id" in changes:
         appointment_queries.require_of_patient(changes["appointment_id"], bill.patient_id)
@@ -83,34 +82,34 @@ def change_bill(*, actor: User, bill_id: int, **changes: Any) -> Bill:
     return bill
 
 
-def settle_bill(*, actor: User, bill_id: int, status: str) -> Bill:
-    """Mark an open bill as paid, or void it. Raises: NotVisible, NotOpen."""
+def close_bill(*, actor: User, bill_id: int, status: str) -> Bill:
+    """Give an open bill its final status, paid or void. Raises: NotVisible, NotOpen."""
     bill = queries.get_visible(actor, bill_id)
     with transaction.atomic(using="default"):
-        # Conditional, so that the write itself decides which of two clerks was first.
+        # The condition decides between two concurrent requests: only one of them updates the row.
         if not Bill.objects.filter(pk=bill_id, status=Status.OPEN).update(status=status):
             raise NotOpen(queries.get_visible(actor, bill_id).status)
         bill.status = status
-        recorder.record(SETTLED[status], actor=actor, patient_ids=[bill.patient_id], subject=bill_id)
+        recorder.record(CLOSING_ACTIONS[status], actor=actor, patient_ids=[bill.patient_id], subject=bill_id)
     return bill
 
 
 def delete_bill(*, actor: User, bill_id: int) -> None:
-    """Raises: NotVisible."""
+    """Delete a bill, and mark that it was deleted. Raises: NotVisible."""
     bill = queries.get_visible(actor, bill_id)
     with transaction.atomic(using="default"):
         deleted = DeletedBill(source_event_id=bill.source_event_id, appointment_id=bill.appointment_id)
-        # It may have been deleted before, if a delivery of its event crossed that.
+        # The mark may exist: a delivery of the event that ran at the same time may have created the bill again.
         DeletedBill.objects.bulk_create([deleted], ignore_conflicts=True)
         bill.delete()
         recorder.record("bill.deleted", actor=actor, patient_ids=[bill.patient_id], subject=bill_id)
 
 
 def bill_completed_visit(event: Mapping[str, Any]) -> None:
-    """Bill a completed visit, once however often it is told: the consumer of `appointment.completed`.
+    """Create the bill of a completed visit: the idempotent consumer of `appointment.completed`.
 
-    The amount is the fee of the doctor's specialty, the disease the visit's.
-    Raises: LookupError when there is neither a fee for it nor one for all others.
+    The amount is the fee of the doctor's specialty.
+    Raises: LookupError if there is neither a fee for the specialty nor one for all others.
     """
     source = str(event["_id"])
     with transaction.atomic(using="default"):
@@ -120,10 +119,10 @@ def bill_completed_visit(event: Mapping[str, Any]) -> None:
 
 
 def bill_visit_without_event(visit: Mapping[str, Any]) -> None:
-    """Bill a completed visit that no event tells of, once however often it is asked, unless it has a bill or had one.
+    """Create the bill of a completed visit that has no event, unless it has a bill or a mark of a deleted one.
 
-    The bill's source is made from the visit's id: the database, too, refuses a second one.
-    Raises: LookupError when there is neither a fee for it nor one for all others.
+    Idempotent: the source of the bill is derived from the id of the visit, and the database keeps sources unique.
+    Raises: LookupError if there is neither a fee for the specialty nor one for all others.
     """
     with transaction.atomic(using="default"):
         lock_bills_without_event()
@@ -135,10 +134,10 @@ def bill_visit_without_event(visit: Mapping[str, Any]) -> None:
 
 
 def lock_bills_without_event() -> None:
-    """Wait until nobody else makes bills of visits that no event tells of, and let nobody to the transaction's end.
+    """Hold an exclusive lock, until the end of the transaction, on creating bills of visits without an event.
 
-    Such a bill has no event that would make it unique: whoever makes one looks first what there is. SQLite has one
-    writer anyway.
+    Such a bill has no event that would make it unique, so that its creator must first read which bills exist. SQLite
+    needs no lock, because it admits one writer at a time.
     """
     connection = connections[DEFAULT]
     if connection.vendor == "postgresql":
@@ -147,13 +146,12 @@ def lock_bills_without_event() -> None:
 
 
 def _source_of_visit(appointment_id: str) -> str:
-    """As long as an event's id at most, and never one: those have no "v"."""
+    """Return the source of a bill without an event: it fits the column, and its "v" occurs in no id of an event."""
     return "v" + hashlib.blake2b(appointment_id.encode(), digest_size=11).hexdigest()
 
 
 def _bill_once(visit: Mapping[str, Any], *, source: str) -> None:
-    doctor = doctor_queries.find(visit["doctor_id"])
-    fee = queries.fee_for(doctor.specialty_key if doctor else "")
+    fee = queries.fee_for(doctor_queries.specialty_key_of(visit["doctor_id"]) or "")
     with transaction.atomic(using="default"):
         Bill.objects.bulk_create(
             [
@@ -167,13 +165,13 @@ def _bill_once(visit: Mapping[str, Any], *, source: str) -> None:
             ],
             ignore_conflicts=True,
         )
-        # Looked up afterwards: the insert waits for a deletion that is under way, and would not have seen it before.
+        # The mark is read after the insert, which waits for a deletion that is in progress and then sees its mark.
         if DeletedBill.objects.filter(source_event_id=source).exists():
             Bill.objects.filter(source_event_id=source).delete()
 
 
 def save_fee(*, actor: User, fee: Fee) -> Fee:
-    """Store a fee under its specialty's one spelling. Raises: DuplicateFee."""
+    """Create or change a fee. Raises: DuplicateFee."""
     fee.specialty_key = specialty_key(fee.specialty)
     try:
         with transaction.atomic(using="default"):

@@ -1,4 +1,4 @@
-"""/billing."""
+"""Views of /billing."""
 
 from rest_framework.response import Response
 
@@ -9,7 +9,7 @@ from healthcare.api.views import ResourceViewSet
 
 
 class BillViewSet(ResourceViewSet):
-    """Bills: admins keep them, patients read their own."""
+    """Bills. Admins write them; patients read their own."""
 
     resource = "bill"
     lookup_url_kwarg = "bill_id"

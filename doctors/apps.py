@@ -10,4 +10,4 @@ class DoctorsConfig(AppConfig):
         from accounts import records
         from doctors import queries
 
-        records.register_finder("doctor_id", queries.own_doctor_id)
+        records.register_record_id("doctor_id", queries.own_doctor_id)

@@ -1,4 +1,4 @@
-"""Wall clocks and instants: when a doctor works, and what "Friday, half past nine at Dr N's" means in UTC."""
+"""Working hours, free slots, and the conversion between wall times and UTC."""
 
 from collections.abc import Iterator, Sequence
 from datetime import UTC, date, datetime, time, timedelta
@@ -11,11 +11,11 @@ _DAY_MINUTES = 24 * 60
 
 
 class SkippedTime(ValueError):
-    """The clocks jump over this time of day on this day."""
+    """The wall time does not exist on this day, because the clocks go forward over it."""
 
 
 class Window(NamedTuple):
-    """Working hours on one day, in minutes of the wall clock since midnight, the end not included."""
+    """Working hours on one day, in minutes of wall time since midnight; the end is not included."""
 
     start: int
     end: int
@@ -23,7 +23,10 @@ class Window(NamedTuple):
 
 
 class Schedule(NamedTuple):
-    """What of a doctor says when they work, for writes that need no more; rows as WeeklyHours, ScheduleException."""
+    """The part of a doctor's record that determines the working hours.
+
+    `availability` and `exceptions` have the attributes of WeeklyHours and ScheduleException.
+    """
 
     time_zone: str
     availability: Sequence[Any]
@@ -31,7 +34,7 @@ class Schedule(NamedTuple):
 
 
 class Slot(NamedTuple):
-    """A visit that would fit: instants in UTC, and the wall date and time at which it starts."""
+    """A bookable time: start and end in UTC, and the wall date and wall time of the start."""
 
     starts_at: datetime
     ends_at: datetime
@@ -40,26 +43,29 @@ class Slot(NamedTuple):
 
 
 def instant(day: date, wall_time: str, time_zone: str) -> datetime:
-    """The UTC instant of a wall time "HH:MM"; the first of the two when the clocks go back.
+    """Return the UTC instant of a wall time "HH:MM"; the first of the two when the clocks go back.
 
-    Raises: SkippedTime when the clocks go forward over it (PEP 495: such a time does not survive the way to UTC and
-    back).
+    Raises: SkippedTime when the clocks go forward over it.
     """
     zone = ZoneInfo(time_zone)
     wall = datetime.combine(day, time.fromisoformat(wall_time), tzinfo=zone)
     moment = wall.astimezone(UTC)
+    # A time that does not exist is another one after the conversion to UTC and back (PEP 495).
     if moment.astimezone(zone).replace(tzinfo=None) != wall.replace(tzinfo=None):
         raise SkippedTime(f"The clocks skip {wall_time} on {day} in {time_zone}.")
     return moment
 
 
 def today_of(doctor: Doctor | Schedule) -> date:
-    """The date on the wall where the doctor works."""
+    """Return today's date in the doctor's time zone."""
     return datetime.now(ZoneInfo(doctor.time_zone)).date()
 
 
 def slot_minutes(doctor: Doctor | Schedule, day: date, wall_time: str) -> int:
-    """The usual length of a visit then: of the hours that hold the time, else of that weekday's first hours."""
+    """Return the default duration of a visit in minutes.
+
+    The hours that contain the time determine it; without such hours, the first hours of the weekday do.
+    """
     windows = windows_on(doctor, day)
     if wall_time:
         at = _minutes(wall_time)
@@ -70,7 +76,10 @@ def slot_minutes(doctor: Doctor | Schedule, day: date, wall_time: str) -> int:
 
 
 def windows_on(doctor: Doctor | Schedule, day: date) -> list[Window]:
-    """The hours of one day: the weekly ones and extra clinics, less what is closed; in order, without overlaps."""
+    """Return the working hours of one day, in order and without overlaps.
+
+    These are the weekly hours and the extra clinics, minus the closed times.
+    """
     windows = [
         Window(_minutes(row.start), _minutes(row.end), row.slot_minutes)
         for row in doctor.availability
@@ -80,23 +89,23 @@ def windows_on(doctor: Doctor | Schedule, day: date) -> list[Window]:
     usual = _weekday_slot_minutes(doctor, day)
     for row in exceptions:
         if not row.closed:
-            # What the weekly hours hold already keeps their slot length.
+            # Times that the weekly hours contain keep the slot length of those hours.
             extra = [Window(_minutes(row.start), _minutes(row.end), usual)]
             for window in tuple(windows):
-                extra = _less(extra, window.start, window.end)
+                extra = _without(extra, window.start, window.end)
             windows += extra
     for row in exceptions:
         if row.closed:
             whole_day = row.start is None
             start, end = (0, _DAY_MINUTES) if whole_day else (_minutes(row.start), _minutes(row.end))
-            windows = _less(windows, start, end)
+            windows = _without(windows, start, end)
     return sorted(windows)
 
 
 def is_within_hours(doctor: Doctor | Schedule, day: date, wall_time: str, duration_minutes: int) -> bool:
-    """Whether a visit lies inside the hours of its day; hours that touch count as one stretch.
+    """Return whether a visit lies within the working hours of its day; adjacent hours count as one interval.
 
-    A doctor without weekly hours takes visits at any time.
+    A doctor without weekly hours accepts visits at any time.
     """
     if not doctor.availability:
         return True
@@ -110,9 +119,9 @@ def is_within_hours(doctor: Doctor | Schedule, day: date, wall_time: str, durati
 
 
 def slots_between(doctor: Doctor | Schedule, since: date, until: date) -> Iterator[Slot]:
-    """Every slot of the doctor's hours from `since` to `until`, both included, whether it is free or not.
+    """Yield every slot of the working hours from `since` to `until`, both included, whether it is free or not.
 
-    Where the clocks change, a slot that starts at a skipped time or before the one before it has ended is left out.
+    When the clocks change, a slot is left out if its start does not exist, or if the slot before it has not ended then.
     """
     day = since
     while day <= until:
@@ -143,12 +152,12 @@ def _weekday_slot_minutes(doctor: Doctor | Schedule, day: date) -> int:
     return doctor.availability[0].slot_minutes if doctor.availability else DEFAULT_SLOT_MINUTES
 
 
-def _less(windows: list[Window], start: int, end: int) -> list[Window]:
-    """The windows without what lies between start and end."""
-    left = []
+def _without(windows: list[Window], start: int, end: int) -> list[Window]:
+    """Return the windows without the interval from start to end."""
+    rest = []
     for window in windows:
         if window.start < min(window.end, start):
-            left.append(window._replace(end=min(window.end, start)))
+            rest.append(window._replace(end=min(window.end, start)))
         if max(window.start, end) < window.end:
-            left.append(window._replace(start=max(window.start, end)))
-    return left
+            rest.append(window._replace(start=max(window.start, end)))
+    return rest

@@ -1,4 +1,4 @@
-"""The doctor, with weekly hours and the exceptions to them. Collection `doctors`: `_id` is the doctor_id."""
+"""Models of the doctor, weekly hours and exceptions to them. Collection `doctors`: `_id` is the doctor_id."""
 
 from typing import ClassVar
 
@@ -17,7 +17,7 @@ MAX_SPECIALTY_LENGTH = 120
 
 
 class WeeklyHours(EmbeddedModel):
-    """Hours that come every week, in the doctor's time zone."""
+    """Working hours on a weekday, in the doctor's time zone."""
 
     weekday = models.PositiveSmallIntegerField(help_text=_("Monday is 0."))
     start = models.CharField(max_length=5)
@@ -32,7 +32,7 @@ class WeeklyHours(EmbeddedModel):
 
 
 class ScheduleException(EmbeddedModel):
-    """One day that differs: closed (the whole day, or from start to end), or an extra clinic."""
+    """An exception on one day: closed, for the whole day or from start to end, or an extra clinic."""
 
     date = models.DateField()
     start = models.CharField(max_length=5, null=True, blank=True)
@@ -47,9 +47,9 @@ class ScheduleException(EmbeddedModel):
 
 
 def specialty_key(specialty: str) -> str:
-    """What specialties are compared by: "Cardiology" and "cardiology" are one.
+    """Return the form of a specialty for comparisons: the same for "Cardiology" and "cardiology".
 
-    As long as its column at most: some letters become two, "ß" is "ss".
+    The result is cut to the length of its column, because case folding may lengthen a text ("ß" becomes "ss").
     """
     return " ".join(specialty.casefold().split())[:MAX_SPECIALTY_LENGTH]
 

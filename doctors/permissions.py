@@ -1,4 +1,4 @@
-"""Who may call what about doctors; brief section 2."""
+"""Role tables of doctors (docs/api.md, "Who may call what")."""
 
 from accounts.models import Role
 from healthcare.api.permissions import RoleTable
@@ -11,5 +11,5 @@ ALLOWED: RoleTable = {
     "destroy": {Role.ADMIN},
 }
 
-#: What doctors may change of their own record: all but the account link.
+#: The fields of their own record that doctors may change: all but the link to the account.
 DOCTOR_MAY_CHANGE = frozenset({"name", "specialty", "availability", "exceptions", "accepting_patients", "time_zone"})

@@ -1,4 +1,4 @@
-"""Reading doctors."""
+"""Reads of doctors."""
 
 from types import SimpleNamespace
 
@@ -14,31 +14,29 @@ from healthcare.mongodb.document_query import DocumentQuery
 from healthcare.mongodb.raw import Document
 
 
-def documents_visible_to(user: User) -> DocumentQuery[Doctor]:
-    """Who treats is no secret among those who use the API; staff see them as their groups say."""
+def visible_to(user: User) -> DocumentQuery[Doctor]:
+    """Return the doctors that the account may see.
+
+    Admins, doctors and patients see every doctor, and so do staff whose groups grant `doctors.view_doctor`. Which
+    doctors work here is not confidential, so that nothing is marked as queried for the audit log.
+    """
     everyone = DocumentQuery(Doctor)
     if user.role in (Role.ADMIN, Role.DOCTOR, Role.PATIENT) or is_permitted_staff(user, "doctors.view_doctor"):
         return everyone
     return everyone.none()
 
 
-def visible_to(user: User) -> QuerySet[Doctor]:
-    return documents_visible_to(user).as_queryset()
-
-
-def get_visible(user: User, doctor_id: str) -> Doctor:
-    """Raises: NotVisible."""
+def get_visible(user: User, doctor_id: str) -> Document:
+    """Return the doctor as a document. Raises: NotVisible."""
     return required(visible_to(user).filter(pk=doctor_id).first())
 
 
-def document_visible(user: User, doctor_id: str) -> Document:
-    """The same as a document, to be answered. Raises: NotVisible."""
-    return required(documents_visible_to(user).filter(pk=doctor_id).first())
-
-
 def get_changeable(user: User, doctor_id: str) -> Doctor:
-    """Raises: NotVisible; NotAllowed for a doctor whom the account may see but not change."""
-    doctor = get_visible(user, doctor_id)
+    """Return the doctor as a model, for a service that changes it.
+
+    Raises: NotVisible; NotAllowed for a doctor whom the account may see but not change.
+    """
+    doctor = required(visible_to(user).filter(pk=doctor_id).as_queryset().first())
     if user.role not in (Role.ADMIN, Role.STAFF) and doctor.user_id != user.pk:
         raise NotAllowed("A doctor changes their own record only.")
     return doctor
@@ -47,8 +45,8 @@ def get_changeable(user: User, doctor_id: str) -> Doctor:
 def matching(
     user: User, *, specialty: str | None = None, available: bool | None = None, search: str | None = None
 ) -> DocumentQuery[Doctor]:
-    """Visible doctors that the filters leave, by name. `available`: whether they accept patients."""
-    found = documents_visible_to(user)
+    """Return the visible doctors that match every filter, by name. `available`: whether they accept patients."""
+    found = visible_to(user)
     if specialty is not None:
         found = found.filter(specialty_key=specialty_key(specialty))
     if available is not None:
@@ -59,7 +57,7 @@ def matching(
 
 
 def own_doctor_id(user: User) -> str | None:
-    """The id of the doctor record tied to the account; read once for each request's user."""
+    """Return the id of the account's doctor record, None if it has none; read once for each request."""
     if "own_doctor_id" not in user.__dict__:
         found = raw.collection(Doctor).find_one({"user_id": user.pk}, projection=["_id"])
         user.__dict__["own_doctor_id"] = found and found["_id"]
@@ -67,31 +65,33 @@ def own_doctor_id(user: User) -> str | None:
 
 
 def schedule_of(doctor_id: str) -> Schedule | None:
-    """When the doctor works whom a write names, whoever asks: who treats is no secret, see `visible_to`."""
+    """Return the schedule of the doctor whom a write names, whoever the account is; None for an unknown id."""
     found = raw.collection(Doctor).find_one({"_id": doctor_id}, projection=Schedule._fields)
-    return None if found is None else _schedule(found)
+    return None if found is None else schedule_from(found)
 
 
 def schedules_of(doctors: QuerySet[Doctor]) -> dict[str, Schedule]:
-    """When these doctors work, by their ids: five hundred of them as models take a fifth of a second to make."""
+    """Return doctor_id → schedule. Read as documents: 500 models would take 0.2 s to make."""
     keys = list(doctors.values_list("pk", flat=True))
     found = raw.collection(Doctor).find({"_id": {"$in": keys}}, projection=["_id", *Schedule._fields])
-    return {each["_id"]: _schedule(each) for each in found}
+    return {each["_id"]: schedule_from(each) for each in found}
 
 
-def _schedule(found: Document) -> Schedule:
+def schedule_from(document: Document) -> Schedule:
+    """Return the schedule that a doctor's document holds."""
     return Schedule(
-        time_zone=found["time_zone"],
-        availability=[SimpleNamespace(**row) for row in found["availability"]],
-        exceptions=[SimpleNamespace(**{**row, "date": row["date"].date()}) for row in found["exceptions"]],
+        time_zone=document["time_zone"],
+        availability=[SimpleNamespace(**row) for row in document["availability"]],
+        exceptions=[SimpleNamespace(**{**row, "date": row["date"].date()}) for row in document["exceptions"]],
     )
 
 
-def find(doctor_id: str) -> Doctor | None:
-    """The doctor whom a write names, as `schedule_of`."""
-    return Doctor.objects.filter(pk=doctor_id).first()
+def specialty_key_of(doctor_id: str) -> str | None:
+    """Return the key of the doctor's specialty, whoever the account is; None for an unknown id."""
+    found = raw.collection(Doctor).find_one({"_id": doctor_id}, projection=["specialty_key"])
+    return None if found is None else str(found["specialty_key"])
 
 
 def exists(doctor_id: str) -> bool:
-    """Whether there is such a doctor, for writes that name one."""
+    """Return whether the doctor exists, for writes that name one."""
     return raw.collection(Doctor).find_one({"_id": doctor_id}, projection=["_id"]) is not None

@@ -1,4 +1,4 @@
-"""What the endpoints about doctors take and answer."""
+"""Serializers of doctors."""
 
 from collections.abc import Mapping, Set
 from typing import ClassVar
@@ -29,7 +29,7 @@ class ScheduleExceptionIn(StrictSerializer):
     closed = Boolean(
         required=False,
         default=True,
-        help_text="True: no visits then (all day without times). False: an extra clinic.",
+        help_text="True: no visits from start to end, or all day without them. False: an extra clinic.",
     )
 
 
@@ -52,7 +52,7 @@ class DoctorChanges(ChangesSerializer, _DoctorFields):
 
 
 class DoctorQuery(QuerySerializer):
-    specialty = Text(max_length=120, required=False, help_text="The whole word, capitals or not.")
+    specialty = Text(max_length=120, required=False, help_text="The whole specialty; case does not matter.")
     available = Boolean(required=False, help_text="Whether the doctor accepts patients.")
     search = Text(required=False, help_text="Words of the name, in any order.")
 

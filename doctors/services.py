@@ -1,4 +1,4 @@
-"""Everything that changes a doctor."""
+"""Services that write doctors."""
 
 from collections.abc import Iterable, Mapping
 from itertools import pairwise
@@ -28,7 +28,7 @@ class DuplicateDoctor(Conflict):
 
 
 def create_doctor(*, actor: User, doctor_id: str | None = None, **fields: Any) -> Doctor:
-    """Make a doctor record, under `doctor_id` or a key of the system's making.
+    """Create a doctor record; without a `doctor_id` the system generates one.
 
     `availability` and `exceptions` are lists of dicts with the fields of WeeklyHours and ScheduleException.
     Raises: InvalidValue, DuplicateDoctor.
@@ -45,13 +45,13 @@ def create_doctor(*, actor: User, doctor_id: str | None = None, **fields: Any) -
 
 
 def update_doctor(*, actor: User, doctor_id: str, **changes: Any) -> Doctor:
-    """Raises: NotVisible, NotAllowed, InvalidValue, DuplicateDoctor."""
+    """Change fields of a doctor record. Raises: NotVisible, NotAllowed, InvalidValue, DuplicateDoctor."""
     return _apply(actor=actor, doctor_id=doctor_id, changes=_checked(changes))
 
 
 @clinical_transaction
 def delete_doctor(*, actor: User, doctor_id: str) -> None:
-    """Raises: NotVisible, StillReferenced."""
+    """Delete a doctor record that no other record names. Raises: NotVisible, NotAllowed, StillReferenced."""
     queries.get_changeable(actor, doctor_id)
     protected_references.raise_if_referenced("doctor", doctor_id)
     Doctor.objects.filter(pk=doctor_id).delete()
@@ -89,7 +89,7 @@ def _duplicate(error: IntegrityError) -> Exception:
 
 
 def _checked(fields: Mapping[str, Any]) -> dict[str, Any]:
-    """The fields as the model takes them. Raises: InvalidValue."""
+    """Return the fields as values of the model. Raises: InvalidValue."""
     values = dict(fields)
     if "specialty" in values:
         values["specialty_key"] = specialty_key(values["specialty"])

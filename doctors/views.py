@@ -1,4 +1,4 @@
-"""/doctors."""
+"""Views of /doctors."""
 
 from rest_framework.response import Response
 
@@ -13,7 +13,6 @@ class DoctorViewSet(ResourceViewSet):
 
     resource = "doctor"
     lookup_url_kwarg = "doctor_id"
-    lookup_value_converter = "str"
     allowed = permissions.ALLOWED
     request_serializers = {"create": DoctorIn, "partial_update": DoctorChanges}
     response_serializer = DoctorOut
@@ -27,7 +26,7 @@ class DoctorViewSet(ResourceViewSet):
         return Response(DoctorOut.of(doctor), status=201)
 
     def retrieve(self, request: AccountRequest, doctor_id: str) -> Response:
-        return Response(DoctorOut.of(queries.document_visible(request.user, doctor_id)))
+        return Response(DoctorOut.of(queries.get_visible(request.user, doctor_id)))
 
     def partial_update(self, request: AccountRequest, doctor_id: str) -> Response:
         queries.get_changeable(request.user, doctor_id)

@@ -9,6 +9,7 @@ class HealthcareConfig(AppConfig):
 
     def ready(self) -> None:
         import healthcare.api.checks  # register the system checks
+        import healthcare.mongodb.checks
         import healthcare.web.checks  # noqa: F401
         from healthcare.audit_log import recorder
         from healthcare.mongodb import lookups, transactions  # noqa: F401 - registers the lookups
@@ -17,7 +18,7 @@ class HealthcareConfig(AppConfig):
 
         # Registered before the consumers of the apps, because an audit entry must not wait for a bill that fails.
         events.register_consumer(events.AUDIT, None, recorder.deliver)
-        transactions.counters.heard_by = metrics.count_transactions
+        transactions.statistics.observer = metrics.count_transactions
 
 
 class HospitalAdminConfig(admin_apps.AdminConfig):

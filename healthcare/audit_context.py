@@ -1,15 +1,15 @@
-"""What one request or command has done with people's data so far, for its entries in the audit context.
+"""The audit context: what one request or command has done with people's data so far.
 
-The middleware (or manage.py) opens a trail; whatever handles data tells it, without knowing who asked:
+The middleware (or manage.py) opens a context. The code that handles data reports to it without knowing who asked:
 
-- visibility queries say that they were *consulted*;
-- serializers and the admin say which rows were *shown*;
-- services *record* what they wrote (`events.publish`, `audit.record`);
-- permission, visibility and services *refuse*.
+- visibility queries call `mark_queried`;
+- serializers and the admin call `record_access` with the patients whose data they show;
+- services record what they write (`events.publish`, `recorder.record`);
+- permissions, visibility queries and services call `mark_refused`.
 
-`healthcare.audit_log.recorder` turns that into entries when the request ends, and refuses to let it end when data was consulted and
-nothing is on record. Outside a request or command, in a shell or a test of one function, there is no context and reads
-leave nothing; writes are recorded all the same.
+`healthcare.audit_log.recorder.flush` makes entries of the audit log from it when the request ends, and raises an error
+if data was queried and nothing was recorded. Outside a request or command, for example in a shell or in the test of one
+function, there is no context: reads leave no entries, writes leave them as always.
 """
 
 import re
@@ -24,7 +24,7 @@ SUCCESS = "success"
 REFUSED = "refused"
 OUTCOMES = (SUCCESS, REFUSED)
 
-#: What may stand in an entry as an id: whatever came in a path is somebody's text until it looks like one.
+#: The format of an id in an entry. A path may contain any text, which is not recorded unless it has this format.
 _ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}", re.ASCII)
 
 Facts = dict[str, Any]
@@ -32,7 +32,7 @@ Facts = dict[str, Any]
 
 @dataclass
 class AttemptedAction:
-    """What the request is about, should it be refused."""
+    """The action that a request attempts, for the entry that is written if it is refused."""
 
     action: str
     subject: str | None
@@ -41,7 +41,7 @@ class AttemptedAction:
 
 @dataclass(frozen=True)
 class Precondition:
-    """What an asker's right rests on: a condition in SQL, its parameters, and what is called when it does not hold."""
+    """A condition in SQL on which the right to make this request depends; `forget` is called if it does not hold."""
 
     condition: str
     parameters: Sequence[Any]
@@ -50,40 +50,40 @@ class Precondition:
 
 @dataclass
 class AuditContext:
-    """Who came from where, and what happened since."""
+    """Where a request or command came from, and what it has done so far."""
 
     channel: str
     address: str | None
     request_id: str
     queried: set[str] = field(default_factory=set)
-    #: Action → subject and the patients whose data was shown, each once, in order.
+    #: Action → its subject, and the patients whose data was shown, each once, in order.
     accessed: dict[str, tuple[str | None, dict[str, None]]] = field(default_factory=dict)
-    #: The resources of what is on record already.
+    #: The resources about which there is an entry already.
     recorded: set[str] = field(default_factory=set)
-    #: Those of the refusals among it.
-    recorded_refusals: set[str] = field(default_factory=set)
+    #: The resources about which there is already an entry of a refused action.
+    recorded_denials: set[str] = field(default_factory=set)
     involved: dict[str, None] = field(default_factory=dict)
     attempted: AttemptedAction | None = None
-    #: Whether the premise may be looked at when the entry is inserted, before anything leaves, and not at first.
+    #: Whether the precondition may be checked as late as in `flush`, before the answer leaves.
     may_defer_check: bool = False
-    #: What was assumed so far, and has to hold of the entries of this request.
+    #: The condition under which the entries of this request may be inserted.
     precondition: Precondition | None = None
 
     def facts_of_reads(self, actor: Any) -> list[Facts]:
-        """One for each kind of record that was shown and not written: a write's own entry covers its answer."""
+        """Return the facts of one entry for each resource that was read; the entry of a write covers its own answer."""
         return [
             facts(action, actor=actor, patient_ids=patients, subject=subject)
             for action, (subject, patients) in self.accessed.items()
             if resource_of(action) not in self.recorded
         ]
 
-    def facts_of_refusal(self, actor: Any) -> list[Facts]:
-        """That the attempt was refused; none when it was not, or when a service has recorded as much.
+    def facts_of_denied_action(self, actor: Any) -> list[Facts]:
+        """Return the facts of the entry of a refused action; none if it was not refused or is recorded already.
 
-        What was done before the refusal is no word about it: it may have been undone with it.
+        An entry of a write does not count, because it may have been rolled back.
         """
         attempt = self.attempted
-        if attempt is None or attempt.reason is None or resource_of(attempt.action) in self.recorded_refusals:
+        if attempt is None or attempt.reason is None or resource_of(attempt.action) in self.recorded_denials:
             return []
         return [
             facts(
@@ -97,7 +97,7 @@ class AuditContext:
         ]
 
     def unrecorded(self) -> set[str]:
-        """The kinds of records that were consulted without a word about what became of it."""
+        """Return the resources that were queried and about which nothing was recorded."""
         return self.queried - self.recorded - {resource_of(action) for action in self.accessed}
 
 
@@ -108,56 +108,56 @@ _current: ContextVar[AuditContext | None] = ContextVar("audit_context", default=
 def audit_context(
     *, channel: str, address: str | None = None, request_id: str | None = None, may_defer_check: bool = False
 ) -> Iterator[AuditContext]:
-    """Begin a trail; `channel` is "api", "admin" or "command"."""
-    begun = AuditContext(
+    """Open an audit context; `channel` is "api", "admin" or "command"."""
+    context = AuditContext(
         channel=channel, address=address, request_id=request_id or secrets.token_hex(8), may_defer_check=may_defer_check
     )
-    token = _current.set(begun)
+    token = _current.set(context)
     try:
-        yield begun
+        yield context
     finally:
         _current.reset(token)
 
 
 def request_id() -> str | None:
-    """The id of the request or command that is under way."""
+    """Return the id of the current request or command."""
     context = _current.get()
     return context.request_id if context else None
 
 
 def may_defer_check() -> bool:
-    """Whether what is assumed is looked at before anything leaves."""
+    """Return whether the precondition may be checked as late as in `flush`."""
     context = _current.get()
     return context is not None and context.may_defer_check
 
 
 def require_on_flush(condition: str, parameters: Sequence[Any], *, forget: Callable[[], object]) -> None:
-    """Have the entries of this request inserted only if the condition holds then."""
+    """Let `flush` insert the entries of this request only if the condition holds at that time."""
     if context := _current.get():
         context.precondition = Precondition(condition, parameters, forget)
 
 
 def precondition() -> Precondition | None:
-    """What was assumed in this request."""
+    """Return the precondition of this request."""
     context = _current.get()
     return context.precondition if context else None
 
 
 def mark_queried(resource: str) -> None:
-    """Say that rows about patients were asked for, such as "appointment". Each `visible_to` does."""
+    """Note that patient data of a resource, such as "appointment", was queried. Each visibility query calls this."""
     if context := _current.get():
         context.queried.add(resource)
 
 
 def record_access(action: str, patient_ids: Iterable[str | None] = (), *, subject: Any = None) -> None:
-    """Say whose data an answer or a page holds; "patient.listed" of nobody is on record, too."""
+    """Note whose data an answer or a page shows. A list without patients is recorded as well."""
     if context := _current.get():
         _, patients = context.accessed.setdefault(action, (as_id(subject), {}))
         patients.update((patient_id, None) for patient_id in patient_ids if patient_id)
 
 
 def involves(*patient_ids: str | None) -> None:
-    """Say whose data is at stake, so that a refusal names them."""
+    """Note which patients the action concerns, so that the entry of a refused action names them."""
     if context := _current.get():
         context.involved.update((patient_id, None) for patient_id in map(as_id, patient_ids) if patient_id)
 
@@ -169,21 +169,21 @@ def begin_action(action: str, *, subject: Any = None) -> None:
 
 
 def mark_refused(reason: str) -> None:
-    """Say why what was tried is not done; `reason` is a code, never a value."""
+    """Note that the attempted action is refused; `reason` is a code, never a value."""
     if (context := _current.get()) and context.attempted:
         context.attempted.reason = reason[:64]
 
 
 def mark_recorded(action: str, *, outcome: str = SUCCESS) -> None:
-    """Say that an entry about this is stored, or stands in an event."""
+    """Note that an entry about this action is stored, in the audit log or with an event."""
     if context := _current.get():
         context.recorded.add(resource_of(action))
         if outcome == REFUSED:
-            context.recorded_refusals.add(resource_of(action))
+            context.recorded_denials.add(resource_of(action))
 
 
 def is_recorded(resource: str) -> bool:
-    """Whether a write about this kind of record is on record in this request."""
+    """Return whether this request has recorded a write of the resource."""
     context = _current.get()
     return context is not None and resource in context.recorded
 
@@ -197,7 +197,7 @@ def facts(
     outcome: str = SUCCESS,
     reason: str | None = None,
 ) -> Facts:
-    """An entry's columns but its time; `actor` is an account, or None for a command or somebody without one."""
+    """Return the columns of an entry except its time. `actor` is None for a command or a person without an account."""
     context = _current.get()
     channel = context.channel if context else "shell"
     role = getattr(actor, "role", None) or (channel if channel in ("command", "shell") else "anonymous")
@@ -205,7 +205,7 @@ def facts(
         "actor_id": getattr(actor, "pk", None),
         "role": str(role),
         "action": action,
-        # A filter's value may be anything that somebody typed.
+        # The value of a filter may be any text that a user typed.
         "patient_ids": [patient_id for patient_id in patient_ids if _ID.fullmatch(patient_id)],
         "subject": as_id(subject),
         "outcome": outcome,
@@ -217,9 +217,9 @@ def facts(
 
 
 def facts_of_event(event: Mapping[str, Any]) -> Facts:
-    """The facts that ride an event, for a consumer that records what it made of it.
+    """Return the facts of the entry that is stored with an event.
 
-    One that has waited since before there was a trail has none, and nobody knows any more who it was.
+    An event that is older than the audit log has none; its actor is unknown.
     """
     if "audit" in event:
         return dict(event["audit"])
@@ -228,10 +228,11 @@ def facts_of_event(event: Mapping[str, Any]) -> Facts:
 
 
 def resource_of(action: str) -> str:
+    """Return the resource of an action: "appointment" of "appointment.booked"."""
     return action.partition(".")[0]
 
 
 def as_id(value: Any) -> str | None:
-    """The text of an id; None for what does not look like one."""
+    """Return the text of an id; None for a value that does not have the format of one."""
     text = "" if value is None else str(value)
     return text if _ID.fullmatch(text) else None

@@ -1,7 +1,8 @@
-"""Where a request comes from, when proxies stand between.
+"""The client's address, also behind proxies.
 
-Everybody can send X-Forwarded-For. It counts only as far as proxies that the settings name have written it: each
-appends the address that it saw, so it is read from the right. Of the scheme, too, only they can speak.
+Anybody can send X-Forwarded-For. The header counts only as far as proxies that TRUSTED_PROXIES names have written it.
+Each proxy appends the address that it saw, so the header is read from the right. X-Forwarded-Proto, too, counts only
+from these proxies.
 """
 
 from collections.abc import Callable
@@ -17,7 +18,7 @@ Network = IPv4Network | IPv6Network
 
 
 def client_address(request: HttpRequest) -> str | None:
-    """The address of whoever asked, as the outermost trusted proxy saw it; None over a socket without one."""
+    """Return the client's address, as the outermost trusted proxy saw it; None on a unix socket without a proxy."""
     nearest = _parsed(request.META.get("REMOTE_ADDR", ""))
     if nearest is None and not _is_from_proxy_socket(request):
         return None
@@ -32,7 +33,7 @@ def client_address(request: HttpRequest) -> str | None:
 
 
 class ForwardedHeadersMiddleware:
-    """Remove what nobody but a named proxy may say, before anything reads it."""
+    """Remove the headers that only a trusted proxy may send, before anything reads them."""
 
     def __init__(self, get_response: Callable[[HttpRequest], HttpResponseBase]) -> None:
         self.get_response = get_response
@@ -43,7 +44,7 @@ class ForwardedHeadersMiddleware:
 
 
 def drop_untrusted_headers(request: HttpRequest) -> None:
-    """Nobody but a named proxy may say which scheme it was asked by."""
+    """Remove X-Forwarded-Proto unless a trusted proxy has sent it."""
     if "HTTP_X_FORWARDED_PROTO" in request.META and not _is_from_proxy(request):
         del request.META["HTTP_X_FORWARDED_PROTO"]
 
@@ -54,7 +55,7 @@ def _is_from_proxy(request: HttpRequest) -> bool:
 
 
 def _is_from_proxy_socket(request: HttpRequest) -> bool:
-    """Whether it came over a unix socket, whose peer has no address, and that is the proxy's way in."""
+    """Return whether the request came over a unix socket, whose peer has no address, and only the proxy uses that."""
     return settings.TRUSTED_PROXY_SOCKET and not request.META.get("REMOTE_ADDR")
 
 
@@ -64,7 +65,7 @@ def _parsed(text: str) -> Address | None:
         address = ip_address(text)
     except ValueError:
         return None
-    # A server that listens on both families sees ::ffff:192.0.2.1 for 192.0.2.1.
+    # A server that listens on IPv6 and IPv4 sees 192.0.2.1 as ::ffff:192.0.2.1.
     return getattr(address, "ipv4_mapped", None) or address
 
 

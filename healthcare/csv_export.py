@@ -1,22 +1,22 @@
-"""Tables for spreadsheet programs, which take text for formulas and run them."""
+"""CSV export, with protection against text that a spreadsheet program would run as a formula."""
 
 import csv
 from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
-#: What a spreadsheet program takes for the beginning of a formula (OWASP, "CSV Injection").
+#: The characters with which a formula begins in a spreadsheet program (OWASP, "CSV Injection").
 _FORMULA = ("=", "+", "-", "@", "\t", "\r")
 
 
 class _Line:
-    """A file that a csv.writer writes into and that hands the line on."""
+    """A file object for csv.writer that returns each line instead of storing it."""
 
     def write(self, text: str) -> str:
         return text
 
 
 def csv_lines(header: Sequence[str], rows: Iterable[Sequence[Any]]) -> Iterator[str]:
-    """The lines of a CSV file (RFC 4180), one at a time; text that looks like a formula gets a quote before it."""
+    """Yield the lines of a CSV file (RFC 4180). Text that looks like a formula gets a quote in front."""
     writer = csv.writer(_Line())
     yield writer.writerow(header)
     for row in rows:
@@ -24,7 +24,7 @@ def csv_lines(header: Sequence[str], rows: Iterable[Sequence[Any]]) -> Iterator[
 
 
 def cell(value: Any) -> Any:
-    """A value as a spreadsheet may have it: lists in one cell, nothing that it would calculate."""
+    """Return a value as a safe cell: a list in one cell, and a quote before text that looks like a formula."""
     if value is None:
         return ""
     text = " ".join(map(str, value)) if isinstance(value, list | tuple) else str(value)
@@ -32,10 +32,10 @@ def cell(value: Any) -> Any:
 
 
 def value_of(text: str) -> str:
-    """What `cell` made a cell of."""
+    """Return the text from which `cell` made this cell."""
     return text[1:] if text.startswith("'") and _is_formula(text) else text
 
 
 def _is_formula(text: str) -> bool:
-    # With quotes before it, too: otherwise nobody knew which quotes are the text's own.
+    # Also with quotes in front; else `value_of` could not tell which quotes belong to the text.
     return text.lstrip("'").startswith(_FORMULA)

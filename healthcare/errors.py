@@ -1,6 +1,6 @@
-"""Errors that services and queries raise, as facts about the request, without knowledge of HTTP.
+"""Errors that services and queries raise, as facts about the request that know nothing of HTTP.
 
-The API turns them into problem details (`healthcare.api.problem_details`), the admin into sentences on a form.
+The API makes problem details of them (`healthcare.api.problem_details`), the admin makes sentences on a form.
 """
 
 from http import HTTPStatus
@@ -16,11 +16,11 @@ T = TypeVar("T")
 
 
 class DomainError(Exception):
-    """A fact that keeps a request from being carried out. `detail` is a sentence for the person who asked."""
+    """A fact because of which a request cannot be carried out. `detail` is a sentence for the person who asked."""
 
     status = HTTPStatus.BAD_REQUEST
     code = "refused"
-    #: When it is worth asking again.
+    #: After how many seconds a retry can succeed.
     wait_seconds: int | None = None
 
     def __init__(
@@ -30,7 +30,7 @@ class DomainError(Exception):
         self.detail = detail
         self.code = code or self.code
         self.field = field
-        #: Which of a field's values it is about, for a form that shows them one by one.
+        #: The position of the wrong value in a list field, for a form that shows the values one by one.
         self.row = row
 
 
@@ -41,14 +41,14 @@ class InvalidValue(DomainError):
 
 
 class NotAllowed(DomainError):
-    """The actor may never do this."""
+    """The actor's role does not permit this action."""
 
     status = HTTPStatus.FORBIDDEN
     code = "permission_denied"
 
 
 class NotVisible(DomainError):
-    """There is no such thing, or none that the actor may know of; the answer is the same."""
+    """There is no such record, or the actor may not know of it. The answer is the same in both cases."""
 
     status = HTTPStatus.NOT_FOUND
     code = "not_found"
@@ -58,21 +58,21 @@ class NotVisible(DomainError):
 
 
 def required(found: T | None) -> T:
-    """What was found. Raises: NotVisible when nothing was."""
+    """Return what was found. Raises: NotVisible if nothing was."""
     if found is None:
         raise NotVisible
     return found
 
 
 class Conflict(DomainError):
-    """The state of the data does not admit it: a duplicate, a final status, something in the way."""
+    """The state of the data does not permit the action, because of a duplicate or a final status, for example."""
 
     status = HTTPStatus.CONFLICT
     code = "conflict"
 
 
 def is_outage(error: BaseException | None) -> bool:
-    """Whether a database could not be reached or did not answer in time, anywhere in the chain of causes."""
+    """Return whether a database could not be reached or did not answer in time; all causes of the error count."""
     while error is not None:
         if isinstance(
             error,
@@ -83,7 +83,7 @@ def is_outage(error: BaseException | None) -> bool:
             | ClinicalWriteFailed
             | OperationalError
             | InterfaceError
-            # A process that started while MongoDB was out learns only now that it has the wrong key.
+            # A process that started while MongoDB was out learns only later that its master key is wrong.
             | KeyProblem,
         ):
             return True

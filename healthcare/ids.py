@@ -1,12 +1,12 @@
-"""Business keys that the system makes: short enough to read out, not to be guessed from one another."""
+"""Ids of records: short enough to read out, and random, so that one cannot be guessed from another."""
 
 import secrets
 
-#: Crockford's base 32 without the letters that people take for digits (https://www.crockford.com/base32.html).
+#: Crockford's base 32, without the letters that look like digits (https://www.crockford.com/base32.html).
 ALPHABET = "0123456789ABCDEFGHJKMNPQRSTVWXYZ"  # pragma: allowlist secret
 _LENGTH = 10
 
 
 def new_id(prefix: str) -> str:
-    """`prefix` and ten random characters, 50 bits. Uniqueness is the database's word; on a duplicate, ask again."""
+    """Return `prefix` and ten random characters, 50 bits. The database ensures uniqueness; after a duplicate, retry."""
     return prefix + "".join(secrets.choice(ALPHABET) for _ in range(_LENGTH))

@@ -1,7 +1,7 @@
-"""What still names a record, asked before it is deleted.
+"""Protected references: a record cannot be deleted while records of other apps refer to it (PROTECT across databases).
 
-A room knows what names it only through this: appointments cannot import prescriptions or billing. Each room registers
-the references that it holds (`ready()` of its AppConfig), and a delete asks for all of them.
+The apps know of one another's references only through this module, because appointments cannot import prescriptions or
+billing. Each app registers the references that it holds (`ready()` of its AppConfig), and a delete counts them all.
 """
 
 from collections.abc import Callable
@@ -9,12 +9,12 @@ from typing import NamedTuple
 
 from healthcare.errors import Conflict
 
-#: Counting stops here: "1000 or more" is as good a reason as the number.
+#: Where counting ends, because "1000 or more" is as good a reason as the exact number.
 COUNT_LIMIT = 1000
 
 
 class _Reference(NamedTuple):
-    what: str
+    plural: str
     count: Callable[[str], int]
 
 
@@ -22,23 +22,25 @@ _references: dict[str, list[_Reference]] = {}
 
 
 class StillReferenced(Conflict):
+    """The record cannot be deleted, because other records refer to it."""
+
     code = "referenced"
 
 
-def register(kind: str, what: str, count: Callable[[str], int]) -> None:
-    """Say that `what` (such as "prescriptions") may name a `kind`; `count(key)` tells how many do."""
-    _references.setdefault(kind, []).append(_Reference(what, count))
+def register(kind: str, plural: str, count: Callable[[str], int]) -> None:
+    """Register that records (`plural`, such as "prescriptions") refer to a `kind`; `count(key)` returns how many do."""
+    _references.setdefault(kind, []).append(_Reference(plural, count))
 
 
 def raise_if_referenced(kind: str, key: str) -> None:
-    """Raises: StillReferenced, naming what is in the way and how much of it."""
-    found = [(reference.what, reference.count(key)) for reference in _references.get(kind, [])]
-    in_the_way = [_counted(number, what) for what, number in found if number]
-    if in_the_way:
-        raise StillReferenced(f"This {kind} cannot be deleted: it is named by {', '.join(in_the_way)}.")
+    """Raise StillReferenced if other records refer to this one, and say which and how many."""
+    found = [(reference.plural, reference.count(key)) for reference in _references.get(kind, [])]
+    references = [_counted(number, plural) for plural, number in found if number]
+    if references:
+        raise StillReferenced(f"This {kind} cannot be deleted: it is named by {', '.join(references)}.")
 
 
-def _counted(number: int, what: str) -> str:
+def _counted(number: int, plural: str) -> str:
     if number == 1:
-        return f"1 {what.removesuffix('s')}"
-    return f"{number} or more {what}" if number >= COUNT_LIMIT else f"{number} {what}"
+        return f"1 {plural.removesuffix('s')}"
+    return f"{number} or more {plural}" if number >= COUNT_LIMIT else f"{number} {plural}"

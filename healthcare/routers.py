@@ -1,4 +1,4 @@
-"""Which database a model lives in, and why no relation crosses the border between the two."""
+"""The database router: which of the two databases stores a model. No relation connects models of both."""
 
 from typing import Any
 
@@ -10,13 +10,13 @@ CLINICAL = "clinical"
 
 
 def database_of(app_label: str, model: type[models.Model] | None = None) -> str:
-    """The alias that a model names, else the one that its app names, else PostgreSQL's."""
+    """Return the alias that the model names, else the one that its app names, else that of PostgreSQL."""
     app_database = getattr(apps.get_app_config(app_label), "database", DEFAULT)
     return getattr(model, "database", app_database)
 
 
 class DatabaseRouter:
-    """An app lives in the database that its AppConfig names; a model's own `database` overrides it."""
+    """Store an app in the database that its AppConfig names, unless a model's own `database` overrides it."""
 
     def db_for_read(self, model: type[models.Model], **hints: Any) -> str:
         return database_of(model._meta.app_label, model)
@@ -27,11 +27,11 @@ class DatabaseRouter:
         return self.db_for_read(type(one)) == self.db_for_read(type(other))
 
     def allow_migrate(self, db: str, app_label: str, model_name: str | None = None, **hints: Any) -> bool:
-        """Say whether a migration operation runs on `db`.
+        """Return whether a migration operation runs on `db`.
 
         Operations without a model (RunPython, RunSQL) follow their app, or name their database as a hint:
-        `RunPython(..., hints={"database": "default"})`. Embedded models have no collection of their own:
-        django-mongodb-backend marks them by a manager that refuses every query.
+        `RunPython(..., hints={"database": "default"})`. Embedded models have no collection of their own;
+        django-mongodb-backend gives them a manager that rejects every query.
         """
         model = apps.all_models[app_label].get(model_name) if model_name else hints.get("model")
         if model is not None and not hasattr(model._meta.default_manager, "using"):

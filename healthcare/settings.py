@@ -68,6 +68,7 @@ if _sql["ENGINE"] == "django.db.backends.sqlite3":
     # IMMEDIATE makes writers wait for the lock; a reader that becomes a writer would fail (Django ticket 29280).
     _sql.setdefault("OPTIONS", {}).update(transaction_mode="IMMEDIATE", timeout=20)
 else:
+    _sql["ENGINE"] = "healthcare.postgresql"
     # psycopg ignores `prepare=True` if there is no threshold (healthcare.postgresql.prepared_statements).
     _sql["OPTIONS"] = {"connect_timeout": 3, "prepare_threshold": 5, **_sql.get("OPTIONS", {})}
 
@@ -217,7 +218,7 @@ LOGGING = {
     "disable_existing_loggers": False,
     "formatters": {
         "json": {"()": "healthcare.observability.logs.JsonFormatter"},
-        "text": {"()": "healthcare.observability.logs.TextFormatter", "tells_all": DEBUG},
+        "text": {"()": "healthcare.observability.logs.TextFormatter", "is_verbose": DEBUG},
     },
     "handlers": {"stderr": {"class": "logging.StreamHandler", "formatter": LOG_FORMAT}},
     "root": {"handlers": ["stderr"], "level": "WARNING"},
@@ -403,7 +404,10 @@ UNFOLD = {
         {"rel": "icon", "type": "image/svg+xml", "href": lambda request: static("healthcare/favicon.svg")},
     ],
     "STYLES": [lambda request: static("healthcare/admin.css")],
-    "SCRIPTS": [lambda request: static("healthcare/zone.js"), lambda request: static("healthcare/reach.js")],
+    "SCRIPTS": [
+        lambda request: static("healthcare/time-zone.js"),
+        lambda request: static("healthcare/keyboard-access.js"),
+    ],
 }  # fmt: skip
 
 STATIC_URL = "static/"

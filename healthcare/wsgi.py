@@ -13,12 +13,12 @@ from django.core import signals  # noqa: E402
 from django.db import OperationalError, connections, reset_queries  # noqa: E402
 
 from healthcare.outbox import acknowledgements  # noqa: E402
-from healthcare.postgresql import circuit_breaker  # noqa: E402
+from healthcare.postgresql.base import limit_answer_time  # noqa: E402
 from healthcare.routers import CLINICAL  # noqa: E402
 from healthcare.web.handlers import Application  # noqa: E402
 
 application = Application()
-circuit_breaker.limit_wait_for_answers()
+limit_answer_time()
 acknowledgements.start_batching()
 if not settings.DEBUG:
     # `reset_queries` matters only with DEBUG.

@@ -10,5 +10,5 @@ class PatientsConfig(AppConfig):
         from accounts import records
         from patients import queries, services
 
-        records.register_finder("patient_id", queries.own_patient_id)
-        records.register_newcomer_maker(services.register_patient)
+        records.register_record_id("patient_id", queries.own_patient_id)
+        records.register_sign_up(services.register_patient)

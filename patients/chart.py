@@ -1,7 +1,8 @@
-"""The chart inside a patient: copies of the newest appointments and prescriptions, written with their originals.
+"""Writes to the chart of a patient: copies of the newest appointments and prescriptions.
 
-Every function belongs into the transaction that changes the original, and raises the patient's `revision`: two
-transactions about one patient then always conflict, and the later one begins again on what the first has left.
+Each function must run in the transaction that writes the original, and increments the patient's `revision`. Two
+transactions about one patient therefore always conflict, and the later one is retried on the result of the first
+(docs/decisions/0006-one-transaction-per-clinical-write.md).
 """
 
 from collections.abc import Mapping, Sequence
@@ -11,7 +12,7 @@ from healthcare.mongodb import raw
 from patients.models import CHART_LENGTH, Patient
 
 Kind = Literal["appointments", "prescriptions"]
-#: What an entry is known by, and how a chart is ordered: the newest first.
+#: The id of an entry, and the fields that entries are ordered by, the newest first.
 KEYS: Mapping[str, str] = {"appointments": "appointment_id", "prescriptions": "prescription_id"}
 ORDER: Mapping[str, tuple[str, ...]] = {
     "appointments": ("date", "time", "appointment_id"),
@@ -20,13 +21,16 @@ ORDER: Mapping[str, tuple[str, ...]] = {
 
 
 def add(kind: Kind, patient_id: str, entry: Mapping[str, Any]) -> bool:
-    """Add an entry where it belongs, if it is one of the newest. False when there is no such patient."""
+    """Insert an entry in order, if it is one of the newest. Return False if there is no such patient."""
     pushed = {"$each": [entry], "$sort": dict.fromkeys(ORDER[kind], -1), "$slice": CHART_LENGTH}
     return _update(patient_id, {"$push": {kind: pushed}})
 
 
 def amend(kind: Kind, patient_id: str, key: Any, changes: Mapping[str, Any]) -> bool:
-    """Set fields of an entry that keep its place; nothing happens to it when the chart does not reach that far."""
+    """Set fields of an entry that are not part of its order. Return False if there is no such patient.
+
+    A chart without the entry, which is then too old for it, stays as it is.
+    """
     fields = {f"{kind}.$[entry].{name}": value for name, value in changes.items()}
     return _update(
         patient_id, {"$set": fields} if fields else {}, array_filters=[{f"entry.{KEYS[kind]}": key}] if fields else None
@@ -34,7 +38,10 @@ def amend(kind: Kind, patient_id: str, key: Any, changes: Mapping[str, Any]) -> 
 
 
 def replace(kind: Kind, patient_id: str, entries: Sequence[Mapping[str, Any]]) -> bool:
-    """Write all entries anew: the newest, in order, as the caller read them in this transaction."""
+    """Replace all entries by those that the caller read in this transaction, the newest first.
+
+    Return False if there is no such patient.
+    """
     return _update(patient_id, {"$set": {kind: list(entries)}})
 
 

@@ -1,7 +1,7 @@
-"""The patient and the chart embedded in it.
+"""Models of the patient and of the chart that is embedded in it.
 
-Collection `patients`: `_id` is the patient_id. `appointments` and `prescriptions` are copies of the newest documents of
-those collections, kept by the services that write the originals, so that one read shows a chart.
+Collection `patients`: `_id` is the patient_id. `appointments` and `prescriptions` hold copies of the newest documents
+of those collections, so that one read returns the whole chart. The services that write the originals write the copies.
 """
 
 from typing import ClassVar
@@ -17,7 +17,7 @@ from healthcare import clock
 from healthcare.mongodb.encrypted_fields import EncryptedCharField, EncryptedEmailField, EncryptedTextField
 from healthcare.mongodb.indexes import TextIndex
 
-#: Entries of each kind that a chart holds, the newest by date.
+#: The number of entries of each kind that a chart holds, the newest by date.
 CHART_LENGTH = 50
 MAX_DISEASES = 100
 
@@ -32,7 +32,7 @@ class Sex(models.TextChoices):
 
 
 class ChartAppointment(EmbeddedModel):
-    """What a chart shows of an appointment."""
+    """The part of an appointment that a chart holds."""
 
     appointment_id = models.CharField(max_length=64)
     doctor_id = models.CharField(max_length=64)
@@ -50,7 +50,7 @@ class ChartAppointment(EmbeddedModel):
 
 
 class ChartPrescription(EmbeddedModel):
-    """What a chart shows of a prescription."""
+    """The part of a prescription that a chart holds."""
 
     prescription_id = ObjectIdField()
     doctor_id = models.CharField(max_length=64)
@@ -90,7 +90,8 @@ class Patient(models.Model):
     appointments = EmbeddedModelArrayField(ChartAppointment, default=list, blank=True, editable=False)
     prescriptions = EmbeddedModelArrayField(ChartPrescription, default=list, blank=True, editable=False)
     created_at = models.DateTimeField(_("created"), default=clock.now, editable=False)
-    #: Raised by every clinical write about the patient, so that two of them always conflict (design decision 6).
+    #: Incremented by every clinical write about the patient, so that two such writes always conflict
+    #: (docs/decisions/0006-one-transaction-per-clinical-write.md).
     revision = models.BigIntegerField(default=0, editable=False)
 
     objects: ClassVar[MongoManager] = MongoManager()
@@ -106,8 +107,8 @@ class Patient(models.Model):
             TextIndex(fields=["name"], name="patient_name_text"),
         ]
         constraints = [
-            # A bound that every account number meets, since the planner matches `user_id = 5` with it, and not
-            # with `$type` or `$exists`.
+            # A bound that every account number meets: the planner uses a partial index for `user_id = 5` with this
+            # condition, but not with `$type` or `$exists`.
             models.UniqueConstraint(fields=["user_id"], condition=Q(user_id__gt=0), name="patient_user"),
         ]
 

@@ -1,4 +1,4 @@
-"""Who may call what about patients; brief section 2. Which rows they see is `queries.visible_to`."""
+"""Role tables of patients (docs/api.md, "Who may call what"). `queries.visible_to` states who sees which rows."""
 
 from accounts.models import Role
 from healthcare.api.permissions import ANYONE, RoleTable
@@ -12,5 +12,5 @@ ALLOWED: RoleTable = {
 }
 REGISTRATION: RoleTable = {"register": ANYONE}
 
-#: What patients may change of their own record: not diseases, ids or the account link.
+#: The fields of their own record that patients may change: neither diseases nor ids nor the link to the account.
 OWNER_MAY_CHANGE = frozenset({"name", "birth_date", "age", "phone", "email", "address"})

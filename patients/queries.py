@@ -1,8 +1,6 @@
-"""Reading patients. Everything starts from `visible_to`."""
+"""Reads of patients. Each read of people's data starts from `visible_to`."""
 
 from datetime import date
-
-from django.db.models import QuerySet
 
 from accounts.models import Role, User
 from accounts.queries import is_permitted_staff
@@ -10,13 +8,17 @@ from healthcare import audit_context
 from healthcare.errors import required
 from healthcare.mongodb import raw
 from healthcare.mongodb.document_query import DocumentQuery
-from healthcare.mongodb.encrypted_fields import spellings
+from healthcare.mongodb.encrypted_fields import stored_forms
 from healthcare.mongodb.raw import Document
 from patients.models import Patient
 
 
-def documents_visible_to(user: User) -> DocumentQuery[Patient]:
-    """All for doctors, admins and staff whose groups say so; for patients their own record."""
+def visible_to(user: User) -> DocumentQuery[Patient]:
+    """Return the patients that the account may see, and mark patients as queried.
+
+    Admins, doctors and staff whose groups grant `patients.view_patient` see every patient; a patient sees their own
+    record. The admin site takes the same rows as models: `visible_to(user).as_queryset()`.
+    """
     audit_context.mark_queried("patient")
     everyone = DocumentQuery(Patient)
     if user.role in (Role.ADMIN, Role.DOCTOR) or is_permitted_staff(user, "patients.view_patient"):
@@ -26,52 +28,48 @@ def documents_visible_to(user: User) -> DocumentQuery[Patient]:
     return everyone.none()
 
 
-def visible_to(user: User) -> QuerySet[Patient]:
-    return documents_visible_to(user).as_queryset()
-
-
-def get_visible(user: User, patient_id: str) -> Patient:
-    """Raises: NotVisible."""
+def get_visible(user: User, patient_id: str) -> Document:
+    """Return the patient as a document. Raises: NotVisible."""
     audit_context.involves(patient_id)
     return required(visible_to(user).filter(pk=patient_id).first())
 
 
-def document_visible(user: User, patient_id: str) -> Document:
-    """The same as a document, to be answered. Raises: NotVisible."""
+def get_changeable(user: User, patient_id: str) -> Patient:
+    """Return the patient as a model, for a service that changes it. Raises: NotVisible."""
     audit_context.involves(patient_id)
-    return required(documents_visible_to(user).filter(pk=patient_id).first())
+    return required(visible_to(user).filter(pk=patient_id).as_queryset().first())
 
 
 def matching(
     user: User, *, search: str | None = None, disease: str | None = None, national_id: str | None = None
 ) -> DocumentQuery[Patient]:
-    """Visible patients that the filters leave, by name. `search`: all of its words in the name."""
-    found = documents_visible_to(user)
+    """Return the visible patients that match every filter, by name. `search`: words that must all be in the name."""
+    found = visible_to(user)
     if search is not None:
         found = found.filter(name__search=search)
     if disease is not None:
         found = found.filter(diseases__has=disease)
     if national_id is not None:
-        found = found.filter(national_id__in=spellings(Patient, "national_id", national_id))
+        found = found.filter(national_id__in=stored_forms(Patient, "national_id", national_id))
     return found.order_by("name", "patient_id")
 
 
-def lookalikes(user: User, *, name: str, birth_date: date | None) -> list[Patient]:
-    """Visible patients of the same name and birth date, whatever the spelling of the name's letters and spaces."""
+def possible_duplicates(user: User, *, name: str, birth_date: date | None) -> list[Patient]:
+    """Return the visible patients with the same birth date and, up to case and spaces, the same name."""
     if birth_date is None:
         return []
     key = name_key(name)
-    born_then = visible_to(user).filter(name__search=name, birth_date=birth_date)
-    return [patient for patient in born_then.order_by("patient_id") if name_key(patient.name) == key]
+    born_then = visible_to(user).filter(name__search=name, birth_date=birth_date).order_by("patient_id").as_queryset()
+    return [patient for patient in born_then if name_key(patient.name) == key]
 
 
 def name_key(name: str) -> str:
-    """What names are compared by: "Noor  Haddad" and "noor haddad" are one."""
+    """Return the form of a name for comparisons: the same for "Noor  Haddad" and "noor haddad"."""
     return " ".join(name.casefold().split())
 
 
 def own_patient_id(user: User) -> str | None:
-    """The id of the patient record tied to the account; read once for each request's user."""
+    """Return the id of the account's patient record, None if it has none; read once for each request."""
     if "own_patient_id" not in user.__dict__:
         found = raw.collection(Patient).find_one({"user_id": user.pk}, projection=["_id"])
         user.__dict__["own_patient_id"] = found and found["_id"]
@@ -79,5 +77,5 @@ def own_patient_id(user: User) -> str | None:
 
 
 def exists(patient_id: str) -> bool:
-    """Whether there is such a patient, for writes that name one."""
+    """Return whether the patient exists, for writes that name one."""
     return Patient.objects.filter(pk=patient_id).exists()

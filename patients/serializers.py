@@ -1,4 +1,4 @@
-"""What the endpoints about patients take and answer."""
+"""Serializers of patients."""
 
 import re
 from collections.abc import Mapping, Set
@@ -21,21 +21,21 @@ MAX_ACCOUNT_NUMBER = 2**63 - 1
 
 
 def parse_phone(text: str) -> str:
-    """A telephone number as people write it, at most 15 digits (ITU-T E.164) without an extension."""
+    """Return a telephone number as given: at most 15 digits (ITU-T E.164) and an extension. Raises: ValueError."""
     if not _PHONE.fullmatch(text) or sum(c.isdigit() for c in text.split("x")[0]) > 15:
         raise ValueError("Must be a telephone number, such as +41 44 123 45 67.")
     return text
 
 
 class Phone(Validated):
-    """A telephone number, as long as the column."""
+    """A telephone number that fits its column."""
 
     def __init__(self, **kwargs: Any) -> None:
         super().__init__(parse=parse_phone, max_length=Patient._meta.get_field("phone").max_length, **kwargs)
 
 
 class Diseases(StrictList):
-    """Names of diseases, each once."""
+    """A list of names of diseases, without duplicates."""
 
     child = Text(max_length=120)
 
@@ -53,7 +53,7 @@ class _PatientFields(StrictSerializer):
         required=False,
         min_value=0,
         max_value=MAX_AGE_YEARS,
-        help_text="In the place of a birth date that nobody knows: gives an estimated one.",
+        help_text="In place of an unknown birth date, which is estimated from it.",
     )
     sex = Choice(choices=Sex.choices, required=False, allow_null=True)
     diseases = Diseases(required=False)
@@ -113,7 +113,7 @@ class ChartPrescriptionOut(OutSerializer):
 
 
 class Age(serializers.IntegerField):
-    """Whole years from a birth date to today."""
+    """Age in whole years, computed from a birth date."""
 
     def to_representation(self, value: date) -> int:  # type: ignore[override]
         return age_on(value, timezone.now().date())
@@ -128,7 +128,7 @@ class PatientOut(OutSerializer):
         source="birth_date",
         read_only=True,
         allow_null=True,
-        help_text="Whole years today; null without a birth date.",
+        help_text="Age today in whole years; null without a birth date.",
     )
     sex = serializers.ChoiceField(choices=Sex.choices, allow_null=True)
     diseases = serializers.ListField(child=serializers.CharField())

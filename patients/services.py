@@ -1,4 +1,4 @@
-"""Everything that changes a patient."""
+"""Services that write patients."""
 
 from datetime import date
 from typing import Any
@@ -31,12 +31,12 @@ class DuplicatePatient(Conflict):
 
 
 def age_on(birth_date: date, today: date) -> int:
-    """Whole years between the two; somebody born on 29 February turns older on 1 March of a common year."""
+    """Return the age in whole years. In a common year, a birthday on 29 February counts from 1 March."""
     return today.year - birth_date.year - ((today.month, today.day) < (birth_date.month, birth_date.day))
 
 
 def estimated_birth_date(age_years: int, today: date) -> date:
-    """Today minus so many years; 29 February becomes 28 February where there is none."""
+    """Return the date so many years before today; 28 February for a 29 February that does not exist."""
     year = today.year - age_years
     try:
         return today.replace(year=year)
@@ -45,8 +45,9 @@ def estimated_birth_date(age_years: int, today: date) -> date:
 
 
 def create_patient(*, actor: User, patient_id: str | None = None, **fields: Any) -> Patient:
-    """Make a patient record, under `patient_id` or a key of the system's making.
+    """Create a patient record; without a `patient_id` the system generates one.
 
+    `fields`: fields of the model, and `age` in place of `birth_date`.
     Raises: InvalidValue, DuplicatePatient.
     """
     fields = with_birth_date(fields, known=None)
@@ -63,10 +64,12 @@ def create_patient(*, actor: User, patient_id: str | None = None, **fields: Any)
 
 
 def register_patient(*, email: str, password: str | None = None, name: str, **fields: Any) -> User:
-    """Make a patient account and its patient record, for somebody who signs up; without a password by a provider.
+    """Create a patient account and its patient record, for a person who signs up.
 
-    The account's transaction stays open around the record's, so that neither is there without the other; only a crash
-    between the two commits leaves a record without an account, and the e-mail free to register again.
+    `password` is None for a person who logs in with Google or GitHub. The account's transaction stays open until the
+    record is committed, so that neither exists without the other. Only a crash between the two commits leaves a record
+    without an account, and the e-mail can be registered again.
+    Raises: InvalidValue, DuplicatePatient, accounts.services.EmailTaken.
     """
     fields = with_birth_date(fields, known=None)
     with events.defer_delivery(), transaction.atomic(using="default"):
@@ -76,15 +79,15 @@ def register_patient(*, email: str, password: str | None = None, name: str, **fi
 
 
 def update_patient(*, actor: User, patient_id: str, **changes: Any) -> Patient:
-    """Raises: NotVisible, InvalidValue, DuplicatePatient."""
-    # PostgreSQL is asked before the transaction: inside it nothing but MongoDB is waited for.
+    """Change fields of a patient record. Raises: NotVisible, InvalidValue, DuplicatePatient."""
+    # PostgreSQL is read before the transaction, which must wait for MongoDB only.
     _check_account(changes.get("user_id"))
     return _apply(actor=actor, patient_id=patient_id, changes=changes)
 
 
 @clinical_transaction
 def _apply(*, actor: User, patient_id: str, changes: dict[str, Any]) -> Patient:
-    patient = queries.get_visible(actor, patient_id)
+    patient = queries.get_changeable(actor, patient_id)
     changes = with_birth_date(changes, known=patient.birth_date)
     for name, value in changes.items():
         setattr(patient, name, value)
@@ -93,17 +96,17 @@ def _apply(*, actor: User, patient_id: str, changes: dict[str, Any]) -> Patient:
         Patient.objects.filter(pk=patient_id).update(revision=F("revision") + 1, **changes)
     except IntegrityError as error:
         raise _duplicate(error) from error
-    _tell("patient.amended", actor=actor, patient_id=patient_id)
+    _publish("patient.amended", actor=actor, patient_id=patient_id)
     return patient
 
 
 @clinical_transaction
 def delete_patient(*, actor: User, patient_id: str) -> None:
-    """Raises: NotVisible, StillReferenced."""
+    """Delete a patient record that no other record names. Raises: NotVisible, StillReferenced."""
     queries.get_visible(actor, patient_id)
     protected_references.raise_if_referenced("patient", patient_id)
     Patient.objects.filter(pk=patient_id).delete()
-    _tell("patient.deleted", actor=actor, patient_id=patient_id)
+    _publish("patient.deleted", actor=actor, patient_id=patient_id)
 
 
 @clinical_transaction
@@ -113,12 +116,12 @@ def _insert(*, actor: User, patient: Patient) -> Patient:
         patient.save(force_insert=True)
     except IntegrityError as error:
         raise _duplicate(error) from error
-    _tell("patient.created", actor=actor, patient_id=patient.patient_id)
+    _publish("patient.created", actor=actor, patient_id=patient.patient_id)
     return patient
 
 
-def _tell(kind: str, *, actor: User, patient_id: str) -> None:
-    """Say that it happened, not what it was: contact data and notes do not leave the record."""
+def _publish(kind: str, *, actor: User, patient_id: str) -> None:
+    """Publish an event without values, because contact data and notes must stay in the record."""
     events.publish(kind, actor=actor, patient_id=patient_id, subject_id=patient_id)
 
 
@@ -133,9 +136,10 @@ def _check_account(user_id: int | None) -> None:
 
 
 def with_birth_date(fields: dict[str, Any], *, known: date | None) -> dict[str, Any]:
-    """`age` turned into what is stored: a birth date, estimated when nothing better is known.
+    """Return the fields with `age` replaced by an estimated birth date, unless the known one fits the age.
 
-    Raises: InvalidValue for a birth date in the future or too long ago, and for an age that disagrees with it.
+    `known`: the birth date that is stored.
+    Raises: InvalidValue for a birth date in the future or too long ago, and for an age that contradicts it.
     """
     fields = dict(fields)
     age = fields.pop("age", None)

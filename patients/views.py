@@ -1,4 +1,4 @@
-"""/patients, and /auth/register, which makes a patient."""
+"""Views of /patients, and of /auth/register, which creates a patient."""
 
 from rest_framework.request import Request
 from rest_framework.response import Response
@@ -17,7 +17,6 @@ class PatientViewSet(ResourceViewSet):
 
     resource = "patient"
     lookup_url_kwarg = "patient_id"
-    lookup_value_converter = "str"
     allowed = permissions.ALLOWED
     request_serializers = {"create": PatientIn, "partial_update": PatientChanges}
     response_serializer = PatientOut
@@ -31,7 +30,7 @@ class PatientViewSet(ResourceViewSet):
         return Response(PatientOut.of(patient), status=201)
 
     def retrieve(self, request: AccountRequest, patient_id: str) -> Response:
-        return Response(PatientOut.of(queries.document_visible(request.user, patient_id)))
+        return Response(PatientOut.of(queries.get_visible(request.user, patient_id)))
 
     def partial_update(self, request: AccountRequest, patient_id: str) -> Response:
         queries.get_visible(request.user, patient_id)
@@ -44,7 +43,7 @@ class PatientViewSet(ResourceViewSet):
 
 
 class RegistrationViewSet(ResourceViewSet):
-    """Signing up. Always a patient: other accounts are made by admins."""
+    """Registration of patients. Admins create all other accounts."""
 
     resource = "account"
     action_names = {"register": "created"}
@@ -52,11 +51,11 @@ class RegistrationViewSet(ResourceViewSet):
     pagination_class = None
     request_serializers = {"register": RegistrationIn}
     response_serializers = {"register": MeOut}
-    creating = frozenset({"register"})
+    created_responses = frozenset({"register"})
     extra_statuses = {"register": ("429",)}
 
     def register(self, request: Request) -> Response:
-        """Make a patient account and its patient record."""
+        """Create a patient account and its patient record."""
         given = RegistrationIn.parse(request)
         limits.registration(request)
         user = services.register_patient(**given)

@@ -1,19 +1,18 @@
-"""What a dosage may say: one amount and one unit, such as "500mg", "1-2 tablets" or "0.5 mg/kg".
+"""The grammar of dosages: one amount and one unit, such as "500mg", "1-2 tablets" or "0.5 mg/kg".
 
     amount   5 | 0.5 | 1/2 | 1 1/2 | 1-2 | 1 to 2          positive; a point for decimals, no separators
     unit     mg | tablets | mg/kg | units/kg/h | mg/5 mL   from the tables below; "per" is read as "/"
 
-The tables hold the UCUM codes that doses are written in, their usual spellings, and the dosage forms that are
-counted. Whatever else a prescriber wants to say belongs in the frequency or the instructions.
+The tables hold the UCUM codes in which doses are written, their usual spellings, and the dosage forms that are
+counted. Anything else that a prescriber wants to say belongs in the frequency or the instructions.
 
-Capitals. UCUM tells "mg" from "Mg" (megagram) and "mL" from "ML" (megalitre); people write MG and Ml and mean
-the small ones. No unit of the tables differs from another one by case alone, so capitals are ignored without
-a choice to make. Where both readings are doses that somebody might order (MBq and mBq, mCi and MCi, mU and
-MU), or where the small letter is misread as a digit (u), only the code's own case is known: see
-`CASE_SENSITIVE_UNITS`.
+Case. UCUM distinguishes "mg" from "Mg" (megagram) and "mL" from "ML" (megalitre). People write MG and Ml and mean
+the smaller unit. No two units of the tables differ by case alone, so that case can be ignored without ambiguity.
+Some units are accepted in the case of their code only: those of which both readings are plausible doses (MBq and
+mBq, mCi and MCi, mU and MU), and "U", because a small u is misread as a digit. See `CASE_SENSITIVE_UNITS`.
 
 Source: UCUM (ucum.org) and HL7's value set "Common UCUM units" for the codes; the ISMP list of error-prone
-abbreviations for what is refused on purpose: ".5 mg" (read as 5), "gr" (grain or gram), "u" (read as 0).
+abbreviations for the texts that are not accepted: ".5 mg" (read as 5), "gr" (grain or gram), "u" (read as 0).
 """
 
 import re
@@ -21,7 +20,7 @@ from fractions import Fraction
 
 MAX_LENGTH = 64
 
-# UCUM code, then the spellings that mean the same; any capitalisation.
+# UCUM code → other spellings of the unit, in any case.
 UNITS = {
     # mass
     "kg": ("kilogram", "kilograms"),
@@ -67,9 +66,9 @@ UNITS = {
     # strength of a preparation
     "%": ("percent",),
 }
-# As UCUM writes them and no other way; see "Capitals" above.
+# Accepted in the spelling of UCUM only; see "Case" above.
 CASE_SENSITIVE_UNITS = frozenset({"U", "mU", "kU", "Bq", "kBq", "MBq", "GBq", "Ci", "mCi", "uCi", "mGy", "cGy", "Gy"})
-# What is counted. UCUM has no codes for them but annotations: "{tablet}" is known too, and "tablet(s)".
+# Counted units. UCUM has no codes for them but annotations, so that "{tablet}" is accepted as well as "tablet(s)".
 DOSAGE_FORMS = {
     "actuation": ("actuations",),
     "ampoule": ("ampoules", "ampule", "ampules", "amp", "amps"),
@@ -147,7 +146,7 @@ _DIVISORS = {
     "mass": _spellings(MASSES),
     "form": _FORMS | {"drop", "[drp]"},
 }
-# What a unit may be divided by: mg/kg, mg/h, mg/5 mL, mg/g, ug/puff, mg/kg/d, mg/kg/dose.
+# The kinds of divisors that a unit may have: mg/kg, mg/h, mg/5 mL, mg/g, ug/puff, mg/kg/d, mg/kg/dose.
 _DIVISOR_KINDS: tuple[list[str], ...] = (
     [],
     ["body"],
@@ -158,7 +157,7 @@ _DIVISOR_KINDS: tuple[list[str], ...] = (
     ["body", "time"],
     ["body", "form"],
 )
-# Percentages, lengths and counted forms stand alone; drops run at a rate.
+# Units without a divisor: percentages, lengths, areas and counted forms. Drops may have a rate.
 _UNDIVIDED = _FORMS | _spellings({code: UNITS[code] for code in ("%", "cm", "cm2", "[in_i]")})
 
 _NUMBER = r"(?:0|[1-9][0-9]{0,8})(?:\.[0-9]{1,6})?"
@@ -187,14 +186,14 @@ _BAD_UNIT = (
 def parse_dosage(text: str) -> str:
     """Return the dosage as given, without the spaces around it.
 
-    Raises: ValueError with a sentence for the prescriber; it never repeats the text, which may hold anything.
+    Raises: ValueError with a sentence for the prescriber, which does not repeat the text: it may hold anything.
     """
     text = text.strip(" \t\r\n")
     if not text:
         raise ValueError(_NO_NUMBER)
     if len(text) > MAX_LENGTH:
         raise ValueError(f"A dosage has at most {MAX_LENGTH} characters; more belongs in the instructions.")
-    # A capital micro sign looks like the M of mg, a thousand times the dose: only the small ones are known.
+    # Only small micro signs are accepted: a capital one looks like the M of mg, which is a thousand times the dose.
     plain = text.translate(_MICRO).replace("m\u00b2", "m2")
     if not re.fullmatch(r"[ -~\u2013]+", plain):
         raise ValueError("A dosage is written in plain letters, digits and spaces.")
@@ -219,7 +218,7 @@ def _check_amount(low: str, high: str | None) -> None:
     smallest = _value(low)
     if smallest <= 0:
         raise ValueError(_NOT_POSITIVE)
-    # "5-325 mg" is the two strengths of a combination tablet, not a choice of doses.
+    # "5-325 mg" names the two strengths of a combination tablet and is not a range of doses.
     if high is not None and not smallest < _value(high) <= 10 * smallest:
         raise ValueError(_BAD_RANGE)
 
@@ -247,7 +246,7 @@ def _is_unit(text: str) -> bool:
 
 
 def _as_quotient(product: re.Match[str]) -> str:
-    """UCUM's "/(24.h)" as "/24 h" and its "/(kg.min)" as "/kg/min"."""
+    """Return "/24 h" for UCUM's "/(24.h)", and "/kg/min" for "/(kg.min)"."""
     first, second = product.groups()
     return f"/{first} {second}" if first.isdigit() else f"/{first}/{second}"
 

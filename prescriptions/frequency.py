@@ -1,15 +1,15 @@
-"""How often a drug is taken: a known term, an interval, or a timing code; never a sentence.
+"""The grammar of frequencies, which state how often a drug is taken: a term, an interval, or a timing code.
 
     cadence   Daily | Three times a day | Every 8 hours | Every 4-6 hours | BID | Q8H | Every Monday
     moment    At bedtime | With meals | Before breakfast | HS | AC
     single    Once | Immediately | STAT | As directed
 
-A frequency is one of these, or a cadence with a moment ("Twice daily with meals", "TID AC"). "As needed"
-stands alone or ends a cadence or a moment. Capitals, repeated spaces and the points of "b.i.d." do not
-matter. A reason ("for pain"), a length ("for 7 days") or a maximum belongs in the instructions or in
+A frequency is one of these, or a cadence with a moment ("Twice daily with meals", "TID AC"). "As needed" is a
+frequency by itself, and may follow a cadence or a moment. Case, repeated spaces and the points of "b.i.d." are
+ignored. A reason ("for pain"), a length ("for 7 days") or a maximum belongs in the instructions or in
 duration_days.
 
-Refused on purpose, because two readings are in use: "biweekly" (twice a week or every two weeks),
+These terms are not accepted, because two readings are in use: "biweekly" (twice a week or every two weeks),
 "bimonthly", "OD" (once daily or the right eye), "Q3M" (minutes in HL7 v2, months in pharmacies).
 
 Source: FHIR R5 value sets http://hl7.org/fhir/ValueSet/timing-abbreviation (HL7 v3 GTSAbbreviation) and
@@ -21,7 +21,7 @@ import re
 
 MAX_LENGTH = 64
 
-# The first spelling of a row is the one that is offered.
+# Each row holds the spellings of one term. The first of them is offered in forms.
 _CADENCES = (
     ("Daily", "every day", "each day", "QD"),
     ("Every other day", "every second day", "alternate days", "on alternate days", "QOD"),
@@ -80,12 +80,12 @@ _MOMENTS = (
 _SINGLES = (
     ("Once", "one time", "one time only", "once only", "single dose"),
     ("Immediately", "STAT", "now", "IMD"),
-    # For records that come from elsewhere without a sig (`import_synthea`): how often was said, but not to us.
+    # For imported records whose source does not state the frequency (`import_synthea`).
     ("As directed",),
 )
 _AS_NEEDED = ("As needed", "as required", "when needed", "when required", "if needed", "if required", "PRN")
 
-# Offered beside the rows above; the pattern knows every number within the limits.
+# Offered beside the rows above. The pattern accepts every number within the limits.
 _COMMON_INTERVALS = (
     *(f"Every {hours} hours" for hours in (2, 3, 4, 6, 8, 12, 24, 36, 48, 72)),
     "Every 4-6 hours",
@@ -109,7 +109,7 @@ _WITH_AS_NEEDED = (
 )
 _WEEKDAYS = ("Monday", "Tuesday", "Wednesday", "Thursday", "Friday", "Saturday", "Sunday")
 
-# The longest interval of each unit, by every spelling of the unit.
+# The longest interval in each unit, by spelling of the unit.
 _LONGEST_INTERVAL = {
     name: longest
     for longest, names in (
@@ -168,7 +168,7 @@ _AS_NEEDED_TERMS = _folded((_AS_NEEDED,))
 
 
 def frequency_terms() -> list[str]:
-    """The frequencies worth offering, sorted without regard to case; every one of them is accepted."""
+    """Return the frequencies that forms offer, sorted without regard to case; each of them is accepted."""
     offered = {row[0] for row in (*_CADENCES, *_MOMENTS, *_SINGLES, _AS_NEEDED)}
     offered.update(name for row in (*_CADENCES, *_MOMENTS, *_SINGLES, _AS_NEEDED) for name in row if name[:2].isupper())
     offered.update(_COMMON_INTERVALS, _COMMON_COUNTS, _INTERVAL_CODES, _WITH_AS_NEEDED)
@@ -180,7 +180,7 @@ def frequency_terms() -> list[str]:
 def parse_frequency(text: str) -> str:
     """Return the frequency as given, without the spaces around it.
 
-    Raises: ValueError with a sentence for the prescriber; it never repeats the text, which may hold anything.
+    Raises: ValueError with a sentence for the prescriber, which does not repeat the text: it may hold anything.
     """
     text = text.strip(" \t\r\n")
     if not text:
@@ -214,7 +214,7 @@ def _is_frequency(folded: str) -> bool:
 
 
 def _without_ending(text: str, endings: frozenset[str]) -> str | None:
-    """The text before the longest of the endings, a comma between them left out too."""
+    """Return the text without the longest of the endings and a comma before it; None if it has none of them."""
     found = max((ending for ending in endings if text.endswith(f" {ending}")), key=len, default=None)
     return text[: -len(found) - 1].removesuffix(",") if found else None
 
@@ -237,9 +237,9 @@ def _is_count(text: str) -> bool:
     found = _TIMES.fullmatch(text)
     if found is None:
         return False
-    word, number, adverb, resource = found.groups()
+    word, number, adverb, unit = found.groups()
     times = _MULTIPLIERS[word] if word else _number(number)
-    return times <= _MOST_TIMES[resource or _ADVERBS[adverb]]
+    return times <= _MOST_TIMES[unit or _ADVERBS[adverb]]
 
 
 def _number(text: str) -> int:

@@ -1,4 +1,4 @@
-"""The prescription (FHIR: MedicationRequest). Collection `prescriptions`."""
+"""Model of the prescription (FHIR: MedicationRequest). Collection `prescriptions`."""
 
 from typing import ClassVar
 

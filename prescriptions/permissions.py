@@ -1,4 +1,7 @@
-"""Who may call what about prescriptions; brief section 2. Doctors see whole charts, the writing doctor amends."""
+"""Role tables of prescriptions (docs/api.md, "Who may call what").
+
+Doctors see every prescription. `queries.get_changeable` states which of them a doctor may change.
+"""
 
 from accounts.models import Role
 from healthcare.api.permissions import RoleTable

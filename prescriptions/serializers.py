@@ -1,4 +1,4 @@
-"""What the endpoints about prescriptions take and answer."""
+"""Serializers of prescriptions."""
 
 from rest_framework import serializers
 
@@ -7,7 +7,7 @@ from healthcare.api.serializers import ChangesSerializer, OutSerializer, QuerySe
 from prescriptions.dosage import parse_dosage
 from prescriptions.frequency import parse_frequency
 
-#: A lifetime: people take some drugs for decades.
+#: A hundred years, because people take some drugs for decades.
 MAX_DURATION_DAYS = 36_500
 
 
@@ -24,20 +24,20 @@ class _PrescriptionFields(StrictSerializer):
     cost = Money(required=False, allow_null=True)
     disease = Text(max_length=120, required=False, allow_null=True)
     appointment_id = Identifier(required=False, allow_null=True)
-    start_date = Date(required=False, help_text="Today when absent.")
+    start_date = Date(required=False, help_text="Today if absent.")
     duration_days = Integer(
         required=False,
         allow_null=True,
         min_value=1,
         max_value=MAX_DURATION_DAYS,
-        help_text="Absent: open-ended.",
+        help_text="Absent for an open end.",
     )
     instructions = Text(max_length=2_000, lines=True, required=False, allow_null=True)
 
 
 class PrescriptionIn(_PrescriptionFields):
     patient_id = Identifier()
-    doctor_id = Identifier(required=False, help_text="Your own record's when absent; no other is taken.")
+    doctor_id = Identifier(required=False, help_text="Your own doctor id, which is the default; no other is accepted.")
 
 
 class PrescriptionChanges(ChangesSerializer, _PrescriptionFields):

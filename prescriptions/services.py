@@ -1,4 +1,4 @@
-"""Everything that changes a prescription."""
+"""Services that write prescriptions."""
 
 from datetime import date
 from decimal import Decimal
@@ -36,8 +36,9 @@ def issue_prescription(
     duration_days: int | None = None,
     instructions: str | None = None,
 ) -> Prescription:
-    """Write a prescription; a doctor does so as themself, any patient's.
+    """Issue a prescription. A doctor prescribes in their own name, for any patient; an admin names the doctor.
 
+    `start_date` defaults to today. `duration_days` is None for an open end.
     Raises: NotAllowed, InvalidValue.
     """
     audit_context.involves(patient_id)
@@ -63,18 +64,18 @@ def issue_prescription(
         instructions=instructions,
     )
     prescription.clean_fields()
-    # First, since it is what two writes about one patient conflict on.
+    # The chart is written first, because two writes about one patient conflict on it.
     if not chart.add("prescriptions", patient_id, queries.chart_entry(as_document(prescription))):
         raise InvalidValue("There is no such patient.", code="unknown", field="patient_id")
     appointment_queries.require_of_patient(appointment_id, patient_id)
     document_query.insert(prescription)
-    _tell(actor, "prescription.issued", prescription, before=None, after=as_document(prescription))
+    _publish(actor, "prescription.issued", prescription, before=None, after=as_document(prescription))
     return prescription
 
 
 @clinical_transaction
 def amend_prescription(*, actor: User, prescription_id: str, **changes: Any) -> Prescription:
-    """Raises: NotVisible, NotAllowed, InvalidValue."""
+    """Change fields of a prescription. Raises: NotVisible, NotAllowed, InvalidValue."""
     prescription = queries.get_changeable(actor, prescription_id)
     if "appointment_id" in changes:
         appointment_queries.require_of_patient(changes["appointment_id"], prescription.patient_id)
@@ -85,31 +86,31 @@ def amend_prescription(*, actor: User, prescription_id: str, **changes: Any) -> 
     prescription.save(update_fields=[*changes])
     after = as_document(prescription)
     if "start_date" in changes:
-        # Its place in the chart may change, and an older one may come back into it.
+        # The order of the chart may change, and an older prescription may enter it.
         chart.replace("prescriptions", prescription.patient_id, queries.newest_entries(prescription.patient_id))
     else:
         entry = queries.chart_entry(after)
-        shown = {name: entry[name] for name in changes if name in entry}
-        chart.amend("prescriptions", prescription.patient_id, prescription.pk, shown)
-    _tell(actor, "prescription.amended", prescription, before=before, after=after)
+        entry_changes = {name: entry[name] for name in changes if name in entry}
+        chart.amend("prescriptions", prescription.patient_id, prescription.pk, entry_changes)
+    _publish(actor, "prescription.amended", prescription, before=before, after=after)
     return prescription
 
 
 @clinical_transaction
 def delete_prescription(*, actor: User, prescription_id: str) -> None:
-    """Raises: NotVisible, NotAllowed."""
+    """Delete a prescription. Raises: NotVisible, NotAllowed."""
     prescription = queries.get_changeable(actor, prescription_id)
     Prescription.objects.filter(pk=prescription.pk).delete()
     chart.replace("prescriptions", prescription.patient_id, queries.newest_entries(prescription.patient_id))
-    _tell(actor, "prescription.deleted", prescription, before=as_document(prescription), after=None)
+    _publish(actor, "prescription.deleted", prescription, before=as_document(prescription), after=None)
 
 
 def as_document(prescription: Prescription) -> dict[str, Any]:
-    """The prescription as events tell it: its fields by their API names."""
+    """Return the prescription as events contain it: its fields by their API names."""
     return {field.name: getattr(prescription, field.name) for field in prescription._meta.concrete_fields}
 
 
-def _tell(
+def _publish(
     actor: User, kind: str, prescription: Prescription, *, before: dict[str, Any] | None, after: dict[str, Any] | None
 ) -> None:
     events.publish(

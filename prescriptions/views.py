@@ -1,4 +1,4 @@
-"""/prescriptions."""
+"""Views of /prescriptions."""
 
 from rest_framework.response import Response
 
@@ -9,12 +9,11 @@ from prescriptions.serializers import PrescriptionChanges, PrescriptionIn, Presc
 
 
 class PrescriptionViewSet(ResourceViewSet):
-    """Prescriptions of every doctor."""
+    """Prescriptions."""
 
     resource = "prescription"
     action_names = {"create": "issued"}
     lookup_url_kwarg = "prescription_id"
-    lookup_value_converter = "str"
     allowed = permissions.ALLOWED
     request_serializers = {"create": PrescriptionIn, "partial_update": PrescriptionChanges}
     response_serializer = PrescriptionOut
@@ -28,7 +27,7 @@ class PrescriptionViewSet(ResourceViewSet):
         return Response(PrescriptionOut.of(prescription), status=201)
 
     def retrieve(self, request: AccountRequest, prescription_id: str) -> Response:
-        return Response(PrescriptionOut.of(queries.document_visible(request.user, prescription_id)))
+        return Response(PrescriptionOut.of(queries.get_visible(request.user, prescription_id)))
 
     def partial_update(self, request: AccountRequest, prescription_id: str) -> Response:
         queries.get_changeable(request.user, prescription_id)

@@ -1,6 +1,6 @@
-"""The short way of reads: documents and compiled serializers answer what models and DRF's own would.
+"""Document queries and compiled serializers give the same responses as models and the serializers of DRF.
 
-Records of every room are made up and stored as documents, read both ways and compared as the JSON that leaves.
+Generated records of every app are stored as documents, read both ways and compared as JSON.
 """
 
 import json
@@ -105,7 +105,7 @@ ANSWERS: dict[type[models.Model], type[OutSerializer]] = {
 
 
 def as_drf_writes(answer: type[OutSerializer], record: Any) -> Any:
-    """Of a model, by the serializer that DRF interprets field by field."""
+    """Return the JSON value of a model as DRF's serializer writes it."""
     return json.loads(StockRenderer().render(serializers.Serializer.to_representation(answer(), record)))
 
 
@@ -142,7 +142,7 @@ def test_inserted_document_is_the_one_that_the_orm_would_store(people: People) -
 
 
 @pytest.mark.django_db
-def test_sql_rooms_answer_what_drf_writes(people: People) -> None:
+def test_apps_on_postgresql_answer_what_drf_writes(people: People) -> None:
     bill = Bill.objects.create(patient_id="P1", total_cost=Decimal("12.5"), disease="Asthma")
     for answer, record in ((BillOut, Bill.objects.get(pk=bill.pk)), (AccountOut, people.admin)):
         assert as_we_write(answer, record) == as_drf_writes(answer, record)
@@ -154,7 +154,7 @@ def test_field_that_is_not_in_an_old_document_is_null(people: People) -> None:
     answered = PatientOut.of(found)
     assert answered["notes"] is None
     assert answered["age"] is None
-    # Beside one that has them all, too.
+    # The same beside a document with every field.
     made = make_patient(people.admin, "P3", notes="Sleeps badly")
     whole = DocumentQuery(Patient).filter(pk=made.pk).first()
     assert PatientOut.many_of([whole, found]) == [PatientOut.of(whole), answered]
@@ -182,7 +182,7 @@ def test_answer_takes_a_field_whole() -> None:
     ("asked", "expected"),
     [
         ([{"patient_id": "P1"}, {"doctor_id": "D1"}], {"patient_id": "P1", "doctor_id": "D1"}),
-        # One's own and somebody else's are nobody's, and never the last one named.
+        # Two conditions on one field are both required: the second must not replace the first.
         ([{"patient_id": "P1"}, {"patient_id": "P2"}], {"$and": [{"patient_id": "P1"}, {"patient_id": "P2"}]}),
         ([{"date__gte": 1}, {"date__lte": 2}, {"status": "x"}], {"date": {"$gte": 1, "$lte": 2}, "status": "x"}),
         ([{"date__gte": 1}, {"date__gte": 2}], {"$and": [{"date": {"$gte": 1}}, {"date": {"$gte": 2}}]}),
@@ -200,7 +200,7 @@ def test_conditions_on_one_field_are_all_asked(asked: list[dict[str, Any]], expe
     assert found._where() == expected
 
 
-# --- Who sees what, both ways ----------------------------------------------------------------------------------------
+# --- Documents and querysets -----------------------------------------------------------------------------------------
 
 
 def filters() -> Iterator[tuple[Any, dict[str, Any]]]:
@@ -210,9 +210,9 @@ def filters() -> Iterator[tuple[Any, dict[str, Any]]]:
     yield patient_queries, {"national_id": "X1"}
     yield doctor_queries, {"specialty": "CARDIOLOGY", "available": True}
     yield doctor_queries, {"search": "amara okafor"}
-    for room in (appointment_queries, prescription_queries):
-        yield room, {}
-        yield room, {"patient_id": "P1", "doctor_id": "D1"}
+    for module in (appointment_queries, prescription_queries):
+        yield module, {}
+        yield module, {"patient_id": "P1", "doctor_id": "D1"}
     yield appointment_queries, {"status": "scheduled", "since": date(2031, 1, 1), "until": date(2031, 1, 2)}
     yield prescription_queries, {"disease": "Asthma"}
 
@@ -223,14 +223,14 @@ def test_queryset_of_documents_finds_the_same(people: People) -> None:
     found_something = set()
     for who in ("admin", "doctor", "other_doctor", "patient", "other_patient", "staff"):
         account = getattr(people, who)
-        for room, given_filters in filters():
-            chosen = room.matching(account, **given_filters)
+        for module, given_filters in filters():
+            chosen = module.matching(account, **given_filters)
             keys = [document[chosen.model._meta.pk.name] for document in chosen.read()]
-            assert keys == [row.pk for row in chosen.as_queryset()], (who, room.__name__, given_filters)
+            assert keys == [row.pk for row in chosen.as_queryset()], (who, module.__name__, given_filters)
             backwards = [document[chosen.model._meta.pk.name] for document in chosen.reverse().read()]
             assert backwards == keys[::-1]
             if keys:
-                found_something.add((who, room.__name__))
+                found_something.add((who, module.__name__))
     assert len(found_something) >= 14
 
 
@@ -251,7 +251,7 @@ def make_rows() -> None:
     Patient.objects.filter(pk="P1").update(diseases=["Asthma", "Diabetes"], national_id="X1")
 
 
-def test_lookup_that_no_room_uses_is_refused() -> None:
+def test_lookup_that_no_app_uses_is_an_error() -> None:
     for lookup in ("name__icontains", "name__regex", "notes__exact", "name__search__exact"):
         with pytest.raises(FieldError):
             DocumentQuery(Patient).filter(**{lookup: "x"}).read()

@@ -1,4 +1,4 @@
-"""What holds for every endpoint: errors are problem details, bodies and queries are taken to the letter.
+"""Rules of every endpoint: errors are problem details, and bodies and query strings are validated strictly.
 
 The endpoints come from the routes, their fields from the serializers, so a new one is tried without being listed here.
 """
@@ -36,7 +36,7 @@ JSON = "application/json"
 
 
 def assert_problem(response: Any, status: int) -> dict[str, Any]:
-    """RFC 9457, in the shape of the brief."""
+    """Require problem details (RFC 9457) as docs/api.md describes them, and return the body."""
     assert response.status_code == status, response.content
     assert response["Content-Type"] == "application/problem+json"
     body = response.json()
@@ -57,11 +57,11 @@ def pointers(body: dict[str, Any]) -> list[str]:
     return [error["pointer"] for error in body["errors"]]
 
 
-# --- Every body that is taken ----------------------------------------------------------------------------------------
+# --- Request bodies --------------------------------------------------------------------------------------------------
 
 
 class Endpoint(NamedTuple):
-    """A write: who sends it where, and a body that is accepted."""
+    """A write: method, URL, actor, and a body that is accepted."""
 
     method: str
     url: str
@@ -88,7 +88,7 @@ VISIT = {"date": str(days_from_now(9)), "time": "09:30", "duration_minutes": 30,
 
 
 def endpoints(people: People) -> dict[tuple[str, str], Endpoint]:
-    """By (view, action). Needs the appointment A1."""
+    """Return (view, action) → endpoint. The appointment A1 must exist."""
     refresh = tokens.start_family(people.patient)["refresh_token"]
     prescription, bill = make_prescription(people), make_bill(people)
     accounts = f"/api/accounts/{people.other_patient.pk}"
@@ -129,7 +129,7 @@ def endpoints(people: People) -> dict[tuple[str, str], Endpoint]:
 
 
 def bodies() -> Iterator[tuple[str, str, type[serializers.Serializer]]]:
-    """(view, action, serializer) of every routed action that takes a body."""
+    """Yield (view, action, serializer) for every routed action with a request body."""
     for path, view, actions in api_actions():
         if path.startswith("api/"):
             for method, action in actions.items():
@@ -143,7 +143,7 @@ each_body = pytest.mark.parametrize(
 )
 
 HUGE = "x" * 100_000
-#: Values of every JSON type, and strings that are none of a field's.
+#: Values of every JSON type, and strings that no field accepts.
 VALUES: dict[str, Any] = {
     "object": {}, "an object": {"a": 1}, "array": [], "array of arrays": [[]], "array of null": [None], "number": 7.25,
     "whole number": 3, "negative": -1, "huge number": 10**30, "exponent": 1e300, "true": True, "false": False,
@@ -154,12 +154,12 @@ VALUES: dict[str, Any] = {
 
 
 def is_new_id(form: serializers.Serializer, name: str) -> bool:
-    """Whether the field gives a new record its id, where it names an old one in other bodies."""
+    """Return whether the field sets the id of a new record. In other bodies such a field names an existing one."""
     return (type(form), name) in {(PatientIn, "patient_id"), (DoctorIn, "doctor_id"), (AppointmentIn, "appointment_id")}
 
 
 def is_taken(form: serializers.Serializer, name: str, kind: str) -> bool:
-    """Whether the documents say that the field takes such a value; everything else is refused."""
+    """Return whether the documentation says that the field accepts such a value."""
     field, value = form.fields[name], VALUES[kind]
     if value is None:
         return field.allow_null
@@ -168,7 +168,7 @@ def is_taken(form: serializers.Serializer, name: str, kind: str) -> bool:
     if isinstance(field, Money):
         return kind in ("number", "whole number")
     if isinstance(field, Integer):
-        # No visit takes 3 minutes, nobody of the fixture's birth date is 3, no account has that number and role.
+        # 3 is not a multiple of 5 minutes, not the age of the fixture's patients, and not the number of an account.
         return kind == "whole number" and name == "duration_days"
     if isinstance(field, StrictList):
         return kind == "array"
@@ -232,7 +232,7 @@ def test_every_field_takes_what_is_documented(people: People, view: str, action:
             if not is_taken(shape, name, kind) or action in ("login", "refresh", "logout", "password"):
                 continue
             body = {**endpoint.body, name: value}
-            # Each request makes something new, and an age goes with the birth date.
+            # Each request creates a record, and an age must fit the birth date.
             if is_new_id(shape, name) and view == "PatientViewSet":
                 body["email"] = None
             for key, fresh in {"email": f"n{tried}@example.org", "patient_id": f"P1{tried}"}.items():
@@ -317,7 +317,7 @@ def test_malformed_bodies(people: People, raw: bytes):
 
 
 def test_depth_is_bounded(people: People):
-    """20 levels, the object itself included: what is deeper is refused as a whole, before any field sees it."""
+    """A body may have 20 levels, the object included. A deeper one is rejected before its fields are validated."""
     admin = people.client("admin")
     for levels, expected in ((19, ["/name"]), (20, [""])):
         raw = b'{"name": ' + b"[" * levels + b"]" * levels + b"}"
@@ -327,7 +327,7 @@ def test_depth_is_bounded(people: People):
 
 @pytest.mark.parametrize("key", ["name", "patient_id"])
 def test_a_key_given_twice_counts_once(people: People, key: str):
-    """RFC 8259 leaves it open; the last one counts, and nothing of the first is kept."""
+    """RFC 8259 does not define duplicate keys: the last one counts, and nothing of the first is stored."""
     raw = b'{"patient_id": "P8", "name": "A", "%s": "P9"}' % key.encode()
     response = people.client("admin").generic("POST", "/api/patients", data=raw, content_type=JSON)
     assert response.status_code == 201
@@ -393,7 +393,7 @@ def test_unknown_paths(people: People, path: str):
     for actor in ("anonymous", "admin"):
         for method in ("get", "post", "put", "patch", "delete", "options"):
             assert_problem(getattr(people.client(actor), method)(path), 404)
-    # Django's CSRF check comes before a plain view, and answers with a page of its own.
+    # Django's CSRF check, which precedes a plain view, would answer with an HTML page.
     assert_problem(APIClient(enforce_csrf_checks=True).post(path), 404)
 
 
@@ -492,7 +492,7 @@ LISTS = ["patients", "doctors", "appointments", "prescriptions", "billing", "acc
 
 
 def queries() -> Iterator[tuple[str, str, serializers.Field]]:
-    """(list, parameter, field) of everything that a list is filtered by."""
+    """Yield (list, parameter, field) for every filter of a list."""
     for path, view, actions in api_actions():
         if path.startswith("api/") and actions.get("get") == "list":
             for name, field in view.query_serializers["list"]().fields.items():
@@ -532,7 +532,7 @@ def test_parameters_of_writes_are_refused(people: People):
     assert changed(before, everything()) == set()
 
 
-def test_every_filter_of_the_brief_is_there():
+def test_every_documented_filter_exists():
     assert {(name, parameter) for name, parameter, _ in queries()} >= {
         ("patients", "search"), ("patients", "disease"), ("patients", "national_id"), ("doctors", "specialty"),
         ("doctors", "available"), ("doctors", "search"), ("appointments", "doctor_id"), ("appointments", "patient_id"),
@@ -549,7 +549,7 @@ def test_repeated_parameters(people: People, name: str, parameter: str, field: s
 
 @pytest.mark.parametrize(("name", "parameter", "field"), PARAMETERS)
 def test_odd_values_of_filters(people: People, name: str, parameter: str, field: serializers.Field):
-    """A bad value is a 400; where any text may be asked for, an unknown one gives an empty list."""
+    """A bad value is answered 400; if the filter accepts any text, an unknown one gives an empty list."""
     admin = people.client("admin")
     make_appointment(people)
     make_prescription(people)
@@ -666,7 +666,7 @@ def test_filters_of_foreign_and_unknown_ids_only_narrow(people: People):
             assert (response.status_code, response.json()["results"]) == (200, []), (who, url)
 
 
-# --- What goes wrong on the server -----------------------------------------------------------------------------------
+# --- Errors of the server --------------------------------------------------------------------------------------------
 
 
 def test_5xx_shows_no_internals(people: People, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture):
@@ -683,14 +683,14 @@ def test_5xx_shows_no_internals(people: People, monkeypatch: pytest.MonkeyPatch,
         for word in ("secret", "Ali", "RuntimeError", "raise ", "patients/views"):
             assert word not in response.content.decode()
     assert_problem(admin.get("/api/patients/P1"), 500)
-    # The log has the place and the class, not the message.
+    # The log has the traceback and the class without the message.
     assert "RuntimeError" in caplog.text
     assert "secret" not in caplog.text
 
 
 @pytest.fixture
 def mongodb_is_down(people: People, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    """Put a client whose server nobody can reach in the place of the connection's."""
+    """Replace the connection's client by one whose server cannot be reached."""
     monkeypatch.setattr(transactions, "MAX_SECONDS", 0.2)  # 10 s, in which an election is over
     connection = connections["clinical"]
     kept = connection.connection, connection.database
@@ -714,14 +714,14 @@ def test_mongodb_outage(people: People, mongodb_is_down: None):
     assert_unavailable(admin.get("/api/patients/P1"))
     assert_unavailable(admin.post("/api/patients", {"name": "Lin"}, format="json"))
     assert_unavailable(admin.post("/api/billing", {"patient_id": "P1", "total_cost": 1}, format="json"))
-    # What MongoDB has no part in goes on.
+    # Endpoints without MongoDB still work.
     login = {"email": "admin@example.org", "password": PASSWORD}
     assert people.client("anonymous").post("/api/auth/login", login, format="json").status_code == 200
     assert admin.get("/api/billing").status_code == 200
 
 
 def test_postgresql_outage(people: People, monkeypatch: pytest.MonkeyPatch):
-    """At the driver's own door: what psycopg raises when the server has gone away."""
+    """The driver raises the error of psycopg for a server that has gone away."""
     admin = people.client("admin")
     admin.raise_request_exception = False
 

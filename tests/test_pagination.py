@@ -1,4 +1,4 @@
-"""Pages of every list: each row exactly once, forwards and backwards, whatever comes and goes meanwhile."""
+"""Pages of every list show each row once, forwards and backwards, also while rows are inserted and deleted."""
 
 import base64
 from collections.abc import Callable
@@ -7,6 +7,7 @@ from itertools import pairwise
 from typing import Any
 
 import pytest
+from pytest_django import Settings
 from rest_framework.test import APIClient
 
 from accounts.models import User
@@ -21,7 +22,7 @@ from tests.people import make_account
 pytestmark = pytest.mark.django_db
 
 DAY = date(2025, 9, 12)
-#: Names, days and times that many rows share, so that pages end among equals.
+#: The number of distinct names, days and times: many rows share each, so that pages end between equal rows.
 SHARED = 4
 
 
@@ -82,7 +83,7 @@ def admin(db: None) -> APIClient:
 
 
 def fill(name: str, numbers: range) -> list[str]:
-    """Insert rows and return all keys in the order of the list."""
+    """Insert rows, and return all keys in the order of the list."""
     make, _ = LISTS[name]
     for n in numbers:
         make(n).save(force_insert=True)
@@ -90,7 +91,7 @@ def fill(name: str, numbers: range) -> list[str]:
 
 
 def in_order(name: str) -> list[str]:
-    """The keys as the brief and the rooms order them, told from what is stored, without a page."""
+    """Return the stored keys in the order of the list, computed without a page."""
     model = type(LISTS[name][0](0))
     ways: dict[str, tuple[Callable[[Any], Any], bool]] = {
         "patients": (lambda row: (row.name, row.pk), False),
@@ -168,12 +169,12 @@ def test_filters_stay_on_every_page(admin: APIClient):
 
 @every_list
 def test_rows_that_come_and_go_move_no_other(admin: APIClient, name: str):
-    """What is there all the time is seen exactly once, though rows before and behind the reader change."""
+    """A row that exists all the time is seen exactly once while rows before and after the reader change."""
     staying = fill(name, range(100, 112))
     page = get(admin, f"/api/{name}?page_size=4")
     seen = keys(name, page)
     make, _ = LISTS[name]
-    # New rows before the reader and behind, and the row at the edge of the page goes.
+    # New rows before and after the reader, and the row at the edge of the page is deleted.
     for n in (10, 11, 210, 211):
         make(n).save(force_insert=True)
     model = type(make(0))
@@ -251,7 +252,7 @@ def test_cursor_holds_every_name(admin: APIClient, name: str):
         Patient(patient_id=patient_id, name=name).save(force_insert=True)
     pages = walk(admin, "/api/patients?page_size=1", "next")
     assert [keys("patients", page) for page in pages] == [["x" * 64], ["y" * 64], ["z" * 64]]
-    # What servers and proxies take for a request line (gunicorn: 4,094 bytes).
+    # Servers and proxies limit the request line (gunicorn: 4,094 bytes).
     assert all(len(page["next"]) < 3_000 for page in pages[:-1])
 
 
@@ -261,3 +262,17 @@ def test_empty_list(admin: APIClient, name: str):
         assert get(admin, "/api/accounts?email=nobody@example.org") == {"next": None, "previous": None, "results": []}
     else:
         assert get(admin, f"/api/{name}") == {"next": None, "previous": None, "results": []}
+
+
+def test_cursor_of_another_version_or_secret_key_is_refused(admin: APIClient, settings: Settings):
+    fill("billing", range(6))
+    # A nonce and a text encrypted with ChaCha20-Poly1305, as in cursors of the version before.
+    former = "AAECAwQFBgcICQoLl2F2n0N0b2RlZmRzZ2hqa2xxd2VydHl1aW9w"
+    assert admin.get(f"/api/billing?cursor={former}").status_code == 400
+    good = cursor_of(admin, "billing")
+    assert admin.get(f"/api/billing?cursor={good}").status_code == 200
+    for appended in (".", "%2E", "=", "%20", "%0A"):
+        assert admin.get(f"/api/billing?cursor={good}{appended}").status_code == 400, appended
+    settings.SECRET_KEY = "another secret key of the same server"  # pragma: allowlist secret
+    admin.force_authenticate(User.objects.get(email="admin@example.org"))
+    assert admin.get(f"/api/billing?cursor={good}").status_code == 400

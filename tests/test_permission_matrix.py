@@ -1,8 +1,9 @@
-"""Who may call what: the table of the brief (section 2), one cell a test.
+"""The permission matrix (docs/api.md, "Who may call what"): one test for each endpoint and actor.
 
-Every routed (path, method) has its rows here, or `test_every_route_has_a_row` fails. A refusal is checked with a body
-that is accepted from whoever may send it, so that it is refused for who asks, and both databases are compared before
-and after: a refused request has changed nothing.
+Every routed path and method has a row here, or `test_every_route_has_a_row` fails. A request that must be denied has a
+body that is accepted from an account that may send it, so the reason of the denial is the account. Both databases are
+compared before and after, because a denied request must change nothing. The audit entries of each request are compared
+with the table in `tests/audit/entries_of_requests.py`.
 """
 
 import json
@@ -13,13 +14,16 @@ from typing import Any
 
 import pytest
 from bson import ObjectId
-from django.db import connections
 from django.urls import URLPattern, URLResolver, get_resolver
 from rest_framework.test import APIClient
 
 from accounts import tokens
 from healthcare.api.checks import api_actions
+from healthcare.audit_log.models import AuditEntry
 from reports.queries import NAMES
+from tests.audit.entries_of_requests import EXPECTED, described, expected_entries
+from tests.audit.trail import recording
+from tests.databases import clinical_database
 from tests.people import PASSWORD, People, make_patient
 from tests.records import days_from_now, make_appointment, make_bill, make_prescription
 from tests.snapshots import changed, everything
@@ -35,7 +39,7 @@ Body = dict[str, Any]
 
 @dataclass(frozen=True)
 class Row:
-    """One endpoint and what each actor gets; `of` makes what the path names, `body` what the actor sends."""
+    """An endpoint with the status for each actor; `of` creates the record of the path, `body` returns the body."""
 
     method: str
     path: str
@@ -60,7 +64,7 @@ class Table:
         return {row.method for row in self.rows if row.path == path}
 
 
-# --- What the paths name and the bodies say --------------------------------------------------------------------------
+# --- Records and bodies ----------------------------------------------------------------------------------------------
 
 
 def refresh_token_of(people: People, who: str) -> str:
@@ -68,7 +72,7 @@ def refresh_token_of(people: People, who: str) -> str:
 
 
 def own_refresh_token(people: People, actor: str) -> Body:
-    """Nobody's token for whoever has no account."""
+    """Return a refresh token of the actor; an invalid one for the anonymous actor."""
     return {"refresh_token": "none" if actor == "anonymous" else refresh_token_of(people, actor)}
 
 
@@ -150,9 +154,9 @@ table("GET",    "healthz",                           200, 200, 200, 200, 200, 20
 table("GET",    "readyz",                            200, 200, 200, 200, 200, 200, 200)
 table("GET",    "redoc",                             200, 200, 200, 200, 200, 200, 200)
 
-# Signing up and logging in need no account; having one is no hindrance.
+# Registration and login need no account, and an account may use them.
 table("POST",   "api/auth/register",                 201, 201, 201, 201, 201, 201, 201, body=registration)
-# The paths to Google and GitHub do not exist while the client ids are not set; tests/accounts/test_oauth.py sets them.
+# The routes of Google and GitHub answer 404 unless their client ids are set, as in tests/accounts/test_oauth.py.
 for provider in ("google", "github"):
     table("GET", f"api/auth/oauth/{provider}",          404, 404, 404, 404, 404, 404, 404)
     table("GET", f"api/auth/oauth/{provider}/callback", 404, 404, 404, 404, 404, 404, 404)
@@ -228,8 +232,8 @@ for name in NAMES:
     table("GET", f"api/reports/{name}",              401, 403, 403, 200, 200, 403, 200)
 
 # fmt: on
-#: Pages that are no endpoints of the API: log-in for browsers, the admin (its own tests), the last pattern under /api,
-#: and what Prometheus reads (tests/operations/test_metrics.py).
+#: Pages outside of the API: login for browsers, the admin site, the last pattern under /api, and the metrics. They have
+#: tests of their own (tests/operations/test_metrics.py, tests/security).
 NOT_OF_THE_API = ("session/", "admin/", "api/", "metrics")
 
 ROWS = table.rows
@@ -238,7 +242,7 @@ CELLS = [pytest.param(row, actor, id=f"{row} by {actor}") for row in ROWS for ac
 
 
 def plain(route: str) -> str:
-    """A route as people write it: `api/patients/<str:patient_id>` is `api/patients/{id}`."""
+    """Return a route in short form: `api/patients/{id}` for `api/patients/<str:patient_id>`."""
     return re.sub(r"<[^>]+>", "{id}", route.replace("^", "").replace("$", ""))
 
 
@@ -261,18 +265,19 @@ def other_routes(patterns: list[Any] | None = None, prefix: str = "") -> Iterato
             yield plain(path)
 
 
-def send(client: APIClient, row: Row, people: People, actor: str) -> Any:
-    """Prepare, take a snapshot, ask; return the answer and what it changed."""
+def send(client: APIClient, row: Row, people: People, actor: str) -> tuple[Any, set[str], list[AuditEntry]]:
+    """Create the records, send the request, and return the response, the changed tables and the audit entries."""
     key = row.of(people) if row.of else MISSING
     body = row.body(people, actor) if row.body else None
     before = everything()
-    response = client.generic(
-        row.method,
-        "/" + row.path.replace("{id}", str(key)),
-        data=json.dumps(body) if body is not None else "",
-        content_type="application/json" if body is not None else "application/octet-stream",
-    )
-    return response, changed(before, everything())
+    with recording() as made:
+        response = client.generic(
+            row.method,
+            "/" + row.path.replace("{id}", str(key)),
+            data=json.dumps(body) if body is not None else "",
+            content_type="application/json" if body is not None else "application/octet-stream",
+        )
+    return response, changed(before, everything()), made.entries
 
 
 def test_every_route_has_a_row():
@@ -281,23 +286,28 @@ def test_every_route_has_a_row():
     assert routed == {(row.path, row.method) for row in ROWS}
 
 
-def test_what_is_no_endpoint_is_known():
+def test_every_row_has_its_audit_entries():
+    assert set(EXPECTED) == {str(row) for row in ROWS}
+
+
+def test_pages_that_are_not_endpoints_are_listed():
     strangers = [path for path in other_routes() if not path.startswith(NOT_OF_THE_API)]
     assert strangers == [""]  # the way from / to the API
-    # Under /api there is one pattern that is no endpoint, and it answers 404 to all that the others leave.
+    # One pattern under /api is not an endpoint: it answers 404 to every path that no other pattern matches.
     assert [path for path in other_routes() if path.startswith("api")] == ["api/"]
 
 
 @pytest.mark.parametrize("row", ROWS, ids=str)
 def test_every_row_is_allowed_to_somebody(row: Row):
-    """Else a refusal might be one of the body."""
+    """Otherwise a denial could be an error in the body."""
     assert row.path.startswith("api/auth/oauth/") or any(status < 300 for status in row.statuses)
 
 
 @pytest.mark.parametrize(("row", "actor"), CELLS)
 def test_cell(people: People, row: Row, actor: str):
+    """Compare the response, the changes in both databases and the audit entries with the tables."""
     expected = row.statuses[ACTORS.index(actor)]
-    response, touched = send(people.client(actor), row, people, actor)
+    response, touched, entries = send(people.client(actor), row, people, actor)
     assert response.status_code == expected, response.content
     if expected >= 400:
         assert touched == set()
@@ -306,6 +316,11 @@ def test_cell(people: People, row: Row, actor: str):
     elif row.method != "GET":
         assert touched
     assert ("WWW-Authenticate" in response) == (expected == 401)
+    assert described(entries) == expected_entries(row, actor, expected, people, response)
+    for entry in entries:
+        assert (entry.channel, entry.address, entry.request_id) == ("api", "127.0.0.1", response["X-Request-ID"])
+        assert (entry.reason is None) == (entry.outcome == "success")
+        assert entry.subject or "{id}" not in row.path
 
 
 @pytest.mark.parametrize("actor", ACTORS)
@@ -368,15 +383,17 @@ def test_lists_hold_what_the_actor_may_see(people: People, resource: str, actor:
 
 
 def test_account_without_a_record_owns_nothing(people: People):
-    """Neither the rows that name nobody nor everybody's: an absent record must not match an absent id."""
+    """It sees no rows, also none without an id: a missing record must not match a missing id."""
     make_patient(people.admin, "P3")
     make_appointment(people)
     make_prescription(people)
     make_bill(people)
-    # As somebody may have put it there past the services.
+    # A row that no service could have written.
     for name in ("appointments", "prescriptions"):
-        documents = connections["clinical"].database[name]
-        stray = documents.find_one({}) | {"_id": ObjectId() if name == "prescriptions" else "A0"}
+        documents = clinical_database()[name]
+        stored = documents.find_one({})
+        assert stored
+        stray = stored | {"_id": ObjectId() if name == "prescriptions" else "A0"}
         documents.insert_one(stray | {"patient_id": None, "doctor_id": None})
     for record in (people.patient_record, people.doctor_record):
         type(record).objects.filter(pk=record.pk).update(user_id=None)

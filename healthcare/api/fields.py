@@ -1,4 +1,4 @@
-"""Serializer fields that accept exactly the JSON type they declare."""
+"""Serializer fields that accept only the JSON type that they declare. docs/fields.md lists the rules for values."""
 
 import re
 import unicodedata
@@ -17,16 +17,19 @@ _TIME = re.compile(r"([01]\d|2[0-3]):[0-5]\d", re.ASCII)
 
 
 def is_clean(text: str, *, lines: bool = False) -> bool:
-    """No control characters: NUL breaks PostgreSQL, others forge log lines. `lines` admits line breaks and tabs."""
+    """Return whether a text is free of control characters. `lines` permits line breaks and tabs.
+
+    PostgreSQL rejects NUL, and other control characters would forge lines of a log.
+    """
     if text.isprintable():
-        # Nearly always, and thirty times as quick as looking at each character.
+        # True for nearly every text, and 30 times as fast as a look at each character.
         return True
     allowed = "\n\r\t" if lines else ""
     return all(character in allowed or unicodedata.category(character) not in ("Cc", "Cs") for character in text)
 
 
 class Text(serializers.CharField):
-    """A string: text without control characters, white space around it removed."""
+    """A string without control characters; white space around it is removed."""
 
     default_error_messages = {"invalid": "Must be a string.", "control": "Must not hold control characters."}
 
@@ -44,7 +47,7 @@ class Text(serializers.CharField):
 
 
 class Identifier(Text):
-    """A business key: 1 to 64 of A-Za-z0-9._- that begin with a letter or digit."""
+    """A business key: 1 to 64 characters of A-Za-z0-9._- of which the first is a letter or digit."""
 
     default_error_messages = {
         "id": "Must be 1 to 64 letters, digits, dots, underscores or hyphens, beginning with a letter or digit.",
@@ -60,9 +63,9 @@ class Identifier(Text):
 
 
 class Choice(serializers.ChoiceField):
-    """One of a list of words, spelled exactly so."""
+    """One of a list of words, in exactly their spelling."""
 
-    # What was sent is not repeated: it may be long, or something that was meant for another field.
+    # The message does not repeat the value, which may be long or meant for another field.
     default_error_messages = {"invalid_choice": "Must be one of: {words}."}
 
     def to_internal_value(self, data: Any) -> Any:
@@ -72,7 +75,7 @@ class Choice(serializers.ChoiceField):
 
 
 class Integer(serializers.IntegerField):
-    """A JSON number without a fraction; in a query string its decimal digits."""
+    """A JSON number without a fraction; in a query string, decimal digits."""
 
     def to_internal_value(self, data: Any) -> int:
         if (
@@ -87,7 +90,7 @@ class Integer(serializers.IntegerField):
 
 
 class Minutes(Integer):
-    """A length of time in minutes: a multiple of 5, up to twelve hours."""
+    """A duration in minutes: a multiple of 5, from 5 to 720."""
 
     default_error_messages = {"step": "Must be a multiple of 5 minutes."}
 
@@ -102,7 +105,7 @@ class Minutes(Integer):
 
 
 class Boolean(serializers.BooleanField):
-    """true or false, and nothing that resembles them."""
+    """The JSON value true or false."""
 
     default_error_messages = {"invalid": "Must be true or false."}
 
@@ -135,7 +138,7 @@ class Date(serializers.DateField):
 
 
 class WallTime(serializers.Field):
-    """A time of day as HH:MM, kept as that text: it sorts as the clock goes."""
+    """A time of day as HH:MM. The text is stored, because it sorts in the order of the day."""
 
     default_error_messages = {
         "invalid": "Must be a time as HH:MM, from 00:00 to 23:59.",
@@ -154,7 +157,7 @@ class WallTime(serializers.Field):
 
 
 class Money(serializers.Field):
-    """An amount ≥ 0 with at most two places, taken as number or string, answered as string ("12.50")."""
+    """An amount ≥ 0 with at most two decimal places: a number or a string in requests, "12.50" in responses."""
 
     default_error_messages = {
         "invalid": "Must be an amount of money, as a number or a string of digits.",
@@ -171,7 +174,7 @@ class Money(serializers.Field):
             self.fail("invalid")
         text = repr(data) if isinstance(data, float) else str(data)
         try:
-            # A float such as 1e-7 is a number too; a string has to be plain digits.
+            # A float may have an exponent (1e-7); a string must be plain digits.
             amount = Decimal(text) if isinstance(data, float) or self._AMOUNT.fullmatch(text) else Decimal("NaN")
         except InvalidOperation:
             self.fail("invalid")
@@ -190,7 +193,7 @@ class Money(serializers.Field):
 
 
 class StrictList(serializers.ListField):
-    """A JSON array, and nothing that iterates like one."""
+    """A JSON array."""
 
     default_error_messages = {"not_a_list": "Must be a list."}
 
@@ -201,7 +204,7 @@ class StrictList(serializers.ListField):
 
 
 class Validated(Text):
-    """Text in a vocabulary of its own: `parse` returns it or raises ValueError with the sentence to show."""
+    """A text with a grammar: `parse` returns the text, or raises ValueError with the sentence to show."""
 
     def __init__(self, *, parse: Callable[[str], Any], **kwargs: Any) -> None:
         self.parse = parse

@@ -1,4 +1,4 @@
-"""The OpenAPI document, made from what the views declare (`RoomViewSet`)."""
+"""The OpenAPI document, generated from the declarations of the views (`ResourceViewSet`)."""
 
 from typing import Any, Literal
 
@@ -11,7 +11,7 @@ from healthcare.api.problem_details import MEDIA_TYPE
 
 
 class FieldProblem(serializers.Serializer):
-    """One value that was wrong."""
+    """An error in one value of the request."""
 
     pointer = serializers.CharField(help_text="JSON pointer (RFC 6901) to the value; empty for the whole request.")
     code = serializers.CharField()
@@ -25,12 +25,12 @@ class Problem(serializers.Serializer):
     title = serializers.CharField()
     status = serializers.IntegerField()
     detail = serializers.CharField()
-    # The serializer's own `errors` is read only when it validates, which this one never does.
+    # DRF's property `errors` is read only by a serializer that validates, and this one describes a response.
     errors = FieldProblem(many=True)  # type: ignore[assignment]
 
 
 class MoneyFieldSchema(OpenApiSerializerFieldExtension):
-    """Money is answered as a string and taken as a string or a number."""
+    """The schema of an amount of money: a string in responses, a string or a number in requests."""
 
     target_class = "healthcare.api.fields.Money"
 
@@ -49,7 +49,7 @@ class MoneyFieldSchema(OpenApiSerializerFieldExtension):
 
 
 class WallTimeFieldSchema(OpenApiSerializerFieldExtension):
-    """A time of day as HH:MM."""
+    """The schema of a time of day as HH:MM."""
 
     target_class = "healthcare.api.fields.WallTime"
 
@@ -58,12 +58,12 @@ class WallTimeFieldSchema(OpenApiSerializerFieldExtension):
 
 
 class ResourceSchema(AutoSchema):
-    """Bodies, answers, parameters and errors of an action, as the view declares them."""
+    """The parameters, bodies, responses and errors of an action, from the declarations of its view."""
 
     view: Any
 
     def _action(self) -> str:
-        return getattr(self.view, "action", "") or ""
+        return self.view.action or ""
 
     def get_tags(self) -> list[str]:
         first, *further = self.path.strip("/").split("/")
@@ -74,16 +74,16 @@ class ResourceSchema(AutoSchema):
 
     def get_response_serializers(self) -> Any:
         action = self._action()
-        if action in getattr(self.view, "empty_responses", {"destroy"}):
+        if action in self.view.empty_responses:
             return {"204": None}
-        if action in getattr(self.view, "redirects", ()):
+        if action in self.view.redirect_responses:
             return {"302": None}
-        answer = self.view.response_serializer_for(action)
-        status = "201" if action in getattr(self.view, "creating", {"create"}) else "200"
-        return {status: answer(many=self._is_list_view())} if answer else {status: None}
+        serializer = self.view.response_serializer_for(action)
+        status = "201" if action in self.view.created_responses else "200"
+        return {status: serializer(many=self._is_list_view())} if serializer else {status: None}
 
     def _is_list_view(self, serializer: Any = None) -> bool:
-        return self._action() == "list" or self._action() in getattr(self.view, "lists", ())
+        return self._action() in self.view.list_responses
 
     def get_filter_backends(self) -> list[Any]:
         return []
@@ -102,7 +102,7 @@ class ResourceSchema(AutoSchema):
         if direction != "response":
             return bodies
         for media_type, content in bodies.get("200", {}).get("content", {}).items():
-            # Only JSON has the shape of the serializer.
+            # Only the JSON response has the shape of the serializer.
             if media_type.startswith("image/"):
                 content["schema"] = {"type": "string", "format": "binary"}
             elif media_type == "text/csv":
@@ -116,7 +116,7 @@ class ResourceSchema(AutoSchema):
             codes |= {"409", "413", "415"}
         if self.method == "DELETE":
             codes.add("409")
-        codes |= set(getattr(self.view, "extra_statuses", {}).get(self._action(), ()))
+        codes |= set(self.view.extra_statuses.get(self._action(), ()))
         for code in sorted(codes):
             bodies.setdefault(code, self._get_response_for_code(Problem, code, media_types=[MEDIA_TYPE]))
         return bodies

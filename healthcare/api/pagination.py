@@ -1,77 +1,84 @@
-"""Pages by key, not by offset: page 1,000 costs what page 1 costs, and rows that come or go shift nothing."""
+"""Keyset pagination: a cursor names the row at the edge of a page, so that page 1,000 costs as much as page 1.
 
-import base64
+Rows that are inserted or deleted meanwhile do not move other rows to another page. docs/api.md describes the query
+parameters, docs/indexes.md the indexes that serve each order.
+"""
+
 import json
-import os
+import re
 from collections.abc import Mapping
 from functools import lru_cache
 from typing import Any, cast
 from urllib.parse import urlencode
 
 import orjson
-from cryptography.exceptions import InvalidTag
-from cryptography.hazmat.primitives.ciphers.aead import ChaCha20Poly1305
 from django.apps import apps
-from django.conf import settings
 from django.db.models import Field, Q, QuerySet
-from django.utils.crypto import salted_hmac
 from django.utils.encoding import escape_uri_path
 from rest_framework.exceptions import ValidationError
 from rest_framework.pagination import BasePagination
 from rest_framework.request import Request
 from rest_framework.response import Response
 
+from healthcare import encrypted_tokens
 from healthcare.mongodb.document_query import DocumentQuery
 
 Rows = QuerySet[Any] | DocumentQuery[Any]
 
 DEFAULT_PAGE_SIZE = 50
 MAX_PAGE_SIZE = 200
-#: What a cursor begins with: the number that it was sealed with, which is used once.
-_NONCE_BYTES = 12
+_CURSOR = re.compile(r"[A-Za-z0-9_-]+")
 
 
 class BadCursor(Exception):
-    """A text that is no cursor of this list: made up, changed on the way, or of another list."""
+    """A text that is not a cursor of this list: invented, altered, or taken from another list."""
 
 
 class Order:
-    """The fields that a list is ordered by, the last one its primary key, and the places in it that cursors name."""
+    """The fields that a list is ordered by, the primary key last, and the cursors of its rows."""
 
     def __init__(self, rows: Rows) -> None:
         names = rows.order if isinstance(rows, DocumentQuery) else rows.query.order_by
-        self.is_descending, self.names, self.fields, self._seal = _order_of(
-            rows.model._meta.label, tuple(map(str, names)), settings.SECRET_KEY
-        )
+        order = tuple(map(str, names))
+        self.is_descending = order[0].startswith("-")
+        self.names, self.fields = _fields_of(rows.model._meta.label, order)
+        # One purpose for each list and order: a cursor of another list cannot be decrypted.
+        self._purpose = f"cursor {rows.model._meta.label} {list(order)}"
 
     def cursor(self, row: Any, *, backwards: bool = False) -> str:
-        """The cursor of the page that begins behind the row, a model or a document, or ends before it."""
+        """Return the cursor of the page after the row, or, if `backwards`, of the page before it.
+
+        `row` is a model or a document. The cursor is encrypted because it holds names of people and stands in URLs,
+        which proxies write into their logs.
+        """
         if isinstance(row, Mapping):
-            # Documents have instants, and midnights for days.
+            # A document holds naive timestamps, and midnights for calendar days.
             values = [str(field.to_python(row[field.name])) for field in self.fields]
         else:
             values = [str(getattr(row, name)) for name in self.names]
-        text = orjson.dumps([backwards, *values])
-        nonce = os.urandom(_NONCE_BYTES)
-        return base64.urlsafe_b64encode(nonce + self._seal.encrypt(nonce, text, None)).decode().rstrip("=")
+        text = orjson.dumps([backwards, *values]).decode()
+        return encrypted_tokens.encrypt(text, purpose=self._purpose).rstrip("=")
 
     def read(self, cursor: str) -> tuple[bool, dict[str, Any]]:
-        """Whether the page lies before the row, and the row's ordering values. Raises: BadCursor."""
+        """Return whether the page lies before the row, and the row's value of each field. Raises: BadCursor."""
+        # Fernet skips characters that are not of its alphabet: without this check, two texts would be one cursor.
+        if not _CURSOR.fullmatch(cursor):
+            raise BadCursor
         try:
-            sealed = base64.b64decode(cursor + "=" * (-len(cursor) % 4), altchars=b"-_", validate=True)
-            text = self._seal.decrypt(sealed[:_NONCE_BYTES], sealed[_NONCE_BYTES:], None)
-        except (InvalidTag, ValueError) as error:
+            text = encrypted_tokens.decrypt(cursor + "=" * (-len(cursor) % 4), purpose=self._purpose)
+        except encrypted_tokens.InvalidToken as error:
             raise BadCursor from error
         backwards, *values = json.loads(text)
         typed = [field.to_python(value) for field, value in zip(self.fields, values, strict=True)]
         return backwards, dict(zip(self.names, typed, strict=True))
 
     def beyond(self, rows: Rows, edge: dict[str, Any], *, backwards: bool) -> Rows:
-        """Rows behind the edge, or before it: (a, b) < (x, y) as a < x or (a = x and b < y)."""
+        """Return the rows after the edge, or before it: (a, b) < (x, y) as a < x or (a = x and b < y)."""
         way = "lt" if self.is_descending != backwards else "gt"
         if isinstance(rows, DocumentQuery):
             return rows.beyond(edge, way=way)
-        # Of the alternatives PostgreSQL makes a filter, of a bound before them, which says nothing new, a range.
+        # PostgreSQL uses the alternatives as a filter only. The bound on the first field, which they imply, makes the
+        # scan of the index a range.
         bound = Q(**{f"{self.names[0]}__{way}e": edge[self.names[0]]})
         alternatives = Q()
         for position, name in enumerate(self.names):
@@ -81,27 +88,21 @@ class Order:
 
 
 @lru_cache(maxsize=64)
-def _order_of(label: str, order: tuple[str, ...], secret: str) -> tuple[bool, list[str], list[Field], ChaCha20Poly1305]:
-    """Whether it goes down, its names and fields, and the seal of its cursors.
-
-    Sealed for this list and this order: what comes back is what went out, or no cursor at all. And encrypted, since it
-    holds names of people and stands in URLs, which proxies write into their logs.
-    """
+def _fields_of(label: str, order: tuple[str, ...]) -> tuple[list[str], list[Field]]:
     names = [name.lstrip("-") for name in order]
-    key = salted_hmac(f"cursor {label} {list(order)}", "key", secret=secret, algorithm="sha256").digest()
     model = apps.get_model(label)
-    fields = [cast(Field, model._meta.get_field(name)) for name in names]
-    return order[0].startswith("-"), names, fields, ChaCha20Poly1305(key)
+    return names, [cast(Field, model._meta.get_field(name)) for name in names]
 
 
 class KeysetPagination(BasePagination):
-    """`?cursor=` and `?page_size=` over documents or a queryset whose `order_by` ends in the primary key, all one way.
+    """Pagination by `?cursor=` and `?page_size=` over a DocumentQuery or a QuerySet.
 
-    A cursor holds the ordering values of the row at the edge of the page, so a page is one range scan of the index
-    that serves the order: limit + 1 rows are read, wherever the page lies.
+    The order of the rows must end in the primary key, and all of its fields must have the same direction. A cursor
+    holds the values of these fields, so that a page is one range scan of the index that serves the order: `page_size`
+    + 1 rows are read, wherever the page lies.
     """
 
-    # A list is a query that was not run yet, never a sequence.
+    # The rows are always a query that has not run yet, where the base class takes any sequence.
     def paginate_queryset(  # type: ignore[override]
         self, queryset: Rows, request: Request, view: Any = None
     ) -> list[Any]:
@@ -147,13 +148,13 @@ class KeysetPagination(BasePagination):
             {
                 "name": "cursor",
                 "in": "query",
-                "description": "Where the page begins: take it from `next` or `previous` of another page.",
+                "description": "The beginning of the page: take it from `next` or `previous` of another page.",
                 "schema": {"type": "string"},
             },
             {
                 "name": "page_size",
                 "in": "query",
-                "description": f"Rows on a page; {DEFAULT_PAGE_SIZE} when absent.",
+                "description": f"The number of rows on a page; {DEFAULT_PAGE_SIZE} if absent.",
                 "schema": {"type": "integer", "minimum": 1, "maximum": MAX_PAGE_SIZE},
             },
         ]
@@ -173,7 +174,7 @@ class KeysetPagination(BasePagination):
         try:
             return self.order.read(cursor)
         except BadCursor as error:
-            sentence = "This is no cursor of this list: take it from `next` or `previous`."
+            sentence = "This is not a cursor of this list: take it from `next` or `previous` of another page."
             raise ValidationError({"cursor": [sentence]}, code="invalid") from error
 
     def _link(self, row: Any, *, backwards: bool) -> str:

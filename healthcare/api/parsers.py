@@ -1,4 +1,4 @@
-"""The one way a request body becomes Python: JSON, bounded in size and depth."""
+"""The parser of request bodies: JSON of bounded size and depth."""
 
 from typing import IO, Any
 
@@ -9,11 +9,12 @@ from rest_framework.parsers import BaseParser
 
 from healthcare.api.problem_details import PayloadTooLarge
 
+#: Levels of nesting that a body may have. The deepest body of the API has 3.
 MAX_DEPTH = 20
 
 
 class StrictJSONParser(BaseParser):
-    """RFC 8259 to the letter: UTF-8, no NaN, no lone surrogates; nothing deeper than any payload of ours."""
+    """Parser of JSON as RFC 8259 defines it: UTF-8, without NaN and lone surrogates, at most MAX_DEPTH levels deep."""
 
     media_type = "application/json"
 
@@ -31,7 +32,7 @@ class StrictJSONParser(BaseParser):
 
 
 def depth_exceeds(data: Any, limit: int) -> bool:
-    """Whether containers nest deeper than `limit`, without recursion."""
+    """Return whether lists and objects nest deeper than `limit` levels; computed without recursion."""
     level = [data]
     for _ in range(limit):
         level = [

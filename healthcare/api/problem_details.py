@@ -1,7 +1,7 @@
-"""What the rooms may refuse, as facts, and the one place that turns them into HTTP (RFC 9457 problem details).
+"""Problem details (RFC 9457): the one place that turns errors into responses of the API.
 
-Services and queries raise the facts; they know nothing of status codes. The admin shows the same facts as sentences on
-the form (`healthcare.staff_admin.model_admin`).
+Services and queries raise errors of healthcare.errors. The admin site shows the same errors as sentences on its forms
+(`healthcare.staff_admin.model_admin`). docs/api.md lists the codes.
 """
 
 import logging
@@ -22,8 +22,9 @@ from healthcare import audit_context
 from healthcare.errors import DomainError, is_outage
 
 MEDIA_TYPE = "application/problem+json"
-#: What goes on record as refused beside the services' own refusals. A malformed request is none: it asked for nothing.
-REFUSALS = frozenset(
+#: Status codes that are recorded in the audit log as denied attempts, beside every DomainError. A malformed request is
+#: not recorded, because no data was asked for.
+AUDITED_STATUSES = frozenset(
     {HTTPStatus.UNAUTHORIZED, HTTPStatus.FORBIDDEN, HTTPStatus.NOT_FOUND, HTTPStatus.TOO_MANY_REQUESTS}
 )
 RETRY_AFTER_SECONDS = 5
@@ -37,7 +38,7 @@ class PayloadTooLarge(drf.APIException):
 
 
 class Unavailable(drf.APIException):
-    """A database cannot be reached; nothing was changed that was not answered."""
+    """A database cannot be reached; every change that was not acknowledged has been rolled back."""
 
     status_code = HTTPStatus.SERVICE_UNAVAILABLE
     default_code = "unavailable"
@@ -46,7 +47,7 @@ class Unavailable(drf.APIException):
 
 
 def pointers(detail: Any, at: str = "") -> Iterator[tuple[str, drf.ErrorDetail]]:
-    """Flatten DRF's nested errors into (JSON pointer, error): {"a": [{"b/c": [e]}]} gives ("/a/0/b~1c", e)."""
+    """Yield DRF's nested errors as (JSON pointer, error): ("/a/0/b~1c", e) for {"a": [{"b/c": [e]}]}."""
     if isinstance(detail, dict):
         for key, value in detail.items():
             own = key == api_settings.NON_FIELD_ERRORS_KEY
@@ -59,7 +60,7 @@ def pointers(detail: Any, at: str = "") -> Iterator[tuple[str, drf.ErrorDetail]]
 
 
 def problem(status: int, detail: str, errors: list[dict[str, str]] | None = None) -> dict[str, Any]:
-    """The body of every error: RFC 9457, with `errors` naming the values that were wrong."""
+    """Return the body of an error as RFC 9457 defines it; `errors` names the wrong values by JSON pointer."""
     return {
         "type": "about:blank",
         "title": HTTPStatus(status).phrase,
@@ -85,13 +86,17 @@ def _as_api_exception(error: Exception) -> drf.APIException:
 
 
 def _code_of(known: drf.APIException) -> str:
-    """One word; simplejwt puts details of a token that it refuses into the place of it."""
+    """Return the error's code. simplejwt has a dictionary in its place, for which the default code stands."""
     codes = known.get_codes()
     return codes if isinstance(codes, str) else known.default_code
 
 
 def problem_response(error: Exception, context: dict[str, Any]) -> Response:
-    """DRF's EXCEPTION_HANDLER: every error of the API in the one shape, a 5xx without its cause."""
+    """Return the response for an error: DRF's EXCEPTION_HANDLER.
+
+    Every error has the same shape, and a 5xx does not disclose its cause. A denied attempt is marked in the audit
+    context.
+    """
     request = context["request"]
     headers: dict[str, str] = {}
     if isinstance(error, DomainError):
@@ -104,7 +109,7 @@ def problem_response(error: Exception, context: dict[str, Any]) -> Response:
     else:
         known = _as_api_exception(error)
         status = known.status_code
-        if status in REFUSALS:
+        if status in AUDITED_STATUSES:
             audit_context.mark_refused(_code_of(known))
         if isinstance(known, drf.ValidationError):
             errors = [
@@ -121,19 +126,19 @@ def problem_response(error: Exception, context: dict[str, Any]) -> Response:
             headers["Retry-After"] = str(int(wait_seconds))
     if status >= HTTPStatus.INTERNAL_SERVER_ERROR:
         signals.got_request_exception.send(sender=None, request=getattr(request, "_request", request))
-        # The class and the place, not the message: a database error may quote a person's data.
+        # The log has the class and the traceback without the message, because a database quotes values in messages.
         place = "".join(traceback.format_tb(error.__traceback__))
         logger.error("%s while answering %s\n%s", type(error).__qualname__, request.method, place)
     response = Response(body, status=status, headers=headers)
     if not isinstance(getattr(request, "accepted_renderer", None), BrowsableAPIRenderer):
         from healthcare.api.renderers import JSONRenderer
 
-        # Whatever was asked for (CSV, a picture), errors are JSON.
+        # Errors are JSON also for a request that asks for CSV or a picture.
         request.accepted_renderer, request.accepted_media_type = JSONRenderer(), MEDIA_TYPE
         response.content_type = MEDIA_TYPE
     return response
 
 
 def problem_page(request: HttpRequest, status: int, detail: str) -> JsonResponse:
-    """The same shape for what never reaches a view of DRF: unknown paths, a refused host, a failed CSRF check."""
+    """Return problem details for a request that does not reach a view of DRF, such as one for an unknown path."""
     return JsonResponse(problem(status, detail), status=status, content_type=MEDIA_TYPE)

@@ -1,4 +1,4 @@
-"""How answers are written, and how a client says which way it wants."""
+"""Renderers of responses, and content negotiation."""
 
 import re
 from typing import Any
@@ -13,12 +13,12 @@ from rest_framework.utils.mediatypes import _MediaType
 
 _WEIGHT = re.compile(r"0(\.[0-9]{0,3})?|1(\.0{0,3})?")
 
-# Documents have naive instants, which are in UTC (healthcare.mongodb.document_query).
+# Documents hold naive timestamps in UTC (healthcare.mongodb.document_query).
 _OPTIONS = orjson.OPT_UTC_Z | orjson.OPT_NAIVE_UTC
 
 
 class JSONRenderer(renderers.BaseRenderer):
-    """JSON by orjson: dates in ISO 8601, UTF-8, no spaces unless `Accept: application/json; indent=2` asks."""
+    """Renderer of JSON by orjson: UTF-8, dates in ISO 8601, indented for `Accept: application/json; indent=2`."""
 
     media_type = "application/json"
     format = "json"
@@ -32,49 +32,53 @@ class JSONRenderer(renderers.BaseRenderer):
 
 
 class BrowsableRenderer(BrowsableAPIRenderer):
-    """DRF's pages for a browser. The filters are in the documentation, not in a form: views have no queryset."""
+    """DRF's pages for a browser, without its filter form, which needs a queryset of the view."""
 
     def get_filter_form(self, data: Any, view: Any, request: Request) -> None:
         return None
 
 
 class ContentNegotiation(DefaultContentNegotiation):
-    """RFC 9110 has a client say how much it likes each type (`;q=0.5`, 0 for never), which DRF does not read.
+    """Content negotiation with the weights of RFC 9110 (`;q=0.5`, 0 for never), which DRF does not read.
 
-    A path's ending and `?format=` decide whatever the header says. An unknown `?format=` is a bad value (400), where
-    DRF would say that the resource does not exist.
+    A suffix of the path and `?format=` take precedence over the Accept header. An unknown `?format=` is answered 400;
+    DRF would answer 404.
     """
 
     def select_renderer(self, request: Request, renderers: Any, format_suffix: str | None = None) -> Any:
         wanted = request.query_params.get(self.settings.URL_FORMAT_OVERRIDE, format_suffix)
         if wanted is None:
-            return self._liked_best(request, renderers)
+            return self._by_accept_header(request, renderers)
         for renderer in renderers:
             if renderer.format == wanted:
                 return renderer, renderer.media_type
         known = ", ".join(sorted(renderer.format for renderer in renderers))
-        raise ValidationError({"format": [f"There is no such format here; there is {known}."]}, code="invalid")
+        raise ValidationError({"format": [f"This format is not available; use {known}."]}, code="invalid")
 
-    def _liked_best(self, request: Request, renderers: Any) -> tuple[Any, str]:
-        """What the client likes best; of what it likes alike, what it names most exactly, and then the first."""
-        # A header without a word in it says nothing.
-        accepted = [_MediaType(each) for each in self.get_accept_list(request) or ["*/*"]]
-        liked = []
+    def _by_accept_header(self, request: Request, renderers: Any) -> tuple[Any, str]:
+        """Return the renderer with the highest weight, and the media type of its response.
+
+        Between equal weights the more specific media range decides, and then the order of the renderers.
+        Raises: NotAcceptable.
+        """
+        # An empty header is equal to an absent one.
+        ranges = [_MediaType(each) for each in self.get_accept_list(request) or ["*/*"]]
+        acceptable = []
         for renderer in renderers:
             own = _MediaType(renderer.media_type)
-            fitting = [each for each in accepted if own.match(each)]
-            # The most exact of the ranges that a type lies in is the one that speaks about it.
-            if fitting and (weight := _weight(said := max(fitting, key=lambda each: each.precedence))):
-                # `application/json; indent=2` is an answer's type, `*/*` is none.
-                answered = said.orig if said.precedence >= own.precedence else renderer.media_type
-                liked.append((weight, said.precedence, renderer, answered))
-        if not liked:
+            matching = [each for each in ranges if own.match(each)]
+            # The most specific of the matching ranges gives the weight (RFC 9110, 12.5.1).
+            if matching and (weight := _weight(best := max(matching, key=lambda each: each.precedence))):
+                # `application/json; indent=2` is a media type that a response can have; `*/*` is not.
+                media_type = best.orig if best.precedence >= own.precedence else renderer.media_type
+                acceptable.append((weight, best.precedence, renderer, media_type))
+        if not acceptable:
             raise NotAcceptable(available_renderers=renderers)
-        *_, renderer, answered = max(liked, key=lambda each: each[:2])
-        return renderer, answered
+        *_, renderer, media_type = max(acceptable, key=lambda each: each[:2])
+        return renderer, media_type
 
 
-def _weight(said: _MediaType) -> float:
-    """How much a client likes a type, from 0 to 1; one who does not say, or not properly, likes it."""
-    weight = said.params.get("q", "1")
+def _weight(media_range: _MediaType) -> float:
+    """Return the weight of a media range, from 0 to 1; 1 if there is none or a malformed one."""
+    weight = media_range.params.get("q", "1")
     return float(weight) if _WEIGHT.fullmatch(weight) else 1.0

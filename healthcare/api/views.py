@@ -1,6 +1,6 @@
-"""What every room's views are made of, and the few pages that belong to no room."""
+"""The base class of the API's viewsets, and the views that belong to no app."""
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence, Set
 from typing import Any, ClassVar, cast
 
 from django.contrib import admin
@@ -21,7 +21,7 @@ from healthcare.api.permissions import ANYONE, RoleTable
 from healthcare.api.problem_details import problem_page
 from healthcare.api.serializers import NoQuery, OutSerializer, QuerySerializer
 
-#: Action → what it did, where a view does not say otherwise.
+#: Action → its past participle in the audit log, unless the view's `action_names` has another one.
 ACTION_NAMES: Mapping[str, str] = {
     "list": "listed",
     "create": "created",
@@ -32,56 +32,73 @@ ACTION_NAMES: Mapping[str, str] = {
 
 
 class ResourceViewSet(viewsets.GenericViewSet):
-    """A room's endpoints: who may call them, what they take and what they answer, declared side by side.
+    """Base class of the API's viewsets, with the declarations that describe an endpoint.
 
-    The declarations drive permissions, parsing, the OpenAPI document and the forms of the browsable API. The methods
-    of a room's viewset parse, make one call and serialise; reads and writes are the business of its queries and
-    services, so there is no queryset here.
+    The declarations drive permissions, parsing, the OpenAPI document and the forms of the browsable API. A method of a
+    viewset parses, makes one call and serialises. Reads and writes belong to the app's queries and services, so that
+    there is no queryset here. A system check (healthcare.api.checks) fails for an attribute that is not declared here
+    and for a mapping that names an unknown action.
     """
 
-    #: What the room keeps, such as "patient", and what an action did when it is through, such as "booked": together
-    #: the action of an entry in the audit trail, "appointment.booked".
-    resource: ClassVar[str]
+    #: The kind of record, such as "patient". With the name of an action it makes the action of an entry in the audit
+    #: log: "appointment" and "booked" make "appointment.booked".
+    resource: ClassVar[str] = ""
+    #: Action → its past participle for the audit log, where `ACTION_NAMES` has none or another one.
     action_names: ClassVar[Mapping[str, str]] = {}
+    #: Action → the roles that may call it. An action without a row is denied.
     allowed: ClassVar[RoleTable] = {}
-    #: Action → the serializer of the body that it takes.
+
+    #: Action → the serializer of its request body.
     request_serializers: ClassVar[Mapping[str, type[serializers.BaseSerializer]]] = {}
-    #: The serializer of one answered object; an action that answers something else is in `answers`.
-    response_serializer: ClassVar[type[OutSerializer] | None] = None
-    response_serializers: ClassVar[Mapping[str, type[OutSerializer]]] = {}
     #: Action → the serializer of its query string.
     query_serializers: ClassVar[Mapping[str, type[QuerySerializer]]] = {}
+    #: The serializer of the response of each action that `response_serializers` does not name.
+    response_serializer: ClassVar[type[OutSerializer] | None] = None
+    #: Action → the serializer of its response.
+    response_serializers: ClassVar[Mapping[str, type[OutSerializer]]] = {}
+
+    # What the OpenAPI document says of responses: 200 with one object, except for these actions.
+    #: Actions that answer 201.
+    created_responses: ClassVar[Set[str]] = frozenset({"create"})
+    #: Actions that answer 204, without a body.
+    empty_responses: ClassVar[Set[str]] = frozenset({"destroy"})
+    #: Actions that answer 302.
+    redirect_responses: ClassVar[Set[str]] = frozenset()
+    #: Actions that answer a page of objects.
+    list_responses: ClassVar[Set[str]] = frozenset({"list"})
+    #: Action → the status codes of errors that it has beside those of every action (healthcare.api.openapi).
+    extra_statuses: ClassVar[Mapping[str, Sequence[str]]] = {}
 
     pagination_class: type[KeysetPagination] | None = KeysetPagination
     schema = ResourceSchema()
-    # Ids may hold dots, which the router's own pattern takes for the beginning of a format.
-    lookup_value_regex = "[^/]+"
+    #: The path converter of the id in a route: "str" or "int". DRF's routers read it.
+    lookup_value_converter: ClassVar[str] = "str"
     http_method_names = ["get", "head", "post", "patch", "delete"]
 
     @classmethod
     def audit_action(cls, action: str) -> str:
-        """What an action is called in the audit trail."""
+        """Return the name of an action in the audit log, such as "appointment.booked"."""
         return f"{cls.resource}.{cls.action_names.get(action) or ACTION_NAMES[action]}"
 
     def initial(self, request: Request, *args: Any, **kwargs: Any) -> None:
         self._begin_action(kwargs)
         super().initial(request, *args, **kwargs)
-        self._refuse_parameters(request)
+        self._reject_unknown_parameters(request)
 
     def _begin_action(self, kwargs: Mapping[str, Any]) -> None:
         if self.action in self.allowed:
             audit_context.begin_action(self.audit_action(self.action), subject=next(iter(kwargs.values()), None))
             audit_context.involves(kwargs.get("patient_id"))
 
-    def _refuse_parameters(self, request: Request) -> None:
-        """Parameters are refused where nothing reads them, too."""
+    def _reject_unknown_parameters(self, request: Request) -> None:
+        """Reject query parameters of an action that has no query serializer. Raises: ValidationError."""
         if self.action not in self.query_serializers:
-            paged = KeysetPagination is self.pagination_class and self.action == "list"
-            NoQuery.parse_query(request, **({} if paged else {"also": frozenset()}))
+            is_paged = self.pagination_class is KeysetPagination and self.action == "list"
+            NoQuery.parse_query(request, **({} if is_paged else {"also": frozenset()}))
 
     def finalize_response(self, request: Request, response: Any, *args: Any, **kwargs: Any) -> Any:
         response = super().finalize_response(request, response, *args, **kwargs)
-        # A table or a chart is written by the view itself.
+        # A report as a file is a response of Django's, which has no context of DRF.
         if isinstance(response, Response):
             response.add_post_render_callback(_break_reference_cycle)
         return response
@@ -90,7 +107,7 @@ class ResourceViewSet(viewsets.GenericViewSet):
         try:
             super().perform_authentication(request)
         except AuthenticationFailed:
-            # A client that has an expired token sends it along when it asks for a new one, too.
+            # A client sends its expired token also when it asks for a new one: that must not be a 401.
             if self.allowed.get(self.action or "") is not ANYONE:
                 raise
 
@@ -98,33 +115,38 @@ class ResourceViewSet(viewsets.GenericViewSet):
         return self.request_serializers.get(self.action or "", serializers.Serializer)
 
     def response_serializer_for(self, action: str) -> type[OutSerializer] | None:
+        """Return the serializer of the action's response; None for an action without one."""
         return self.response_serializers.get(action, self.response_serializer)
 
     def page(self, found: Rows, *, as_rows: Callable[[list[Any]], Iterable[Any]] = iter) -> Response:
-        """One page of an ordered query, in the shape that all lists have; `as_rows` makes of it what is shown."""
-        answer = self.response_serializer_for(self.action)
-        if answer is None or self.paginator is None:
-            raise ImproperlyConfigured(f"{type(self).__name__} lists, but declares no answer or no pagination.")
+        """Return the response with one page of an ordered query.
+
+        `as_rows` turns the records of the page into the rows that the response shows.
+        """
+        serializer = self.response_serializer_for(self.action)
+        if serializer is None or self.paginator is None:
+            name = f"{type(self).__name__}.{self.action}"
+            raise ImproperlyConfigured(f"{name} needs a response serializer and a pagination class.")
         rows = cast(KeysetPagination, self.paginator).paginate_queryset(found, self.request, view=self)
-        return self.paginator.get_paginated_response(answer.many_of(list(as_rows(rows or []))))
+        return self.paginator.get_paginated_response(serializer.many_of(list(as_rows(rows or []))))
 
 
 def _break_reference_cycle(response: Response) -> None:
-    """Untie what DRF ties in a ring, once the answer is written.
+    """Break the reference cycle of response, view and request after the response has been rendered.
 
-    The response knows the view, which knows the request, which knows the view: a page's rows were left for the
-    collector of cycles, thirty megabytes of them at times, and each new one was made in memory that no cache held.
+    With the cycle, the rows of a page stay in memory until the garbage collector finds them. Up to 30 MB of rows waited
+    so, and every new page was built in memory outside the processor's caches (docs/performance.md).
     """
     context = response.renderer_context  # type: ignore[attr-defined]
     response.renderer_context = response.data = None  # type: ignore[attr-defined]
     if context:
         context["request"].parser_context = None
-        # Its own methods, as they are bound for this request.
+        # DRF binds the actions to HTTP methods as attributes of the view, which refer to the view.
         vars(context["view"]).clear()
 
 
 class ApiRoot(viewsets.ViewSet):
-    """The resources of the API, for somebody who comes with a browser."""
+    """Links to the lists and reports of the API, for the browsable API."""
 
     allowed: ClassVar[RoleTable] = {"list": ANYONE}
     schema = None
@@ -137,13 +159,13 @@ class ApiRoot(viewsets.ViewSet):
 
     def list(self, request: Request) -> Response:
         NoQuery.parse_query(request, also=frozenset())
-        rooms = {name: reverse(f"{name}-list", request=request) for name in self.resources}
+        lists = {name: reverse(f"{name}-list", request=request) for name in self.resources}
         reports = {f"reports/{name}": reverse(f"reports-{name}", request=request) for name in self.reports}
-        return Response({**rooms, **reports})
+        return Response({**lists, **reports})
 
 
 def csrf_failure(request: HttpRequest, reason: str = "") -> HttpResponse:
-    """Django's page about a form without its token, whatever the page; that it was refused is on record."""
+    """Return Django's page for a form without its CSRF token, and record the denied attempt in the audit log."""
     kwargs = request.resolver_match.kwargs if request.resolver_match else {}
     audit_context.begin_action(admin.site.audit_action(request), subject=kwargs.get("object_id"))  # type: ignore[attr-defined]
     audit_context.mark_refused("csrf_failed")
@@ -152,5 +174,5 @@ def csrf_failure(request: HttpRequest, reason: str = "") -> HttpResponse:
 
 @csrf_exempt
 def unknown_path(request: HttpRequest, *args: Any, **kwargs: Any) -> HttpResponse:
-    """The last pattern under /api: an unknown path answers in the API's shape, not as an HTML page."""
+    """Return a 404 as problem details: the view of the last pattern under /api."""
     return problem_page(request, 404, "There is no such path.")

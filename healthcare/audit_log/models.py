@@ -9,21 +9,23 @@ from healthcare.postgresql.fields import IdListField
 
 
 class AuditLogIsInsertOnly(TypeError):
-    """Somebody tried to write the audit trail past `healthcare.audit_log.recorder`, or to change it."""
+    """The audit log is written by `healthcare.audit_log.recorder` only, and its entries never change."""
 
 
 class InsertOnlyQuerySet(models.QuerySet[Any]):
-    """Rows that the ORM reads. `healthcare.audit_log.recorder` inserts them, nobody changes them; PostgreSQL refuses it as well."""
+    """A queryset that only reads: `healthcare.audit_log.recorder` inserts the rows, and PostgreSQL rejects changes."""
 
-    def _refuse(self, *args: Any, **kwargs: Any) -> NoReturn:
-        raise AuditLogIsInsertOnly("Entries of the audit trail are never changed or deleted.")
+    def _reject(self, *args: Any, **kwargs: Any) -> NoReturn:
+        raise AuditLogIsInsertOnly("Entries of the audit log are never changed or deleted.")
 
-    create = get_or_create = update_or_create = bulk_create = bulk_update = update = delete = _refuse
-    acreate = aget_or_create = aupdate_or_create = abulk_create = abulk_update = aupdate = adelete = _refuse
-    _raw_delete = _update = _insert = _refuse
+    create = get_or_create = update_or_create = bulk_create = bulk_update = update = delete = _reject
+    acreate = aget_or_create = aupdate_or_create = abulk_create = abulk_update = aupdate = adelete = _reject
+    _raw_delete = _update = _insert = _reject
 
 
 class InsertOnlyModel(models.Model):
+    """A model whose rows the ORM only reads."""
+
     objects = InsertOnlyQuerySet.as_manager()
 
     class Meta:
@@ -31,27 +33,28 @@ class InsertOnlyModel(models.Model):
         managed = False
 
     def save(self, *args: Any, **kwargs: Any) -> NoReturn:
-        raise AuditLogIsInsertOnly("Entries of the audit trail are never changed or deleted.")
+        raise AuditLogIsInsertOnly("Entries of the audit log are never changed or deleted.")
 
     save_base = delete = save
 
 
 class AuditEntry(InsertOnlyModel):
-    """Who did what with whose data, and whether they were let; see `healthcare.audit_log.recorder`. Never the data itself.
+    """An entry of the audit log: who did what with whose data, and whether it was allowed. Never the data itself.
 
-    The table is made by healthcare/sql/audit_trail.sql; `id` counts arrivals, `at` is when it happened.
+    healthcare/sql/audit_log.sql creates the table. `id` counts the insertions, `at` is the time of the action. See
+    `healthcare.audit_log.recorder`.
     """
 
     id = models.BigIntegerField(primary_key=True)
     at = models.DateTimeField(_("time"))
-    #: Null for a command, and for somebody without an account.
+    #: Null for a command, and for a person without an account.
     actor_id = models.BigIntegerField(_("account"), null=True)
     role = models.TextField(_("role"))
     action = models.TextField(_("action"))
     patient_ids = IdListField(_("patients"))
     subject = models.TextField(_("record"), null=True)
     outcome = models.TextField(_("outcome"))
-    #: The code of a refusal.
+    #: Why the action was refused, as a code.
     reason = models.TextField(_("reason"), null=True)
     channel = models.TextField(_("through"))
     address = models.TextField(_("address"), null=True)
@@ -60,8 +63,8 @@ class AuditEntry(InsertOnlyModel):
 
     class Meta(InsertOnlyModel.Meta):
         db_table = "audit_entries"
-        verbose_name = _("entry of the audit trail")
-        verbose_name_plural = _("audit trail")
+        verbose_name = _("audit log entry")
+        verbose_name_plural = _("audit log")
         default_permissions = ("view",)
 
     def __str__(self) -> str:
@@ -69,11 +72,11 @@ class AuditEntry(InsertOnlyModel):
 
 
 class AuditPatient(InsertOnlyModel):
-    """An entry by one of its patients: the way from a patient to their entries, newest first."""
+    """One row for each patient of an entry, by which the entries of a patient are found, newest first."""
 
-    # An entry has several of these rows: Django wants one column to be the key, and reads only. Joined by the id alone:
-    # by `at` as well it would be looked for in one month only, but PostgreSQL takes the two for independent, expects
-    # one row in all, and sorts a patient's 200,000 entries for a page of 50 (2.5 s, not 6 ms).
+    # An entry has several of these rows, but Django needs one column as the primary key; the model is only read. The
+    # join uses the id alone. With `at` as well PostgreSQL would search one month only, but it takes the two columns for
+    # independent, expects one row in all, and sorts a patient's 200,000 entries for a page of 50 (2.5 s, not 6 ms).
     entry = models.OneToOneField(
         AuditEntry,
         on_delete=models.DO_NOTHING,
@@ -93,7 +96,7 @@ class AuditPatient(InsertOnlyModel):
 
 
 class AuditHead(InsertOnlyModel):
-    """The hash of a seal as it was when it was made: what PostgreSQL knows of the chain in MongoDB."""
+    """The hash of a seal when it was made, kept in PostgreSQL to check the chain of seals in MongoDB."""
 
     number = models.BigIntegerField(primary_key=True)
     hash = models.TextField()

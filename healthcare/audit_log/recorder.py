@@ -1,13 +1,13 @@
-"""The audit trail: who looked at whose data, who wrote it, and who was refused. Never the data itself.
+"""The recorder of the audit log: who read whose data, who changed it, and who was refused. Never the data itself.
 
-Entries are rows of PostgreSQL (`AuditEntry`), which takes inserts and nothing else:
+The entries are rows of PostgreSQL (`AuditEntry`), which accepts inserts only:
 
-- what a request read is inserted before its answer leaves (`settle`);
-- a write in PostgreSQL inserts its entry in its own transaction (`record`);
-- a clinical write's facts ride its event in the clinical transaction, and are delivered once (`deliver`);
-- while PostgreSQL cannot be reached a read leaves an event instead, delivered later, once.
+- `flush` inserts what a request has read, before its answer leaves;
+- `record` inserts the entry of a write in PostgreSQL, in the transaction of the write;
+- `deliver` inserts the entry of a clinical write, whose facts are stored with the event in the clinical transaction;
+- while PostgreSQL cannot be reached, the entry of a read is stored as an event and delivered later, once.
 
-`manage.py seal_audit` chains their hashes into MongoDB, where whoever can rewrite PostgreSQL cannot reach.
+`manage.py seal_audit` chains the hashes of the entries into MongoDB, where nobody who can rewrite PostgreSQL can reach.
 """
 
 import json
@@ -39,11 +39,11 @@ logger = logging.getLogger("healthcare.audit_log.recorder")
 
 
 class UnrecordedAccess(Exception):
-    """Rows about patients were asked for and nothing about it is on record: a mistake in the code, not the request."""
+    """Patient data was queried and nothing about it was recorded: a mistake in the code, not in the request."""
 
 
 class StaleAuthorization(Exception):
-    """What the asker's right was assumed to rest on does not hold any more."""
+    """The cached account that authorised this request has changed."""
 
 
 def record(
@@ -57,7 +57,7 @@ def record(
 ) -> None:
     """Insert an entry now, in the open transaction of PostgreSQL if there is one.
 
-    `action` is resource.past_verb, such as "bill.created"; `subject` the id of the record. Raises: DatabaseError.
+    `action` is resource.past_verb, such as "bill.created"; `subject` is the id of the record. Raises: DatabaseError.
     """
     facts = audit_context.facts(
         action, actor=actor, patient_ids=patient_ids, subject=subject, outcome=outcome, reason=reason
@@ -67,76 +67,79 @@ def record(
 
 
 def record_read(action: str, *, subject: Any = None) -> None:
-    """Put on record that a command is about to read what is everybody's; as an event while PostgreSQL is out.
+    """Record that a command is about to read the data of all patients; as an event while PostgreSQL is out.
 
-    Raises: DatabaseError when neither database takes it.
+    Raises: DatabaseError when neither database accepts the entry.
     """
     _insert_or_enqueue(audit_context.facts(action, actor=None, subject=subject))
     audit_context.mark_recorded(action)
 
 
 def record_consequence(action: str, event: Mapping[str, Any], *, subject: Any) -> None:
-    """Record what a consumer made of an event, by the actor of the event; once however often the event is told."""
+    """Record what a consumer did for an event, with the event's actor; once, however often the event is delivered."""
     facts = {**audit_context.facts_of_event(event), "action": action, "subject": audit_context.as_id(subject)}
     _insert(facts, at=event["at"], source=f"{event['_id']}.{action}")
 
 
 def deliver(event: Mapping[str, Any]) -> None:
-    """Insert the entry that rides an event, once however often it is told: the consumer of all events."""
+    """Insert the entry of an event, once, however often the event is delivered. This is the consumer of all events."""
     _insert(audit_context.facts_of_event(event), at=event["at"], source=str(event["_id"]))
 
 
 def flush(current: AuditContext, *, actor: Any, answered: bool) -> None:
-    """Put on record what a request has read or was refused; to be called before its answer leaves.
+    """Insert the entries of what a request has read or was refused. It must be called before the answer leaves.
 
-    `answered`: the answer holds what was asked for, and not an error.
-    Raises: Unrecorded; Outdated, where something was assumed (`trail.assume`) that does not hold; DatabaseError when
-    neither database takes the entry.
+    `answered`: the answer holds the requested data, not an error.
+    Raises: UnrecordedAccess; StaleAuthorization if the precondition (`audit_context.require_on_flush`) does not hold;
+    DatabaseError when neither database accepts the entries.
     """
-    refusals = current.facts_of_refusal(actor)
-    reads = current.facts_of_reads(actor) if answered and not refusals else []
-    if answered and not refusals and (forgotten := current.unrecorded()):
-        raise UnrecordedAccess(f"{', '.join(sorted(forgotten))} was asked for, and nothing is on record.")
+    denied = current.facts_of_denied_action(actor)
+    reads = current.facts_of_reads(actor) if answered and not denied else []
+    if answered and not denied and (unrecorded := current.unrecorded()):
+        raise UnrecordedAccess(f"{', '.join(sorted(unrecorded))} was queried, and nothing about it was recorded.")
     if current.precondition is not None:
-        _insert_if_authorized(current.precondition, [*refusals, *reads])
+        _insert_if_authorized(current.precondition, [*denied, *reads])
         return
-    for facts in (*refusals, *reads):
+    for facts in (*denied, *reads):
         _insert_or_enqueue(facts)
 
 
-def _insert_if_authorized(premise: Precondition, entries: Sequence[Facts]) -> None:
-    """Insert entries of what was read if the premise holds, in one statement each.
+def _insert_if_authorized(precondition: Precondition, entries: Sequence[Facts]) -> None:
+    """Insert the entries if the precondition holds, in one statement each.
 
-    While PostgreSQL cannot be reached nobody knows: then it holds, as it did when it was read last, so that clinical
-    work goes on (brief 3.3). Raises: Outdated; DatabaseError when neither database takes an entry.
+    While PostgreSQL cannot be reached the precondition counts as fulfilled, as it was when the account was last read,
+    so that clinical work goes on (docs/high-availability.md). Raises: StaleAuthorization; DatabaseError when neither
+    database accepts an entry.
     """
     named = [(facts, clock.now(), ObjectId()) for facts in entries]
     with _enqueue_on_outage(named):
         for facts, at, name in named:
-            # One that is there already was sent twice, as its first answer was lost.
-            if not _insert(facts, at=at, source=str(name), premise=premise) and not _is_there(at, str(name)):
-                raise _stale(premise)
+            # An entry that exists already was sent twice, because the answer to the first statement was lost.
+            is_inserted = _insert(facts, at=at, source=str(name), precondition=precondition)
+            if not is_inserted and not _exists(at, str(name)):
+                raise _stale(precondition)
         if not named:
-            _require(premise)
+            _require(precondition)
 
 
 def require_precondition() -> None:
-    """Look now at what was assumed, before something is done on its strength. Raises: Outdated, DatabaseError."""
-    if premise := audit_context.precondition():
-        _require(premise)
+    """Check the precondition of this request now, before a write. Raises: StaleAuthorization, DatabaseError."""
+    if precondition := audit_context.precondition():
+        _require(precondition)
 
 
-def _require(premise: Precondition) -> None:
-    if not prepared_statements.execute_first(f"SELECT WHERE {premise.condition}", premise.parameters).rowcount:
-        raise _stale(premise)
+def _require(precondition: Precondition) -> None:
+    statement = f"SELECT WHERE {precondition.condition}"
+    if not prepared_statements.execute_first(statement, precondition.parameters).rowcount:
+        raise _stale(precondition)
 
 
-def _stale(premise: Precondition) -> StaleAuthorization:
-    premise.forget()
+def _stale(precondition: Precondition) -> StaleAuthorization:
+    precondition.forget()
     return StaleAuthorization()
 
 
-def _is_there(at: datetime, source: str) -> bool:
+def _exists(at: datetime, source: str) -> bool:
     found = prepared_statements.execute("SELECT FROM audit_entries WHERE source = %s AND at = %s", [source, at])
     return bool(found.rowcount > 0)
 
@@ -153,9 +156,10 @@ def _insert_or_enqueue(facts: Facts) -> None:
 
 @contextmanager
 def _enqueue_on_outage(entries: Sequence[tuple[Facts, datetime, ObjectId]]) -> Iterator[None]:
-    """Leave events in the place of the entries that are inserted within, should PostgreSQL be out.
+    """Store the entries as events if PostgreSQL is out when the block inserts them.
 
-    One name for both ways: a server that is frozen, or dies before it has answered, may have the entry all the same.
+    The entry and the event carry the same source id, because a server that is frozen, or that dies before it has
+    answered, may have the entry nevertheless.
     """
     try:
         yield
@@ -165,35 +169,36 @@ def _enqueue_on_outage(entries: Sequence[tuple[Facts, datetime, ObjectId]]) -> I
         circuit_breaker.postgresql.record_failure()
         connection = connections[DEFAULT]
         if not connection.in_atomic_block:
-            # A dead one is not used again.
+            # A dead connection must not be used again.
             connection.close_if_unusable_or_obsolete()
-        logger.warning("PostgreSQL cannot be reached; entries of the audit trail wait as events.")
+        logger.warning("PostgreSQL cannot be reached; entries of the audit log wait as events.")
         for facts, at, name in entries:
             events.enqueue_fallback(facts, at=at, event_id=name)
 
 
-def _insert(facts: Facts, *, at: datetime, source: str | None, premise: Precondition | None = None) -> bool:
-    """Whether it was inserted: it is not where the premise does not hold, or where it is there already."""
+def _insert(facts: Facts, *, at: datetime, source: str | None, precondition: Precondition | None = None) -> bool:
+    """Insert an entry; return False if the precondition does not hold or if the entry exists already."""
     connection = connections[DEFAULT]
     if connection.vendor != "postgresql":
         return _insert_into_sqlite(facts, at=at, source=source)
-    # As PostgreSQL writes an array: the driver takes 0.04 ms to write one of fifty, an id at a time; this 0.002.
+    # PostgreSQL's own notation of an array. The driver converts fifty ids one by one in 0.04 ms; this takes 0.002 ms.
     written = {**facts, "patient_ids": f"{{{orjson.dumps(facts['patient_ids']).decode()[1:-1]}}}"}
-    statement = _statement(names_patients=bool(facts["patient_ids"]), condition=premise.condition if premise else None)
-    values = [at, *(written[name] for name in _COLUMNS[1:-1]), source, *(premise.parameters if premise else ())]
-    # With a premise it is the first statement as a rule, and an entry that has a name may be sent twice.
-    execute = prepared_statements.execute if premise is None else prepared_statements.execute_first
+    condition, parameters = (precondition.condition, precondition.parameters) if precondition else (None, ())
+    statement = _statement(names_patients=bool(facts["patient_ids"]), condition=condition)
+    values = [at, *(written[name] for name in _COLUMNS[1:-1]), source, *parameters]
+    # With a precondition this is usually the request's first statement. An entry with a source id may be sent twice.
+    execute = prepared_statements.execute if precondition is None else prepared_statements.execute_first
     return bool(execute(statement, values).rowcount > 0)
 
 
 @cache
 def _statement(*, names_patients: bool, condition: str | None = None) -> str:
     given = f"VALUES ({_VALUES})" if condition is None else f"SELECT {_VALUES} WHERE {condition}"
-    # All of it is our own text.
+    # Every part of the statement is a constant of this code.
     insert = f"INSERT INTO audit_entries ({', '.join(_COLUMNS)}) {given} ON CONFLICT DO NOTHING"
     if not names_patients:
         return insert
-    # One statement, one round trip: the entry, and a row for each of its patients to find it by.
+    # The entry and a row for each of its patients, in one statement and so in one round trip.
     return f"""
         WITH entry AS ({insert} RETURNING at, id, patient_ids)
         INSERT INTO audit_patients (patient_id, at, entry_id)

@@ -10,19 +10,19 @@ DATABASE = {"database": "default"}
 
 def create(apps, schema_editor):
     if schema_editor.connection.vendor == "postgresql":
-        text = (SQL / "audit_trail.sql").read_text(encoding="utf-8")
+        text = (SQL / "audit_log.sql").read_text(encoding="utf-8")
         with schema_editor.connection.cursor() as cursor:
             cursor.execute(text)
     else:
-        text = (SQL / "audit_trail_sqlite.sql").read_text(encoding="utf-8")
+        text = (SQL / "audit_log_sqlite.sql").read_text(encoding="utf-8")
         for statement in schema_editor.connection.ops.prepare_sql_script(text):
             schema_editor.execute(statement)
 
 
 class Migration(migrations.Migration):
-    """The tables are made by SQL (partitions, triggers); Django is told what they look like.
+    """Create the tables of the audit log by SQL, because of partitions and triggers, and describe them to Django.
 
-    There is no way back: it would delete the trail.
+    There is no reverse migration, because it would delete the audit log.
     """  # noqa: S608
 
     dependencies = [("healthcare", "0001_initial")]

@@ -4,7 +4,7 @@ from django.db import migrations, models
 
 
 def leave_out_of_the_log(apps, schema_editor):
-    """Counters are worth nothing after a crash: PostgreSQL need not write them twice."""
+    """Make the table unlogged: its rows are worthless after a crash, so they need no write-ahead log."""
     if schema_editor.connection.vendor == "postgresql":
         schema_editor.execute("ALTER TABLE healthcare_counter SET UNLOGGED")
 

@@ -16,7 +16,7 @@ def create(apps, schema_editor):
 
 
 class Migration(migrations.Migration):
-    """There is no way back, as of 0002."""
+    """There is no reverse migration, for the reason that 0002 gives."""
 
     dependencies = [("healthcare", "0003_counters")]
 

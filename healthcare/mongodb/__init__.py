@@ -1,6 +1,6 @@
-"""The database engine of the clinical data: django-mongodb-backend with its defects mended.
+"""The database engine of the clinical data: django-mongodb-backend with some of its defects corrected.
 
-What rooms use of it: `transactions` (writes that belong together), `raw` (pymongo through one door),
-`indexes` (the text index), `plans` (what a query reads). `base`, `compiler`, `operations` and `schema` are
-Django's.
+The apps use `transactions` (writes that belong together), `document_query` (reads without models), `raw` (operations of
+the driver), `encrypted_fields` and `indexes` (the text index). Tests and benchmarks use `explain`. Django itself loads
+`base`, `compiler`, `operations`, `introspection` and `schema`.
 """

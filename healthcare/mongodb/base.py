@@ -1,4 +1,4 @@
-"""The connection: one client for each process, the primary only, and transactions that end cleanly."""
+"""The database wrapper: one client for each process, reads from the primary only, transactions that end cleanly."""
 
 import logging
 import os
@@ -6,7 +6,6 @@ import random
 import threading
 import time
 from collections.abc import Iterator
-from functools import partial
 from typing import Any, cast
 from urllib.parse import urlsplit
 
@@ -20,28 +19,26 @@ from django_mongodb_backend import base
 from django_mongodb_backend.query import wrap_database_errors
 from pymongo import MongoClient, ReadPreference
 from pymongo.errors import AutoReconnect, PyMongoError, ServerSelectionTimeoutError
-from pymongo.pool_shared import _PoolClosedError
-from pymongo.server_selectors import writable_server_selector
 from pymongo.uri_parser import split_options
 
 from healthcare.mongodb import encryption
 from healthcare.mongodb.introspection import DatabaseIntrospection
 from healthcare.mongodb.operations import DatabaseOperations
-from healthcare.mongodb.orphaned_transactions import end_orphans, process_name
 from healthcare.mongodb.schema import DatabaseSchemaEditor
 
 logger = logging.getLogger("healthcare.mongodb")
 
 COMMIT_RETRY_PAUSE_SECONDS = 0.05
-#: A little less than the driver waits for a primary (serverSelectionTimeoutMS), so that whoever has done so in vain and
-#: begins again (`healthcare.lane`) does not wait a second time. Most elections are over by then.
-PATIENCE_SECONDS = 4.0
-#: What is not aborted by then ends on the server without us.
+#: How long requests wait for a primary before they fail at once. This is a little less than the driver's own
+#: serverSelectionTimeoutMS (5 s), so that a request that has waited once does not wait again. Most elections are over
+#: by then.
+PRIMARY_WAIT_SECONDS = 4.0
+#: How long an abort may take. The server ends by itself what was not aborted (`transactionLifetimeLimitSeconds`).
 ABORT_SECONDS = 2.0
-#: While no primary is known: waiting for one would keep the next try, or the answer, back. But the driver forgets the
-#: primary when one connection to it breaks, and looks for it again half a second later; what is not aborted then makes
-#: every next try conflict with it for as long as the server keeps it.
-ABORT_IN_VAIN_SECONDS = 0.6
+#: How long an abort may take while no primary is known. Waiting longer would only delay the retry or the error. The
+#: driver forgets the primary when one connection to it breaks, and finds it again half a second later; without an abort
+#: every retry would then conflict with the old transaction for as long as the server keeps it.
+ABORT_WITHOUT_PRIMARY_SECONDS = 0.6
 
 _NEEDS_REPLICA_SET = (
     "Start it with `mongod --replSet rs0` and run `rs.initiate()` in mongosh once, or unset MONGODB_URI to "
@@ -51,124 +48,93 @@ _clients_lock = threading.Lock()
 
 
 class DatabaseWrapper(base.DatabaseWrapper):
+    """django-mongodb-backend's wrapper with safe options, fast failure in an outage, and transactions that end."""
+
     SchemaEditorClass = DatabaseSchemaEditor
     introspection_class = DatabaseIntrospection
     ops_class = DatabaseOperations
 
-    # The stock engine adds `{$exists: true}` and `{$ne: null}` to both, so that null is not less than a value. In the
-    # query language it never is: comparisons are among values of one type. And an index cannot answer the two,
-    # so that the pages of a list that goes down fetched every document with the date at which a page begins.
+    # The stock engine adds `{$exists: true}` and `{$ne: null}` to both operators, so that null is not less than a
+    # value. The query language compares values of one type only, so null never is. An index cannot answer the two
+    # added conditions: each page of a descending list then fetched every document of the date at which it begins.
     mongo_operators = {
         **base.DatabaseWrapper.mongo_operators,
         "lt": lambda field, value: {field: {"$lt": value}},
         "lte": lambda field, value: {field: {"$lte": value}},
     }
 
-    # The clients of this process by alias, and the aliases whose servers were seen to be a replica set.
+    # The clients of this process by alias, and the aliases whose servers are known to be a replica set.
     _connection_pools: dict[str, MongoClient] = {}
     _replicated: set[str] = set()
-    # The databases whose data keys were seen to be wrapped by our master key.
+    # The databases whose data keys are known to be wrapped by the configured master key.
     _keys_checked: set[str] = set()
-    # The aliases where this process has looked for the transactions of dead ones, and when a primary was missed first.
-    _swept: set[str] = set()
+    # By alias, the time since which this process has found no primary.
     _no_primary_since: dict[str, float] = {}
     run_on_commit: list[Any]
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
-        # What a joined call raised in the transaction that is open now (healthcare.mongodb.transactions).
+        # The error that a joined service raised in the open transaction (healthcare.mongodb.transactions).
         self.raised_inside: BaseException | None = None
-        # The driver's connection that the commands of the open transaction go by, and the loan of it.
-        self._line: tuple[Any, Any] | None = None
-        # The server that the last read was sent to, and the client that it belongs to.
-        self._primary: tuple[Any, Any] = None, None
+        # The checkout of the driver's connection that carries the open transaction, and the connection itself.
+        self._checkout: tuple[Any, Any] | None = None
 
     # --- Connecting
 
     def get_connection_params(self) -> dict[str, Any]:
         params = super().get_connection_params()
-        for name, value in _asked_for(params):
-            if reason := _why_refused(name, value):
+        for name, value in _requested_options(params):
+            if reason := _reason_against(name, value):
                 message = f'{name}={value} in MONGODB_URI (or in OPTIONS of DATABASES["{self.alias}"]) {reason}'
                 raise ImproperlyConfigured(message)
-        # A transaction refuses every other read preference, and a read from a secondary misses what was just
-        # written. As a keyword it also overrides the tags and the staleness that come with one in the URI.
+        # A transaction accepts no other read preference, and a read from a secondary misses what was just written. As
+        # a keyword argument it also overrides the tags and the staleness in the URI.
         params = {name: value for name, value in params.items() if name.lower() != "readpreference"}
-        return {"appName": process_name(), **params, "read_preference": ReadPreference.PRIMARY}
+        return {"appName": "healthcare", **params, "read_preference": ReadPreference.PRIMARY}
 
     def get_new_connection(self, conn_params: dict[str, Any]) -> MongoClient:
-        # The stock engine lets two threads that connect at once make two clients and leaves one running
-        # unused.
+        # Without the lock two threads that connect at once make two clients, and one of them keeps running unused.
         with _clients_lock:
             client = super().get_new_connection(conn_params)
         if self.alias not in self._replicated:
             self._require_replica_set(client)
             self._replicated.add(self.alias)
         if self.settings_dict["NAME"] not in self._keys_checked:
-            # Before anything is read or written with the wrong key, or plain because there is none.
+            # Checked before anything is read or written with a wrong key, or unencrypted for want of one.
             encryption.check(client, self.settings_dict["NAME"])
             self._keys_checked.add(self.settings_dict["NAME"])
-        if self.alias not in self._swept:
-            # Once in a process, as the processes before it may have been killed.
-            self._swept.add(self.alias)
-            end_orphans(client)
         return client
 
     def get_collection(self, name: str, **kwargs: Any) -> Any:
-        self._refuse_in_outage()
+        self._raise_in_outage()
         return super().get_collection(name, **kwargs)
 
-    def read_command(self, command: dict[str, Any], codec_options: CodecOptions[dict[str, Any]]) -> dict[str, Any]:
-        """Run a command that reads, outside a transaction, once and without a session. Raises: PyMongoError.
+    def _raise_in_outage(self) -> None:
+        """Fail at once if no primary has been found for PRIMARY_WAIT_SECONDS. Raises: OperationalError.
 
-        `Database.command` gets ready to try it again, and lends it a session. It takes internals, as the one below.
-        """
-        client = cast(Any, self.database.client)
-        asked, server = self._primary
-        # The driver's monitors change the description of a server that is there.
-        if asked is not client or not server.description.is_writable:
-            self._primary = None, None
-            self._refuse_in_outage()
-            server = client._select_server(writable_server_selector, None, next(iter(command)))
-            self._no_primary_since.pop(self.alias, None)
-            self._primary = client, server
-        try:
-            with client._checkout(server, None) as connection:
-                return cast(
-                    dict[str, Any],
-                    connection.command(self.database.name, command, codec_options=codec_options, client=client),
-                )
-        except PyMongoError as error:
-            # It may have left the set, and nobody changes its description any more.
-            self._primary = None, None
-            if isinstance(error, _PoolClosedError):
-                raise AutoReconnect(str(error)) from error
-            raise
-
-    def _refuse_in_outage(self) -> None:
-        """Answer at once what the driver would say after five seconds, when it has said so already.
-
-        Its monitors look for a primary all the time. The first requests after one is lost wait for the next, as an
-        election takes seconds; once that has been in vain everybody else's thread is better used, by a log-in.
+        An election takes seconds, so the first requests after the loss of a primary wait for the next one. Once that
+        wait was in vain, later requests would only occupy threads that log-ins need. The driver's monitors keep looking
+        for a primary meanwhile.
         """
         if self._has_primary():
             self._no_primary_since.pop(self.alias, None)
             return
         since = self._no_primary_since.setdefault(self.alias, time.monotonic())
-        if time.monotonic() - since > PATIENCE_SECONDS:
-            raise OperationalError("No MongoDB primary has been found for some seconds.") from AutoReconnect()
+        if time.monotonic() - since > PRIMARY_WAIT_SECONDS:
+            message = f"No MongoDB primary has been found for {PRIMARY_WAIT_SECONDS:.0f} s."
+            raise OperationalError(message) from AutoReconnect()
 
     def _has_primary(self) -> bool:
-        # Making the connection asks the servers, so that the driver knows of them here.
+        # `self.database` connects if there is no connection yet, and connecting asks the servers.
         return bool(self.database.client.topology_description.has_writable_server())
 
     def _require_replica_set(self, client: MongoClient) -> None:
-        """Ask the servers once in a process what they are: without a replica set there are no transactions.
+        """Require a replica set, without which MongoDB has no transactions; each process asks once.
 
         Raises: ImproperlyConfigured, saying what to do; OperationalError when no server answers.
         """
         try:
-            # Any member knows, so that a process can start while the set elects a primary.
+            # Any member can answer, so a process can start while the set elects a primary.
             hello = client.admin.command("hello", read_preference=ReadPreference.NEAREST)
         except ServerSelectionTimeoutError as error:
             servers = client.topology_description.server_descriptions().values()
@@ -176,7 +142,7 @@ class DatabaseWrapper(base.DatabaseWrapper):
                 message = f"The MongoDB server is a replica set that was never initiated. {_NEEDS_REPLICA_SET}"
                 raise ImproperlyConfigured(message) from error
             if not servers:
-                # The driver forgets servers that answer but are not of the set that the URI names.
+                # The driver forgets servers that answer but do not belong to the set that the URI names.
                 name = client.topology_description.replica_set_name
                 message = f"The MongoDB server is not a member of the replica set {name!r}. {_NEEDS_REPLICA_SET}"
                 raise ImproperlyConfigured(message) from error
@@ -188,22 +154,21 @@ class DatabaseWrapper(base.DatabaseWrapper):
             raise ImproperlyConfigured(message)
 
     def forget_client(self) -> None:
-        """Drop what a forked child inherited, without closing it: the sockets are the parent's."""
+        """Drop the client that a forked child inherited, without closing it, because the parent uses its sockets."""
         self.connection = None
         self.__dict__.pop("database", None)
-        self.session = self._line = None
-        self._primary = None, None
+        self.session = self._checkout = None
         self._leave_block()
         self.run_on_commit = []
 
     # --- Transactions
 
     def begin(self) -> None:
-        """Open a transaction, as the engine's own `atomic` does at its outermost.
+        """Open a transaction, as the outermost `atomic` of the stock engine does.
 
         Raises: OperationalError while there is no primary.
         """
-        self._refuse_in_outage()
+        self._raise_in_outage()
         self.start_transaction_mongo()
         self.raised_inside = None
         self.in_atomic_block_mongo = True
@@ -211,39 +176,41 @@ class DatabaseWrapper(base.DatabaseWrapper):
     def transaction_command(
         self, command: dict[str, Any], codec_options: CodecOptions[dict[str, Any]]
     ) -> dict[str, Any]:
-        """Run a command of the open transaction; all of them go by one connection. Raises: PyMongoError.
+        """Run a command of the open transaction on the one connection that carries it. Raises: PyMongoError.
 
-        `Database.command` looks for the server and borrows a connection for each, and gets ready to send it again,
-        which in a transaction nothing but the whole is. It takes internals of the driver (pymongo 4.20).
+        `Database.command` selects the server, checks out a connection and prepares a retry for each command, although
+        in a transaction only the whole can be retried. On one connection a booking's seven commands cost 1.1 ms of CPU
+        time instead of 2.1 (development machine). The internals used are listed in docs/library-internals.md.
         """
         client, session = cast(Any, self.connection), self.session
-        if self._line is None:
-            loan = client._conn_for_writes(session, next(iter(command)))
-            self._line = loan, loan.__enter__()
-        connection = self._line[1]
+        if self._checkout is None:
+            checkout = client._conn_for_writes(session, next(iter(command)))
+            self._checkout = checkout, checkout.__enter__()
+        connection = self._checkout[1]
         try:
             return connection.command(
                 self.database.name, command, codec_options=codec_options, session=session, client=client
             )
         except BaseException as error:
-            # The driver says of a lost connection here that the transaction may be tried again.
-            self._hang_up(error)
+            # On the way out the driver labels a lost connection as an error after which the transaction can be retried.
+            self._check_in(error)
             raise
 
-    def _hang_up(self, error: BaseException | None = None) -> None:
-        line, self._line = self._line, None
-        if line is not None:
-            line[0].__exit__(type(error) if error else None, error, error.__traceback__ if error else None)
+    def _check_in(self, error: BaseException | None = None) -> None:
+        """Return the transaction's connection to the driver's pool."""
+        checkout, self._checkout = self._checkout, None
+        if checkout is not None:
+            checkout[0].__exit__(type(error) if error else None, error, error.__traceback__ if error else None)
 
     def rollback_mongo(self) -> None:
-        """Abort the open transaction and leave none of its state, even when the abort itself fails."""
-        self._hang_up()
+        """Abort the open transaction and clear its state, even if the abort itself fails."""
+        self._check_in()
         session, self.session = self.session, None
         self.run_on_commit = []
         self._leave_block()
         if session:
             try:
-                seconds = ABORT_SECONDS if self._has_primary() else ABORT_IN_VAIN_SECONDS
+                seconds = ABORT_SECONDS if self._has_primary() else ABORT_WITHOUT_PRIMARY_SECONDS
                 with debug_transaction(self, "session.abort_transaction()"), pymongo.timeout(seconds):
                     session.abort_transaction()
             finally:
@@ -257,13 +224,14 @@ class DatabaseWrapper(base.DatabaseWrapper):
     def commit_session(self, *, give_up_at: float = 0.0) -> int:
         """Commit without running the on-commit callbacks; return how often the commit was sent again.
 
-        While the driver cannot say whether the commit happened it is sent again, until `give_up_at`
-        (`time.monotonic()`) and once at least, which is safe: the server commits a transaction once.
+        While the driver cannot say whether the commit happened, the commit is sent again: at least once, and until
+        `give_up_at` (`time.monotonic()`). That is safe because the server commits a transaction once.
 
-        Raises: DatabaseError, with the driver's error as its cause. The stock engine lets the driver's error
-        through its `except DatabaseError`, and the thread went on writing into the dead transaction; here the
-        session and the callbacks are gone whatever happens.
+        Raises: DatabaseError, with the driver's error as its cause. The session and the callbacks are gone whatever
+        happens. The stock engine keeps both when a commit fails, and the thread goes on writing into the dead
+        transaction.
         """
+        self._check_in()
         session, self.session = self.session, None
         self._leave_block()
         if session is None:
@@ -273,10 +241,10 @@ class DatabaseWrapper(base.DatabaseWrapper):
             while True:
                 try:
                     with debug_transaction(self, "session.commit_transaction()"):
-                        self._commit_by_line(session)
+                        session.commit_transaction()
                     return resent
                 except PyMongoError as error:
-                    # Once in any case, as the driver does.
+                    # At least once, as the driver does.
                     if not is_unknown_commit(error) or (resent and time.monotonic() >= give_up_at):
                         raise
                 resent += 1
@@ -287,30 +255,11 @@ class DatabaseWrapper(base.DatabaseWrapper):
         finally:
             session.end_session()
 
-    def _commit_by_line(self, session: Any) -> None:
-        """Have the driver commit, the first time by the connection that the commands went by. Raises: PyMongoError.
-
-        It would look for the server and borrow a connection once more, 0.2 ms, to be ready to send it again, which is
-        done above.
-        """
-        if self._line is None:
-            session.commit_transaction()
-            return
-        session._finish_transaction_with_retry = partial(session._finish_transaction, self._line[1])
-        try:
-            session.commit_transaction()
-        except BaseException as error:
-            self._hang_up(error)
-            raise
-        finally:
-            del session._finish_transaction_with_retry
-            self._hang_up()
-
     def run_and_clear_commit_hooks(self) -> None:
-        """Run the callbacks, also inside Django's own `atomic`, which does nothing on MongoDB.
+        """Run the callbacks, also inside Django's own `atomic`, which has no effect on MongoDB.
 
-        Django's method refuses that, and the admin wraps each of its views in `atomic(using="clinical")`:
-        there a service committed and then failed with TransactionManagementError, its callbacks not run.
+        Django's method forbids that, and the admin wraps each of its views in `atomic(using="clinical")`: a service
+        there committed and then failed with TransactionManagementError, without running its callbacks.
         """
         if self.in_atomic_block_mongo:
             raise TransactionManagementError("Callbacks run after the commit, and a transaction is open.")
@@ -331,24 +280,23 @@ class DatabaseWrapper(base.DatabaseWrapper):
 
 
 def is_unknown_commit(error: PyMongoError) -> bool:
-    """Whether the commit may or may not have happened; a commit that ran out of maxTimeMS (50) is not sent
-    again.
+    """Return whether the commit may or may not have happened. A commit that ran out of maxTimeMS (50) does not count.
 
     Source: the driver specification "Convenient API for Transactions", which excludes that code as well.
     """
     return error.has_error_label("UnknownTransactionCommitResult") and getattr(error, "code", None) != 50
 
 
-def _asked_for(params: dict[str, Any]) -> Iterator[tuple[str, str]]:
-    """Yield each option by its name and value, in the URI or beside it; the driver would let the second one win."""
+def _requested_options(params: dict[str, Any]) -> Iterator[tuple[str, str]]:
+    """Yield the name and value of each option, from the URI and from OPTIONS, although OPTIONS override the URI."""
     query = urlsplit(params["host"] or "").query
     for name, value in [*(split_options(query, validate=False) if query else {}).items(), *params.items()]:
-        # The driver makes the names of a URI lower case.
+        # The driver lower-cases the names in a URI.
         yield {"readconcernlevel": "readConcernLevel", "j": "journal"}.get(name.lower(), name), str(value)
 
 
-def _why_refused(name: str, value: str) -> str | None:
-    """What an option would cost clinical data, and what to do; None for one that costs nothing."""
+def _reason_against(name: str, value: str) -> str | None:
+    """Return what an option would cost clinical data and what to do about it; None for a harmless option."""
     match name.lower(), value.lower():
         case "w", "0" | "1":
             return (
@@ -362,25 +310,24 @@ def _why_refused(name: str, value: str) -> str | None:
             )
         case "readconcernlevel", level if level != "majority":
             return (
-                "is not what the rules of the data stand on: a local read sees writes that a failover undoes, and a "
-                "transaction refuses a linearizable one. Remove it: the reads of clinical data are majority reads."
+                "is not safe for clinical data: a local read sees writes that a failover undoes, and a transaction "
+                "refuses a linearizable one. Remove it: the reads of clinical data are majority reads."
             )
     return None
 
 
 def _after_fork_in_child() -> None:
-    """Give a forked child clients of its own; the parent's share its sockets and its cluster time."""
+    """Give a forked child clients of its own, because the inherited ones share the parent's sockets."""
     global _clients_lock
     _clients_lock = threading.Lock()
     _inherited.extend(DatabaseWrapper._connection_pools.values())
     DatabaseWrapper._connection_pools.clear()
-    DatabaseWrapper._swept.clear()
     DatabaseWrapper._no_primary_since.clear()
     for connection in connections.all(initialized_only=True):
         if isinstance(connection, DatabaseWrapper):
             connection.forget_client()
 
 
-# Kept so that the garbage collector of the child does not tell the parent's clients to warn or close.
+# Kept so that garbage collection in the child does not make the parent's clients warn or close.
 _inherited: list[MongoClient] = []
 os.register_at_fork(after_in_child=_after_fork_in_child)

@@ -1,4 +1,4 @@
-"""Pipelines whose sort can use an index."""
+"""The SQL compiler of the engine: queries limited in time, and pipelines whose sort can use an index."""
 
 from typing import Any
 
@@ -18,8 +18,7 @@ __all__ = [
     "SQLUpdateCompiler",
 ]
 
-
-#: What a query may take on the server: a search for a common word, say, among a million names.
+#: How long a query may take on the server, such as a search for a common word among a million names.
 MAX_TIME_MS = 10_000
 
 
@@ -28,21 +27,20 @@ class MongoQuery(query.MongoQuery):
 
     @query.wrap_database_errors
     def get_cursor(self) -> Any:
-        """The stock engine's, bounded in time. Raises: DatabaseError, caused by ExecutionTimeout."""
+        """Run the pipeline with a time limit. Raises: DatabaseError, caused by ExecutionTimeout."""
         return self.compiler.collection.aggregate(
             self.get_pipeline(), session=self.compiler.connection.session, maxTimeMS=MAX_TIME_MS
         )
 
     def get_pipeline(self) -> list[dict[str, Any]]:
-        """Return the stock pipeline with nothing left between `$match` and `$sort` that hides an index.
+        """Return the stock engine's pipeline without a stage between `$match` and `$sort` that hides an index.
 
-        The stock engine orders `[$match, $addFields {date: "$date"}, $sort, $limit]`, and with `.only()`,
-        `.values()` or annotations `[$match, $project, $sort, $limit]`. In either the server (6.0) no longer
-        sorts by an index: it read all 1,000 matches instead of the 50 asked for (tests/mongodb/test_sort.py
-        has the plans).
+        The stock engine orders the stages `[$match, $addFields {date: "$date"}, $sort, $limit]`, and with `.only()`,
+        `.values()` or annotations `[$match, $project, $sort, $limit]`. In both cases the server (MongoDB 6.0) does not
+        sort by an index: it reads all 1,000 matches instead of the 50 requested (tests/mongodb/test_sort.py).
         """
         if self.extra_fields:
-            # A field set to itself changes nothing, whether it is there, null or missing.
+            # Setting a field to itself changes nothing, whether the field has a value, is null or is missing.
             self.extra_fields = {
                 name: expression for name, expression in self.extra_fields.items() if expression != f"${name}"
             }
@@ -54,9 +52,9 @@ class MongoQuery(query.MongoQuery):
         return stages
 
     def _sorts_before_projecting(self) -> bool:
-        """Whether the order is the same before `$project`: by fields that it hands on as they are.
+        """Return whether sorting before `$project` gives the same order, because it passes the sort keys unchanged.
 
-        The computed keys of expressions and of `nulls_last` come into being in `$project` or behind it.
+        The computed keys of expressions and of `nulls_last` are made in `$project` or after it.
         """
         projected = self.project_fields
         return bool(projected and self.ordering) and all(projected.get(key) == 1 for key in self.ordering)

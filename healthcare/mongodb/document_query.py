@@ -1,13 +1,13 @@
-"""Documents of a model as dictionaries, chosen like a queryset's rows: the way of everything that is read to be shown.
+"""Document queries: the documents of a model as dictionaries, selected like the rows of a queryset.
 
-A queryset builds its query anew for each request and a model for each row, which took 2 ms of a page of 50 that MongoDB
-answers in 0.5. `Documents` takes the same lookups, of the kinds that the rooms use, and reads what they choose past the
-ORM; `as_queryset()` is the same for the admin, so that who sees what is said once.
+A queryset builds its query again for each request and a model instance for each row, which took 2 ms for a page of 50
+rows that MongoDB returns in 0.5 ms. `DocumentQuery` takes the lookups that the apps use and reads the documents without
+the ORM. `as_queryset()` gives the admin the same selection, so that the rules of who may see what are written once.
 
-    Documents(Appointment).filter(doctor_id="D456", date__gte=since).order_by("-date", "-time", "-appointment_id")
+    DocumentQuery(Appointment).filter(doctor_id="D456", date__gte=since).order_by("-date", "-time", "-appointment_id")
 
-A document has the field names of the model ("patient_id", not "_id"), encrypted values as text, and dates as MongoDB
-has them: naive instants in UTC, a calendar day as its midnight.
+A document has the field names of the model ("patient_id", not "_id"), decrypted values as text, and dates as MongoDB
+stores them: naive datetimes in UTC, and a calendar day as its midnight.
 """
 
 from collections.abc import Callable, Mapping
@@ -23,18 +23,15 @@ from healthcare.mongodb.encrypted_fields import encrypted_fields
 from healthcare.mongodb.lookups import text_search_expression
 from healthcare.routers import CLINICAL
 
-#: As many as come in one answer of MongoDB.
-FEW = 1_000
-
 _BOUNDS = frozenset({"$gte", "$lte", "$gt", "$lt"})
 
 M = TypeVar("M", bound=models.Model)
 Condition = dict[str, Any]
 
-#: Lookup → the condition on a field. What is not here is refused: add it here, or use a queryset.
+#: Lookup → the condition on a field. Other lookups raise FieldError: add them here, or use a queryset.
 _CONDITIONS: Mapping[str, Callable[[str, Any], Condition]] = {
     "exact": lambda column, value: {column: value},
-    # One of the elements of an array.
+    # An array that contains the value.
     "has": lambda column, value: {column: value},
     "in": lambda column, value: {column: {"$in": list(value)}},
     "gte": lambda column, value: {column: {"$gte": value}},
@@ -46,7 +43,7 @@ _CONDITIONS: Mapping[str, Callable[[str, Any], Condition]] = {
 
 
 class DocumentQuery(Generic[M]):
-    """Immutable: `filter` and `order_by` return another one."""
+    """A selection of documents. Instances are immutable: `filter` and `order_by` return new ones."""
 
     def __init__(self, model: type[M]) -> None:
         self.model = model
@@ -57,7 +54,7 @@ class DocumentQuery(Generic[M]):
         self._is_empty = False
 
     def filter(self, **lookups: Any) -> Self:
-        """What all of the lookups are true of, named as a queryset names them."""
+        """Return the query with further lookups, all of which must match; a queryset takes the same ones."""
         return self._with(lookups=(*self.lookups, *lookups.items()))
 
     def none(self) -> Self:
@@ -73,10 +70,11 @@ class DocumentQuery(Generic[M]):
         return self.order_by(*(name[1:] if name.startswith("-") else f"-{name}" for name in self.order))
 
     def beyond(self, edge: Mapping[str, Any], *, way: str) -> Self:
-        """Those that lie behind the edge in the order of its fields, all of them one way: `way` is "lt" or "gt".
+        """Return the query for the documents after the edge, in the order of the edge's fields.
 
-        (a, b) < (x, y) as a < x or (a = x and b < y): each of the alternatives is one range of the index, and MongoDB
-        merges them in order. A bound on `a` before them makes it read and skip every row that is equal in `a` instead.
+        `way` is the comparison, "lt" or "gt", of all the fields. (a, b) < (x, y) becomes a < x or (a = x and b < y):
+        each alternative is one range of the index, and MongoDB merges the ranges in order. With an additional bound on
+        `a` it would read and skip every document that is equal in `a`.
         """
         columns = {_column(self.model, name): value for name, value in edge.items()}
         names = list(columns)
@@ -87,33 +85,32 @@ class DocumentQuery(Generic[M]):
         return self._with(_alternatives=alternatives)
 
     def as_queryset(self) -> models.QuerySet[M]:
-        """The same for Django, but for a page's bounds."""
+        """Return the same selection as a queryset, without the bounds of a page."""
         if self._is_empty:
             return self.model._default_manager.none()
-        # Each by itself: what somebody may see and what they ask for may be about one field.
+        # One Q for each lookup, because a visibility rule and a filter may concern the same field.
         conditions = [models.Q(lookup) for lookup in self.lookups]
         return self.model._default_manager.filter(*conditions).order_by(*self.order)
 
     def first(self) -> raw.Document | None:
-        """The first document, or any without an order."""
+        """Return the first document, or any document if there is no order; None if nothing matches."""
         found = self.first_of(1).read()
         return found[0] if found else None
 
     def read(self) -> list[raw.Document]:
-        """All of them, up to the limit. Raises: DatabaseError."""
+        """Return the documents, up to the limit. Raises: DatabaseError."""
         if self._is_empty:
             return []
         where = self._where()
         sort = [(_column(self.model, name.lstrip("-")), -1 if name.startswith("-") else 1) for name in self.order]
-        collection = raw.collection(self.model, raw.PLAIN_CODEC)
-        find = collection.few if 0 < self.limit <= FEW else collection.find
-        return _read(self.model, find(where, sort=sort or None, limit=self.limit))
+        found = raw.collection(self.model, raw.PLAIN_CODEC).find(where, sort=sort or None, limit=self.limit)
+        return _read(self.model, found)
 
     def _where(self) -> Condition:
         conditions = [_condition(self.model, name, value) for name, value in self.lookups]
         if self._alternatives:
             conditions.append({"$or": self._alternatives})
-        return _together(conditions)
+        return _merged(conditions)
 
     def _with(self, **changes: Any) -> Self:
         other = object.__new__(type(self))
@@ -122,31 +119,31 @@ class DocumentQuery(Generic[M]):
 
 
 def insert(record: models.Model) -> None:
-    """Store a new record whose fields are clean, primary key included. Raises: IntegrityError."""
+    """Store a new record, whose fields must be clean and include the primary key. Raises: IntegrityError."""
     raw.collection(type(record)).insert_one(
         {str(field.column): _stored(field, getattr(record, field.name)) for field in record._meta.concrete_fields}
     )
 
 
 def _stored(field: models.Field, value: Any) -> Any:
-    """What the engine would store; days and amounts are the raw door's business."""
+    """Return the value as the engine would store it; `raw` converts days and amounts."""
     if value is None or isinstance(field, models.DateField | models.DecimalField):
         return value
     return field.get_db_prep_save(value, connections[CLINICAL])
 
 
-def _together(conditions: list[Condition]) -> Condition:
-    """All of them as one, which MongoDB plans in less time: {"date": {"$gte": …, "$lte": …}} for both bounds."""
-    together: Condition = {}
+def _merged(conditions: list[Condition]) -> Condition:
+    """Return all conditions as one, which MongoDB plans faster: {"date": {"$gte": …, "$lte": …}} for two bounds."""
+    merged: Condition = {}
     for name, value in ((name, value) for each in conditions for name, value in each.items()):
-        before: Any = together.setdefault(name, value)
+        before: Any = merged.setdefault(name, value)
         if before is value:
             continue
         if _are_bounds(before) and _are_bounds(value) and before.keys().isdisjoint(value):
-            together[name] = {**before, **value}
+            merged[name] = {**before, **value}
         else:
             return {"$and": conditions}
-    return together
+    return merged
 
 
 def _are_bounds(value: Any) -> bool:
@@ -160,25 +157,25 @@ def _condition(model: type[models.Model], lookup: str, value: Any) -> Condition:
 
 @cache
 def _resolved(model: type[models.Model], lookup: str) -> tuple[str, str, Callable[[Any], Any]]:
-    """The column that a lookup is about, its kind, and what makes of a value what is stored. Raises: FieldError."""
+    """Return the column of a lookup, its kind, and the function that converts a value. Raises: FieldError."""
     name, _, kind = lookup.partition("__")
     kind = kind or "exact"
     field = model._meta.pk if name == "pk" else model._meta.get_field(name)
     if kind not in _CONDITIONS or not isinstance(field, models.Field):
-        raise FieldError(f"{model.__name__}: documents are not chosen by {lookup}.")
+        raise FieldError(f"{model.__name__}: a document query does not support the lookup {lookup}.")
     if field.get_lookup(kind) is None:
-        raise FieldError(f"{model.__name__}: {name} has no {kind}.")
+        raise FieldError(f"{model.__name__}: the field {name} has no lookup {kind}.")
 
     def stored(value: Any) -> Any:
         return field.get_db_prep_value(value, connections[CLINICAL])
 
     if str(field.column) not in encrypted_fields(model):
-        return str(field.column), kind, _as_it_is
+        return str(field.column), kind, _unchanged
     return str(field.column), kind, (lambda values: [stored(each) for each in values]) if kind == "in" else stored
 
 
-def _as_it_is(value: Any) -> Any:
-    """The raw door's codec knows what becomes of days and amounts."""
+def _unchanged(value: Any) -> Any:
+    """Return the value itself; the codec of `raw` converts days and amounts."""
     return value
 
 
@@ -189,7 +186,7 @@ def _column(model: type[models.Model], name: str) -> str:
 
 @cache
 def _shape(model: type[models.Model]) -> tuple[str, tuple[str, ...], tuple[str, ...]]:
-    """The name of the primary key, the fields that hold amounts, and those that may be encrypted."""
+    """Return the name of the primary key, the decimal fields, and the fields that may be encrypted."""
     amounts = [field.name for field in model._meta.concrete_fields if isinstance(field, models.DecimalField)]
     return str(model._meta.pk.name), tuple(amounts), tuple(encrypted_fields(model))
 
@@ -199,7 +196,7 @@ def _read(model: type[models.Model], documents: list[raw.Document]) -> list[raw.
     for document in documents:
         for name in amounts:
             if isinstance(value := document.get(name), Decimal128):
-                document[name] = raw.to_decimal(value)
+                document[name] = value.to_decimal()
         document[key] = document.pop("_id")
         for name in secrets:
             if encryption.is_encrypted(document.get(name)):

@@ -1,4 +1,4 @@
-"""Emptying or dropping a collection at once, however large, with its indexes as they are."""
+"""Empty or drop a collection at once, whatever its size. An emptied collection keeps its options and indexes."""
 
 from typing import cast
 
@@ -8,16 +8,16 @@ from healthcare.mongodb.base import DatabaseWrapper
 from healthcare.mongodb.raw import Source, collection_name
 from healthcare.routers import CLINICAL
 
-#: What the empty collection is called until it takes the place of the full one.
+#: Added to the name of the empty collection until it replaces the full one.
 SUFFIX = ".emptied"
-_SERVERS_OWN = frozenset({"v", "ns", "background"})
+_SERVER_OPTIONS = frozenset({"v", "ns", "background"})
 
 
 def empty_collection(source: Source) -> None:
-    """Put an empty collection with the same options and indexes in the place of the one that is there.
+    """Replace a collection by an empty one with the same options and indexes.
 
-    One rename does it: whenever this process ends, there is the full collection or the empty one, each with all of its
-    indexes. Deleting a million documents one by one took 6 minutes on a busy machine, this a tenth of a second.
+    A single rename replaces it: if this process is killed, either the full or the empty collection is there, each with
+    all of its indexes. Deleting a million documents took 6 minutes on a busy machine; replacing them takes 0.1 s.
     """
     database = _connection().database
     name = collection_name(source)
@@ -28,7 +28,7 @@ def empty_collection(source: Source) -> None:
     fresh.drop()
     database.command("create", fresh.name, **found["options"])
     indexes = [
-        {option: value for option, value in index.items() if option not in _SERVERS_OWN}
+        {option: value for option, value in index.items() if option not in _SERVER_OPTIONS}
         for index in database[name].list_indexes()
     ]
     others = [index for index in indexes if index["name"] != "_id_"]
@@ -38,7 +38,7 @@ def empty_collection(source: Source) -> None:
 
 
 def drop_collection(name: str) -> None:
-    """Drop a collection that no model owns, if it is there."""
+    """Drop a collection that belongs to no model, if it exists."""
     _connection().database.drop_collection(name)
 
 

@@ -1,7 +1,7 @@
-"""Model fields whose values MongoDB holds encrypted, when encryption is on (`healthcare.mongodb.encryption`).
+"""Model fields whose values MongoDB stores encrypted, if encryption is on (`healthcare.mongodb.encryption`).
 
-Python sees text. Without a key configured the fields are plain ones, and values from before there was a key are read
-as they are, until `manage.py encrypt_phi` has been through.
+Python sees text. Without a configured key the fields store plain text. Values that were stored before there was a key
+are read as they are until `manage.py encrypt_phi` has encrypted them.
 """
 
 from dataclasses import dataclass
@@ -15,16 +15,19 @@ from healthcare.mongodb import encryption, raw
 
 @dataclass(frozen=True)
 class Plain:
-    """A text to be looked for as it is, in a collection whose values are not all encrypted yet.
+    """A text to search for unencrypted, in a collection whose values are not all encrypted yet.
 
-    No `str`: it has to differ from the same text that is to be encrypted.
+    The class is not a `str`, because it must differ from the same text that is to be encrypted.
     """
 
     text: str
 
 
 class EncryptedMixin(models.Field):
-    """`is_deterministic`: equal values are stored equal, so that one can be looked for, and seen to be equal."""
+    """A field that encrypts its value.
+
+    `is_deterministic`: equal values have equal ciphertexts, so that a value can be searched for and be unique.
+    """
 
     def __init__(self, *args: Any, is_deterministic: bool = False, **kwargs: Any) -> None:
         self.is_deterministic = is_deterministic
@@ -37,10 +40,10 @@ class EncryptedMixin(models.Field):
         return name, path, args, kwargs
 
     def get_lookup(self, lookup_name: str) -> Any:
-        """Refuse what cannot be answered, instead of answering with nothing; with a key or without one."""
-        known = {"isnull", "exact", "in"} if self.is_deterministic else {"isnull"}
-        if lookup_name not in known:
-            raise FieldError(f"{self.name} is encrypted: {lookup_name} cannot be asked of it.")
+        """Raise FieldError for a lookup that ciphertexts cannot answer, instead of finding nothing."""
+        supported = {"isnull", "exact", "in"} if self.is_deterministic else {"isnull"}
+        if lookup_name not in supported:
+            raise FieldError(f"{self.name} is encrypted and has no lookup {lookup_name}.")
         return super().get_lookup(lookup_name)
 
     def get_transform(self, lookup_name: str) -> Any:
@@ -76,24 +79,24 @@ class EncryptedTextField(EncryptedMixin, models.TextField):
 
 
 def encrypted_fields(model: type[models.Model]) -> dict[str, EncryptedMixin]:
-    """By their names in the documents."""
+    """Return the encrypted fields of a model by their names in the documents."""
     return {str(field.column): field for field in model._meta.concrete_fields if isinstance(field, EncryptedMixin)}
 
 
-def spellings(model: type[models.Model], name: str, value: str) -> list[str | Plain]:
-    """What to look for so as to find a value: encrypted, and plain as well while some are.
+def stored_forms(model: type[models.Model], name: str, value: str) -> list[str | Plain]:
+    """Return the values to search for: the encrypted one, and the plain one while plain ones are stored.
 
-    The plain one goes no further than it must: the server logs slow queries. The field needs an index that begins
-    with it.
+    The plain value is sent only if it must be, because the server logs slow queries. The field needs an index that
+    begins with it.
     """
     if not encryption.is_on():
         return [value]
-    plain_is_left = raw.collection(model).find_one({name: {"$type": "string"}}, projection=["_id"])
-    return [value, Plain(value)] if plain_is_left else [value]
+    has_plain_values = raw.collection(model).find_one({name: {"$type": "string"}}, projection=["_id"])
+    return [value, Plain(value)] if has_plain_values else [value]
 
 
 def encrypted_document(model: type[models.Model], document: raw.Document) -> raw.Document:
-    """A document for the raw door, as the model's fields would store it."""
+    """Return a document for `raw` with its values encrypted, as the model's fields would store it."""
     if not encryption.is_on():
         return document
     stored = {

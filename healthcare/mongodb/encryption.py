@@ -1,11 +1,13 @@
-"""Field encryption: MongoDB's client-side field level encryption, done explicitly by the driver.
+"""Field encryption: MongoDB's explicit client-side field level encryption.
 
-A value is encrypted with a *data key*, which lies in the collection `phi_keys` beside the data, itself encrypted
-("wrapped") by the *master key*, which never reaches the server: PHI_MASTER_KEY, or a key management service that
-`settings.PHI_ENCRYPTION` names. Rotating the master key rewraps the data keys; the data stay as they are.
+A *data key* encrypts the values. Data keys are stored in the collection `phi_keys` beside the data, encrypted
+("wrapped") by the *master key*, which never reaches the server. The master key is PHI_MASTER_KEY, or one in a key
+management service that `settings.PHI_ENCRYPTION` names. Rotating the master key rewraps the data keys and leaves the
+data unchanged.
 
-A local master key is a KMS provider named after its own digest (`local:key_ab12…`), and each data key says which
-provider wraps it. So a process with the wrong key, or without one, is told at its start which key is missing.
+A local master key is a KMS provider named after its own digest (`local:key_ab12…`), and each data key names the
+provider that wraps it. A process with a wrong key, or without one, therefore fails at its start and says which key is
+missing.
 """
 
 import os
@@ -26,12 +28,12 @@ from pymongo.errors import DuplicateKeyError, EncryptionError, PyMongoError
 
 from healthcare.routers import CLINICAL
 
-#: The key vault.
+#: The collection of the data keys, the key vault.
 DATA_KEYS = "phi_keys"
-#: The alternative name by which the data key of patients' data is found; a unique index keeps it the only one.
+#: The alternative name of the data key for patients' data; a unique index keeps it the only one.
 KEY_NAME = "patients"
 ENCRYPTED_SUBTYPE = 6
-#: How long the driver keeps an unwrapped data key. They do not change; their wrapping does.
+#: How long the driver caches an unwrapped data key. A data key never changes; only its wrapping does.
 KEY_EXPIRATION_MS = 3_600_000
 
 _DETERMINISTIC = Algorithm.AEAD_AES_256_CBC_HMAC_SHA_512_Deterministic
@@ -39,19 +41,19 @@ _RANDOM = Algorithm.AEAD_AES_256_CBC_HMAC_SHA_512_Random
 
 
 class KeyProblem(ImproperlyConfigured):
-    """The master key is missing, or is another one than the data were encrypted under."""
+    """The master key is missing, or is not the one under which the data were encrypted."""
 
 
 class Unreadable(OperationalError):
-    """A value cannot be encrypted or decrypted now: the data key is not to be had, or the value was tampered with."""
+    """A value cannot be encrypted or decrypted: the data key is not available, or the value was tampered with."""
 
 
 @dataclass
 class _Cipher:
-    """What a process keeps: the driver's machine, and the id of the data key."""
+    """The driver's encryption client and the id of the data key, kept for the life of a process."""
 
     client: MongoClient[dict[str, Any]]
-    machine: ClientEncryption[Any]
+    encryption: ClientEncryption[Any]
     key_id: Binary
 
 
@@ -65,7 +67,7 @@ def is_on() -> bool:
 
 
 def configuration() -> dict[str, Any]:
-    """What the driver takes. Raises: Unreadable when encryption is off."""
+    """Return the settings for the driver. Raises: Unreadable when encryption is off."""
     if settings.PHI_ENCRYPTION is None:
         raise Unreadable("PHI_MASTER_KEY is not set.")
     return settings.PHI_ENCRYPTION
@@ -76,29 +78,29 @@ def is_encrypted(value: Any) -> bool:
 
 
 def encrypt(text: str, *, is_deterministic: bool) -> Binary:
-    """The value as it is stored. Deterministic: equal texts give equal values, so that one can be looked for.
+    """Return the ciphertext of a text. Deterministic: equal texts give equal ciphertexts, which can be searched for.
 
     Raises: Unreadable.
     """
     cipher = _cipher()
     try:
-        return cipher.machine.encrypt(text, _DETERMINISTIC if is_deterministic else _RANDOM, key_id=cipher.key_id)
+        return cipher.encryption.encrypt(text, _DETERMINISTIC if is_deterministic else _RANDOM, key_id=cipher.key_id)
     except PyMongoError as error:
         raise Unreadable("A value could not be encrypted.") from error
 
 
 def decrypt(value: Binary) -> str:
-    """Raises: Unreadable."""
+    """Return the text of a ciphertext. Raises: Unreadable."""
     if not is_on():
         raise Unreadable("An encrypted value cannot be read without PHI_MASTER_KEY.")
     try:
-        return _cipher().machine.decrypt(value)
+        return _cipher().encryption.decrypt(value)
     except PyMongoError as error:
         raise Unreadable("A value could not be decrypted.") from error
 
 
 def check(client: MongoClient[dict[str, Any]], database: str) -> None:
-    """Compare the configured master key with the data keys that are there; for each new connection's process.
+    """Check that the configured master key is the one that wraps the data keys; each process checks once.
 
     Raises: KeyProblem, saying what to do; OperationalError when no server answers.
     """
@@ -122,26 +124,26 @@ def check(client: MongoClient[dict[str, Any]], database: str) -> None:
         )
         raise KeyProblem(message)
     if keys:
-        _try_out(client, database, keys)
+        _unwrap(client, database, keys)
 
 
 def rewrap(*, is_dry_run: bool = False) -> int:
-    """Wrap all data keys by the current master key. Returns how many had another wrapping. Raises: Unreadable."""
+    """Wrap all data keys by the current master key; return how many had another wrapping. Raises: Unreadable."""
     client, database = _client(), _database()
     provider, master_key = configuration()["provider"], configuration()["master_key"]
     others: dict[str, Any] = {"masterKey.provider": {"$ne": provider}}
     number = client[database][DATA_KEYS].count_documents(others)
     if number and not is_dry_run:
-        with _machine(client, database) as machine:
+        with _client_encryption(client, database) as client_encryption:
             try:
-                machine.rewrap_many_data_key(others, provider=provider, master_key=master_key)
+                client_encryption.rewrap_many_data_key(others, provider=provider, master_key=master_key)
             except PyMongoError as error:
                 raise Unreadable("The data keys could not be rewrapped; they are as they were.") from error
     return number
 
 
 def forget() -> None:
-    """Read the data key anew when it is needed next."""
+    """Drop the cached data key; the next use reads it again."""
     with _lock:
         _ciphers.clear()
 
@@ -153,22 +155,22 @@ def _cipher() -> _Cipher:
         with _lock:
             found = _ciphers.get((os.getpid(), database))
             if found is None or found.client is not client:
-                machine = _machine(client, database)
-                found = _Cipher(client, machine, _data_key(machine, client, database))
+                client_encryption = _client_encryption(client, database)
+                found = _Cipher(client, client_encryption, _data_key(client_encryption, client, database))
                 _ciphers[os.getpid(), database] = found
     return found
 
 
-def _data_key(machine: ClientEncryption[Any], client: MongoClient[dict[str, Any]], database: str) -> Binary:
-    """The id of the data key; made when there is none. Of two processes that make it at once one wins."""
+def _data_key(client_encryption: ClientEncryption[Any], client: MongoClient[dict[str, Any]], database: str) -> Binary:
+    """Return the id of the data key, created if there is none. Of two processes that create it at once, one wins."""
     keys = client[database][DATA_KEYS]
     try:
-        # Not `machine.get_key_by_alt_name`, and never in the open transaction: the key outlives a rollback.
+        # Not by `get_key_by_alt_name`, and never in the open transaction, because the key must outlive a rollback.
         found = keys.find_one({"keyAltNames": KEY_NAME}, {"_id": 1})
         if found is None:
             keys.create_index("keyAltNames", unique=True, partialFilterExpression={"keyAltNames": {"$exists": True}})
             try:
-                return machine.create_data_key(
+                return client_encryption.create_data_key(
                     configuration()["provider"],
                     master_key=configuration()["master_key"],
                     key_alt_names=[KEY_NAME],
@@ -184,12 +186,12 @@ def _data_key(machine: ClientEncryption[Any], client: MongoClient[dict[str, Any]
     return found["_id"]
 
 
-def _try_out(client: MongoClient[dict[str, Any]], database: str, keys: list[dict[str, Any]]) -> None:
-    """Unwrap each data key: a provider's name says which key it should be, this that it is."""
-    with _machine(client, database) as machine:
+def _unwrap(client: MongoClient[dict[str, Any]], database: str, keys: list[dict[str, Any]]) -> None:
+    """Unwrap each data key, because the provider's name alone does not prove that the master key is the right one."""
+    with _client_encryption(client, database) as client_encryption:
         for key in keys:
             try:
-                machine.encrypt("", _RANDOM, key_id=key["_id"])
+                client_encryption.encrypt("", _RANDOM, key_id=key["_id"])
             except EncryptionError as error:
                 if isinstance(error.__cause__, PyMongoError):
                     raise OperationalError("The data keys cannot be read.") from error
@@ -198,7 +200,7 @@ def _try_out(client: MongoClient[dict[str, Any]], database: str, keys: list[dict
                 ) from error
 
 
-def _machine(client: MongoClient[dict[str, Any]], database: str) -> ClientEncryption[Any]:
+def _client_encryption(client: MongoClient[dict[str, Any]], database: str) -> ClientEncryption[Any]:
     return ClientEncryption(
         configuration()["kms_providers"],
         f"{database}.{DATA_KEYS}",
@@ -219,7 +221,7 @@ def _database() -> str:
 
 
 def _forget_after_fork() -> None:
-    """A forked child makes a machine of its own, on a client of its own."""
+    """Drop the parent's encryption client, because a forked child needs one of its own, on its own client."""
     global _lock
     _lock = threading.Lock()
     _ciphers.clear()

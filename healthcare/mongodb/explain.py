@@ -1,5 +1,4 @@
-"""What a query reads: `explain`, asked and understood. For tests and benchmarks, which compare plans, not
-timings."""
+"""Query plans: run `explain` and read its output. Tests and benchmarks compare plans instead of timings."""
 
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -15,13 +14,12 @@ from healthcare.routers import CLINICAL
 
 @dataclass(frozen=True)
 class Plan:
-    """The winning plan and what its execution read.
+    """The winning plan, and how much its execution read.
 
-    stages:  names from the first stage that ran to the last, of the query planner (IXSCAN, FETCH) and then of
-    the
-             pipeline ($group)
-    indexes: names of the indexes used, in that order
-    documents_examined, keys_examined: totals, of joins too
+    stages:  names of the stages in the order in which they ran: those of the query planner (IXSCAN, FETCH), then those
+             of the pipeline ($group)
+    indexes: names of the indexes used, in the same order
+    documents_examined, keys_examined: totals, joins included
     """
 
     stages: tuple[str, ...]
@@ -31,7 +29,7 @@ class Plan:
 
     @property
     def reads_all(self) -> bool:
-        """Whether a whole collection was read for want of an index."""
+        """Return whether a whole collection was read because no index fits."""
         return "COLLSCAN" in self.stages
 
     @property
@@ -40,8 +38,8 @@ class Plan:
 
 
 @dataclass(frozen=True)
-class Ran:
-    """A command that the server ran, such as a find, and what that read."""
+class ProfiledCommand:
+    """A command that the server ran, such as a find, and how much it read."""
 
     command: str
     collection: str
@@ -51,20 +49,20 @@ class Ran:
 
 
 @contextmanager
-def profiled() -> Iterator[list[Ran]]:
-    """Have the server note what it runs in the clinical database, whoever asks; the list is filled at the end."""
+def profiled() -> Iterator[list[ProfiledCommand]]:
+    """Profile all commands of the clinical database, of every client; the list is filled when the block ends."""
     database = connections[CLINICAL].database  # type: ignore[attr-defined]
-    ran: list[Ran] = []
+    commands: list[ProfiledCommand] = []
     database.command("profile", 2)
     try:
-        yield ran
+        yield commands
     finally:
         database.command("profile", 0)
-        # The profiler notes itself, too.
-        noted = database["system.profile"].find({"ns": {"$regex": r"^[^.]+\.(?!system\.|\$cmd)"}}).sort("ts", 1)
-        for entry in noted:
-            ran.append(
-                Ran(
+        # The profiler also records its own commands.
+        entries = database["system.profile"].find({"ns": {"$regex": r"^[^.]+\.(?!system\.|\$cmd)"}}).sort("ts", 1)
+        for entry in entries:
+            commands.append(
+                ProfiledCommand(
                     command=next(iter(entry["command"])) if entry["op"] == "command" else entry["op"],
                     collection=entry["ns"].split(".", 1)[1],
                     documents_examined=entry.get("docsExamined", 0),
@@ -81,8 +79,7 @@ def explain(
     *,
     hint: str | None = None,
 ) -> Plan:
-    """Run a queryset, or a pipeline on a model or collection name, and tell its plan. Outside a transaction
-    only."""
+    """Run a queryset, or a pipeline on a model or collection name, and return its plan. Not inside a transaction."""
     if isinstance(query, models.QuerySet):
         return read_plan(json_util.loads(query.explain(verbosity="executionStats")))
     name = query if isinstance(query, str) else query._meta.db_table
@@ -93,24 +90,24 @@ def explain(
         **({"hint": hint} if hint else {}),
     }
     database = connections[CLINICAL].database  # type: ignore[attr-defined]
-    # The values that `raw` takes, dates among them.
+    # CODEC encodes the same values that `raw` takes, dates among them.
     return read_plan(database.command("explain", command, verbosity="executionStats", codec_options=raw.CODEC))
 
 
-def read_plan(answer: Mapping[str, Any]) -> Plan:
-    """Understand the answer of `explain` with executionStats, in each of the server's shapes.
+def read_plan(output: Mapping[str, Any]) -> Plan:
+    """Read the output of `explain` with executionStats, in each of the server's formats.
 
-    A pipeline that the planner takes whole answers as a find does, another one with `stages` of which the
-    first is `$cursor`; a sharded cluster answers one of these for each shard.
+    For a pipeline that the planner executes as a whole, the output is that of a find. For other pipelines it holds
+    `stages`, of which the first is `$cursor`. A sharded cluster gives one of these for each shard.
     """
     stages: list[str] = []
     indexes: list[str] = []
     documents = keys = 0
-    for part in _parts(answer):
+    for part in _parts(output):
         winning = part["queryPlanner"]["winningPlan"]
         for stage in _deepest_first(winning.get("queryPlan", winning)):
             if stage.get("strategy") in {"HashJoin", "NestedLoopJoin"}:
-                # A $lookup that the planner took over and that reads the other collection whole.
+                # A $lookup that the planner executes and that reads the whole other collection.
                 stages.append("COLLSCAN")
             stages.append(stage["stage"])
             if stage["stage"] == "IDHACK":
@@ -119,7 +116,7 @@ def read_plan(answer: Mapping[str, Any]) -> Plan:
                 indexes.append(stage["indexName"])
         documents += part["executionStats"]["totalDocsExamined"]
         keys += part["executionStats"]["totalKeysExamined"]
-    for stage in _pipeline_stages(answer):
+    for stage in _pipeline_stages(output):
         if "$cursor" in stage.get("$unionWith", {}).get("pipeline", [{}])[0]:
             other = read_plan({"stages": stage["$unionWith"]["pipeline"]})
             stages += other.stages
@@ -129,24 +126,24 @@ def read_plan(answer: Mapping[str, Any]) -> Plan:
         if stage.get("collectionScans", 0):
             stages.append("COLLSCAN")
         stages.append(next(name for name in stage if name.startswith("$")))
-        # A $lookup that the pipeline runs tells what it read of the other collection beside its own name.
+        # A $lookup that the pipeline executes reports its reads of the other collection beside its own name.
         indexes += stage.get("indexesUsed", [])
         documents += stage.get("totalDocsExamined", 0)
         keys += stage.get("totalKeysExamined", 0)
     return Plan(tuple(stages), tuple(indexes), int(documents), int(keys))
 
 
-def _answers(answer: Mapping[str, Any]) -> list[Mapping[str, Any]]:
-    return list(answer["shards"].values()) if "shards" in answer else [answer]
+def _per_shard(output: Mapping[str, Any]) -> list[Mapping[str, Any]]:
+    return list(output["shards"].values()) if "shards" in output else [output]
 
 
-def _parts(answer: Mapping[str, Any]) -> Iterator[Mapping[str, Any]]:
-    for each in _answers(answer):
+def _parts(output: Mapping[str, Any]) -> Iterator[Mapping[str, Any]]:
+    for each in _per_shard(output):
         yield each["stages"][0]["$cursor"] if "stages" in each else each
 
 
-def _pipeline_stages(answer: Mapping[str, Any]) -> Iterator[Mapping[str, Any]]:
-    for each in _answers(answer):
+def _pipeline_stages(output: Mapping[str, Any]) -> Iterator[Mapping[str, Any]]:
+    for each in _per_shard(output):
         yield from each.get("stages", [])[1:]
 
 

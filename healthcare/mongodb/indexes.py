@@ -1,4 +1,4 @@
-"""Indexes that Django and its MongoDB engine do not have."""
+"""Index classes that neither Django nor django-mongodb-backend has."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -9,10 +9,11 @@ from pymongo.operations import IndexModel
 
 
 class TextIndex(models.Index):
-    """A MongoDB text index over text fields; MongoDB allows one for each collection.
+    """A MongoDB text index over text fields, of which a collection can have one.
 
-    Query it through the raw door: `{"$match": {"$text": {"$search": "rivera"}}}` as the first stage. Language
-    "none" neither drops stop words nor stems: names are not English prose. A prefix of a word does not match.
+    Query it by the lookup `search` (`healthcare.mongodb.lookups`) or by a first stage
+    `{"$match": {"$text": {"$search": "rivera"}}}`. The language "none" neither drops stop words nor stems words,
+    because names are not English prose. A prefix of a word does not match.
 
         indexes = [TextIndex(fields=["name"], name="patients_name_text")]
     """
@@ -46,7 +47,7 @@ class TextIndex(models.Index):
             [(column_prefix + each.column, TEXT) for each in fields],
             name=self.name,
             default_language=self.default_language,
-            # By default a document's own field "language" picks its stemmer, and one such as "de-CH" (a FHIR
-            # code) # makes the insert fail. This names a field that no document has.
+            # By default the field "language" of a document selects its stemmer, and a value such as "de-CH" (a FHIR
+            # code) makes the insert fail. This option names a field that no document has.
             language_override="__text_index_language",
         )

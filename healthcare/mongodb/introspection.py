@@ -1,10 +1,10 @@
-"""Indexes as the schema editor finds them again."""
+"""Introspection: how the schema editor reads the indexes of a collection."""
 
 from django_mongodb_backend import introspection
 from pymongo import TEXT
 
 
 class DatabaseIntrospection(introspection.DatabaseIntrospection):
-    # The stock engine knows no text index: every migration that alters or removes an indexed field of a
-    # collection # that has one ended in KeyError: 'text'.
+    # The stock engine does not know text indexes: each migration that altered or removed an indexed field of a
+    # collection with a text index ended in KeyError: 'text'.
     ORDER_DIR = {**introspection.DatabaseIntrospection.ORDER_DIR, TEXT: "TEXT"}

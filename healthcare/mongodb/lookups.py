@@ -1,7 +1,7 @@
-"""Lookups for what MongoDB's indexes can do and the backend has no word for.
+"""Lookups for index types of MongoDB for which django-mongodb-backend has none.
 
-`name__search="ali raza"` uses the text index, `diseases__has="Diabetes"` the multikey index. Both stand in `filter()`
-like any other lookup, so that visibility, order and paging compose with them.
+`name__search="ali raza"` uses the text index, `diseases__has="Diabetes"` a multikey index. Both work in `filter()`
+like any other lookup, so that they combine with visibility, order and paging.
 """
 
 import re
@@ -16,17 +16,17 @@ MAX_SEARCH_WORDS = 10
 
 
 def text_search_expression(words: str) -> str:
-    """The `$text` search for documents that hold all of the words.
+    """Return the `$text` search for documents that contain all of the words; empty if there are no words.
 
-    Plain terms would find documents with any of them, so each is put as a phrase; quotes and the minus sign, which
-    are operators there, never reach it. Empty when there is nothing to look for.
+    Plain terms would find documents that contain any of them, so each word becomes a phrase. Quotes and minus signs,
+    which are operators, are removed.
     """
     return " ".join(f'"{word}"' for word in _WORD.findall(words)[:MAX_SEARCH_WORDS])
 
 
 @CharField.register_lookup
 class TextSearch(Lookup):
-    """`field__search`: all of the words, in any order, by the collection's text index."""
+    """The lookup `field__search`: all of the words, in any order, by the collection's text index."""
 
     lookup_name = "search"
     prepare_rhs = False
@@ -37,7 +37,7 @@ class TextSearch(Lookup):
 
 @ArrayField.register_lookup
 class ArrayHas(Exact):
-    """`array__has`: one of the elements equals the value."""
+    """The lookup `array__has`: one of the elements equals the value."""
 
     lookup_name = "has"
     prepare_rhs = False

@@ -1,4 +1,4 @@
-"""Where the compilers are, and how a text becomes a pattern."""
+"""Database operations: the module of the compilers, and the escaping of `__iexact`."""
 
 from django_mongodb_backend import operations
 
@@ -7,9 +7,9 @@ class DatabaseOperations(operations.DatabaseOperations):
     compiler_module = "healthcare.mongodb.compiler"
 
     def prep_for_iexact_query(self, x: str) -> str:
-        """Escape a text for the regular expression that `__iexact` becomes.
+        """Escape a text for the regular expression that the engine makes of `__iexact`.
 
-        The stock engine overrides only `prep_for_like_query`; Django's base class made its
-        `prep_for_iexact_query` an alias of its own method, so `name__iexact=".*"` matched every document.
+        The stock engine overrides `prep_for_like_query` only, and Django's `prep_for_iexact_query` is an alias of
+        Django's own method. So `name__iexact=".*"` matched every document.
         """
         return self.prep_for_like_query(x)

@@ -1,12 +1,12 @@
-"""The one door to MongoDB past the ORM: pipelines, and writes that the ORM cannot say.
+"""Raw access: MongoDB operations that bypass the ORM, for pipelines and for writes that the ORM cannot express.
 
-Every call but `stream` takes part in the open transaction of this thread and is bounded in time; all raise Django's
-database errors and use the same values as the ORM does. The driver converts them while it decodes, in C:
+This module is the only way to MongoDB beside the ORM (tests/test_architecture.py). Every operation except `stream` is
+part of the open transaction of its thread and is limited in time. All of them raise Django's database errors and use
+the values that the ORM uses. The driver converts the values while it decodes, in C:
 
 - Decimal128 ↔ Decimal;
-- a BSON date → an aware datetime in UTC, always. A calendar day is stored as its midnight, so
-`row["date"].date()`;
-- on the way in a `date` becomes that midnight, an aware datetime its UTC instant.
+- a BSON date → an aware datetime in UTC. A calendar day is stored as its midnight: use `row["date"].date()`;
+- on the way in, a `date` becomes its midnight and an aware datetime its instant in UTC.
 
     raw.aggregate(Appointment, pipeline, hint="appointments_doctor_date")
     raw.collection(Patient).update_one({"_id": patient_id}, {"$inc": {"revision": 1}})
@@ -29,7 +29,6 @@ from pymongo import MongoClient, UpdateOne, WriteConcern
 from pymongo.client_session import ClientSession
 from pymongo.collection import Collection as DriverCollection
 from pymongo.errors import (
-    AutoReconnect,
     BulkWriteError,
     DuplicateKeyError,
     ExecutionTimeout,
@@ -42,39 +41,24 @@ from healthcare.mongodb.base import DatabaseWrapper
 from healthcare.routers import CLINICAL
 
 MAX_TIME_MS = 10_000
-#: Documents that a stream fetches at a time.
+#: How many documents a stream fetches at a time.
 STREAM_BATCH = 1_000
 DUPLICATE_KEY = 11000
-#: Documents that one command inserts; the driver makes several of more, which would be too large.
-MOST_IN_COMMAND = 100
+#: How many documents one command of a transaction may insert. The driver splits more, because a command is limited in
+#: size.
+MAX_DOCUMENTS_PER_COMMAND = 100
 
 Document = dict[str, Any]
 Pipeline = Sequence[Mapping[str, Any]]
 Source = type[models.Model] | str
 Hint = str | Mapping[str, int]
 
-#: The hint to read a collection from one end to the other, past its indexes.
-AS_STORED: Hint = {"$natural": 1}
+#: The hint to scan a collection in stored order, without an index.
+NATURAL_ORDER: Hint = {"$natural": 1}
 
 
 class QueryTimedOut(DatabaseError):
-    """An operation that took longer than its `max_time_ms`; the server has ended it."""
-
-
-# IEEE 754-2008, binary integer format: a sign, 14 bits of exponent unless they begin with 11, a coefficient.
-_COEFFICIENT = (1 << 113) - 1
-_EXPONENT_BIAS = 6176
-_EXACT_IN_DEFAULT_CONTEXT = 10**28
-
-
-def to_decimal(value: Decimal128) -> Decimal:
-    """The same as `value.to_decimal()`, which builds a tuple of digits: 3.3 µs against 0.5."""
-    bits = int.from_bytes(value.bid, "little")
-    coefficient = bits & _COEFFICIENT
-    # Negative ones, what is no number and more than 28 digits (scaleb's limit) are left to the driver.
-    if bits >> 125 < 3 and coefficient < _EXACT_IN_DEFAULT_CONTEXT:
-        return Decimal(coefficient).scaleb((bits >> 113) - _EXPONENT_BIAS)
-    return value.to_decimal()
+    """The operation took longer than its `max_time_ms`, and the server has ended it."""
 
 
 class _DecimalEncoder(TypeEncoder):
@@ -88,7 +72,7 @@ class _DecimalDecoder(TypeDecoder):
     bson_type = Decimal128
 
     def transform_bson(self, value: Decimal128) -> Decimal:
-        return to_decimal(value)
+        return value.to_decimal()
 
 
 class _DateEncoder(TypeEncoder):
@@ -98,7 +82,7 @@ class _DateEncoder(TypeEncoder):
         return datetime.datetime.combine(value, datetime.time.min, tzinfo=datetime.UTC)
 
 
-# Only on the handles of this module: on the client it would break the ORM, which expects naive datetimes.
+# Used for this module's collections only. On the client it would break the ORM, which expects naive datetimes.
 CODEC: CodecOptions[Document] = CodecOptions(
     tz_aware=True,
     tzinfo=datetime.UTC,
@@ -106,17 +90,17 @@ CODEC: CodecOptions[Document] = CodecOptions(
 )
 
 
-# What goes in is the same, what comes out is as the driver has it: naive dates in UTC, and Decimal128. Of a page of 50
-# charts it makes aware dates in 1.2 ms, and takes 0.8 to look at each value for what it has to convert.
+# The same encoders without decoders: reads return naive dates in UTC, and Decimal128. For a page of 50 charts the
+# driver takes 1.2 ms to make aware dates, and 0.8 ms to look at each value for what it has to convert.
 PLAIN_CODEC: CodecOptions[Document] = CodecOptions(type_registry=TypeRegistry([_DecimalEncoder(), _DateEncoder()]))
 
-# The same without decoders, which answers to commands pass by anyhow: for each of them the driver makes a codec that
-# has none, unless it is given one (0.03 ms).
-_OF_COMMANDS: CodecOptions[Document] = CODEC.with_options(type_registry=PLAIN_CODEC.type_registry)
+# CODEC without its decoders, which do not apply to the replies of commands. Given a codec with decoders, the driver
+# makes one without them for each command (0.03 ms).
+_COMMAND_CODEC: CodecOptions[Document] = CODEC.with_options(type_registry=PLAIN_CODEC.type_registry)
 
 
 def collection(source: Source, codec: CodecOptions[Document] = CODEC) -> "Collection":
-    """The collection of a model, or of that name in the clinical database."""
+    """Return the collection of a model, or the one of that name in the clinical database."""
     return Collection(collection_name(source), codec)
 
 
@@ -125,24 +109,24 @@ def collection_name(source: Source) -> str:
 
 
 def indexes(source: Source) -> list[Document]:
-    """The indexes of a collection, as the server describes them: name, key and options."""
-    with collection(source)._opened() as (documents, _):
+    """Return the indexes of a collection as the server describes them: name, key and options."""
+    with collection(source)._operation() as (documents, _):
         return [dict(each) for each in documents.list_indexes()]
 
 
 def create_index(source: Source, keys: Sequence[tuple[str, Any]], *, name: str, **options: Any) -> None:
-    """Build an index of no model, for a benchmark's own collection. Outside a transaction only, like the next ones."""
-    with collection(source)._opened() as (documents, _):
+    """Build an index that belongs to no model, for a benchmark's collection. Not allowed inside a transaction."""
+    with collection(source)._operation() as (documents, _):
         documents.create_index(list(keys), name=name, **options)
 
 
 def drop_index(source: Source, name: str) -> None:
-    with collection(source)._opened() as (documents, _):
+    with collection(source)._operation() as (documents, _):
         documents.drop_index(name)
 
 
 def index_sizes(source: Source) -> dict[str, int]:
-    """The size of each index in bytes."""
+    """Return the size of each index in bytes."""
     pipeline: Pipeline = [{"$collStats": {"storageStats": {}}}]
     return dict(aggregate(source, pipeline)[0]["storageStats"]["indexSizes"])
 
@@ -150,38 +134,38 @@ def index_sizes(source: Source) -> dict[str, int]:
 def aggregate(
     source: Source, pipeline: Pipeline, *, hint: Hint | None = None, max_time_ms: int = MAX_TIME_MS
 ) -> list[Document]:
-    """Run a pipeline. `hint` is the name of an index, or AS_STORED."""
+    """Run a pipeline. `hint` is the name of an index, or NATURAL_ORDER."""
     return collection(source).aggregate(pipeline, hint=hint, max_time_ms=max_time_ms)
 
 
 @contextmanager
-def at_one_moment() -> Iterator[None]:
-    """Have every read of this thread see both what was and what was not yet written at one and the same moment.
+def snapshot() -> Iterator[None]:
+    """Make every read of this thread inside the block see the data as of one and the same moment.
 
-    For commands that compare collections while others write: it needs no transaction and keeps nobody waiting. MongoDB
-    remembers five minutes; nothing can be written inside.
+    Commands that compare collections use it while others write. A snapshot takes no locks and no transaction. MongoDB
+    keeps the history of five minutes; writes inside the block are not possible.
     """
     connection = cast(DatabaseWrapper, connections[CLINICAL])
-    if connection.session is not None or getattr(_moment, "session", None) is not None:
-        raise TransactionManagementError("A moment cannot be chosen inside a transaction or another moment.")
+    if connection.session is not None or getattr(_snapshot, "session", None) is not None:
+        raise TransactionManagementError("A snapshot cannot begin inside a transaction or another snapshot.")
     connection.ensure_connection()
     client = cast(MongoClient[Document], connection.connection)
     with client.start_session(snapshot=True) as session:
-        _moment.session = session
+        _snapshot.session = session
         try:
             yield
         finally:
-            _moment.session = None
+            _snapshot.session = None
 
 
-_moment = threading.local()
+_snapshot = threading.local()
 
 
 class Collection:
-    """A collection whose every operation but `stream` has the session of the open transaction and a time limit.
+    """A collection whose operations, except `stream`, join the open transaction and have a time limit.
 
-    Raises: QueryTimedOut, IntegrityError for a duplicate key, DatabaseError for everything else, with the
-    driver's error as its cause.
+    Raises: QueryTimedOut, IntegrityError for a duplicate key, DatabaseError for everything else, with the driver's
+    error as its cause.
     """
 
     def __init__(self, name: str, codec: CodecOptions[Document] = CODEC) -> None:
@@ -192,51 +176,23 @@ class Collection:
         self, pipeline: Pipeline, *, hint: Hint | None = None, max_time_ms: int = MAX_TIME_MS
     ) -> list[Document]:
         options: dict[str, Any] = {"hint": hint} if hint else {}
-        with self._opened() as (documents, session):
+        with self._operation() as (documents, session):
             return list(
                 documents.aggregate(pipeline, session=session, maxTimeMS=max_time_ms, allowDiskUse=True, **options)
             )
 
-    def few(
-        self,
-        where: Mapping[str, Any],
-        *,
-        sort: Sequence[tuple[str, int]] | None = None,
-        limit: int,
-        max_time_ms: int = MAX_TIME_MS,
-    ) -> list[Document]:
-        """What `find` finds, for what is read so often that the driver's cursor counts (0.06 ms).
-
-        What the network loses, or does not fit into one answer, the driver reads again in its own way.
-        """
-        connection = cast(DatabaseWrapper, connections[CLINICAL])
-        if connection.session is None and getattr(_moment, "session", None) is None:
-            with self._translated():
-                command: Document = {"find": self.name, "filter": where, "limit": limit, "batchSize": limit}
-                if sort:
-                    command["sort"] = dict(sort)
-                command |= {"maxTimeMS": max_time_ms, "readConcern": connection.database.read_concern.document}
-                try:
-                    found = connection.read_command(command, self.codec)["cursor"]
-                    if not found["id"]:
-                        return cast(list[Document], found["firstBatch"])
-                    connection.read_command({"killCursors": self.name, "cursors": [found["id"]]}, self.codec)
-                except AutoReconnect:
-                    pass
-        return self.find(where, sort=sort, limit=limit, max_time_ms=max_time_ms)
-
     def stream(
         self, pipeline: Pipeline, *, hint: str | None = None, batch_size: int = STREAM_BATCH
     ) -> Iterator[Document]:
-        """Yield what a pipeline finds, however much that is, with one batch of it in memory.
+        """Yield the results of a pipeline, of any number, with one batch of them in memory.
 
-        For what reads whole collections and bears that others write meanwhile: it is no part of any transaction, and
-        has no time limit as a whole. Each batch is bounded by the socket's time-out; the server forgets a stream whose
-        reader takes ten minutes over one batch.
+        A stream is for reads of whole collections that tolerate writes by others meanwhile. It is no part of a
+        transaction and has no time limit as a whole. The socket's time-out limits each batch, and the server drops a
+        stream whose reader takes ten minutes over one batch.
 
-        Raises: TransactionManagementError at once inside a transaction, which a stream may outlast.
+        Raises: TransactionManagementError at once inside a transaction, because a stream may outlast it.
         """
-        with self._opened() as (documents, session):
+        with self._operation() as (documents, session):
             if session is not None:
                 raise TransactionManagementError(f"{self.name}: a stream cannot be part of a transaction; use `find`.")
         return self._stream(documents, pipeline, {"batchSize": batch_size, **({"hint": hint} if hint else {})})
@@ -244,7 +200,7 @@ class Collection:
     def _stream(
         self, documents: DriverCollection[Document], pipeline: Pipeline, options: Mapping[str, Any]
     ) -> Iterator[Document]:
-        with self._opened(), documents.aggregate(pipeline, allowDiskUse=True, **options) as cursor:
+        with self._operation(), documents.aggregate(pipeline, allowDiskUse=True, **options) as cursor:
             yield from cursor
 
     def find(
@@ -258,17 +214,20 @@ class Collection:
         max_time_ms: int = MAX_TIME_MS,
     ) -> list[Document]:
         if self._is_in_transaction():
-            found = self._found(where, projection, sort, max_time_ms, limit=limit, **({"hint": hint} if hint else {}))
-            if not found["id"]:
-                return cast(list[Document], found["firstBatch"])
-        # Outside a transaction, or more than comes in one answer.
-        with self._opened() as (documents, session):
+            options = {"hint": hint} if hint else {}
+            cursor = self._find_in_transaction(where, projection, sort, max_time_ms, limit=limit, **options)
+            if not cursor["id"]:
+                return cast(list[Document], cursor["firstBatch"])
+        # Outside a transaction, or if the documents do not fit into one batch.
+        with self._operation() as (documents, session):
             return list(
                 documents.find(
                     where,
                     projection,
                     sort=sort,
                     limit=limit,
+                    # Without it the server's first batch ends at 101 documents, and the rest costs a round trip.
+                    batch_size=limit,
                     hint=hint,
                     session=session,
                     max_time_ms=max_time_ms,
@@ -284,34 +243,34 @@ class Collection:
         max_time_ms: int = MAX_TIME_MS,
     ) -> Document | None:
         if self._is_in_transaction():
-            found = self._found(where, projection, sort, max_time_ms, limit=1, singleBatch=True)["firstBatch"]
-            return found[0] if found else None
-        with self._opened() as (documents, session):
+            cursor = self._find_in_transaction(where, projection, sort, max_time_ms, limit=1, singleBatch=True)
+            return cursor["firstBatch"][0] if cursor["firstBatch"] else None
+        with self._operation() as (documents, session):
             return documents.find_one(where, projection, sort=sort, session=session, max_time_ms=max_time_ms)
 
     def count(self, where: Mapping[str, Any], *, limit: int | None = None, max_time_ms: int = MAX_TIME_MS) -> int:
-        """Count what matches, to `limit` at most: a count reads every match."""
+        """Count the matches, up to `limit`, because a count reads every match."""
         options = {"limit": limit} if limit else {}
-        with self._opened() as (documents, session):
+        with self._operation() as (documents, session):
             return documents.count_documents(where, session=session, maxTimeMS=max_time_ms, **options)
 
     def insert_one(self, document: Document, *, max_time_ms: int = MAX_TIME_MS) -> Any:
-        """Insert a document, giving it an `_id` when it has none; return the `_id`."""
+        """Insert a document and return its `_id`, which is made if the document has none."""
         if self._is_in_transaction():
             document.setdefault("_id", ObjectId())
             self._command({"insert": self.name, "documents": [document]}, max_time_ms)
             return document["_id"]
-        with self._bounded(max_time_ms) as (documents, session):
+        with self._limited_operation(max_time_ms) as (documents, session):
             return documents.insert_one(document, session=session).inserted_id
 
     def insert_many(self, new: Sequence[Document], *, max_time_ms: int = MAX_TIME_MS) -> list[Any]:
-        """Insert documents in order, up to the first that is refused; return their `_id`s."""
-        if self._is_in_transaction() and len(new) <= MOST_IN_COMMAND:
+        """Insert documents in order, up to the first that the server rejects; return their `_id`s."""
+        if self._is_in_transaction() and len(new) <= MAX_DOCUMENTS_PER_COMMAND:
             for document in new:
                 document.setdefault("_id", ObjectId())
             self._command({"insert": self.name, "documents": list(new)}, max_time_ms)
             return [document["_id"] for document in new]
-        with self._bounded(max_time_ms) as (documents, session):
+        with self._limited_operation(max_time_ms) as (documents, session):
             return documents.insert_many(new, session=session).inserted_ids
 
     def update_one(
@@ -324,15 +283,18 @@ class Collection:
         is_dispensable: bool = False,
         max_time_ms: int = MAX_TIME_MS,
     ) -> UpdateResult:
-        """`is_dispensable`: outside a transaction it is acknowledged by the primary alone, and may be lost with it."""
+        """Update one document.
+
+        `is_dispensable`: outside a transaction the primary alone acknowledges the write, which a failover may lose.
+        """
         if self._is_in_transaction():
-            said: Document = {"q": where, "u": update, "upsert": upsert}
+            statement: Document = {"q": where, "u": update, "upsert": upsert}
             if array_filters:
-                said["arrayFilters"] = list(array_filters)
-            reply = self._command({"update": self.name, "updates": [said]}, max_time_ms)
+                statement["arrayFilters"] = list(array_filters)
+            reply = self._command({"update": self.name, "updates": [statement]}, max_time_ms)
             upserted = [each["_id"] for each in reply.get("upserted", ())]
             return UpdateResult({**reply, "upserted": upserted[0] if upserted else None}, acknowledged=True)
-        with self._bounded(max_time_ms) as (documents, session):
+        with self._limited_operation(max_time_ms) as (documents, session):
             if is_dispensable:
                 documents = documents.with_options(write_concern=WriteConcern(w=1))
             return documents.update_one(where, update, upsert=upsert, array_filters=array_filters, session=session)
@@ -346,8 +308,8 @@ class Collection:
         is_dispensable: bool = False,
         max_time_ms: int = MAX_TIME_MS,
     ) -> UpdateResult:
-        """`is_dispensable`: as of `update_one`."""
-        with self._bounded(max_time_ms) as (documents, session):
+        """Update all matches. `is_dispensable` means what it means in `update_one`."""
+        with self._limited_operation(max_time_ms) as (documents, session):
             if is_dispensable:
                 documents = documents.with_options(write_concern=WriteConcern(w=1))
             return documents.update_many(where, update, array_filters=array_filters, session=session)
@@ -355,10 +317,10 @@ class Collection:
     def update_each(
         self, updates: Sequence[tuple[Mapping[str, Any], Mapping[str, Any]]], *, max_time_ms: int = MAX_TIME_MS
     ) -> None:
-        """Update or insert one document for each pair of a filter and an update, in one command and no order."""
-        if self._is_in_transaction() and len(updates) <= MOST_IN_COMMAND:
-            said = [{"q": where, "u": update, "upsert": True} for where, update in updates]
-            self._command({"update": self.name, "updates": said, "ordered": False}, max_time_ms)
+        """Update or insert one document for each (filter, update) pair, in one unordered command."""
+        if self._is_in_transaction() and len(updates) <= MAX_DOCUMENTS_PER_COMMAND:
+            statements = [{"q": where, "u": update, "upsert": True} for where, update in updates]
+            self._command({"update": self.name, "updates": statements, "ordered": False}, max_time_ms)
         else:
             writes = [UpdateOne(where, update, upsert=True) for where, update in updates]
             self.bulk_write(writes, is_ordered=False, max_time_ms=max_time_ms)
@@ -375,12 +337,11 @@ class Collection:
         return_after: bool = True,
         max_time_ms: int = MAX_TIME_MS,
     ) -> Document | None:
-        """Update one document and return it as it is then, or as it was; None when none matches."""
+        """Update one document and return it as it is afterwards (or was before); None if none matches."""
         if self._is_in_transaction() and not array_filters and not sort and projection is None:
-            said: Document = {"findAndModify": self.name, "query": where, "update": update, "upsert": upsert}
-            found: Document | None = self._command({**said, "new": return_after}, max_time_ms)["value"]
-            return self._as_asked(found)
-        with self._bounded(max_time_ms) as (documents, session):
+            command = {"findAndModify": self.name, "query": where, "update": update, "upsert": upsert}
+            return self._decode(self._command({**command, "new": return_after}, max_time_ms)["value"])
+        with self._limited_operation(max_time_ms) as (documents, session):
             return documents.find_one_and_update(
                 where,
                 update,
@@ -393,22 +354,22 @@ class Collection:
             )
 
     def delete_one(self, where: Mapping[str, Any], *, max_time_ms: int = MAX_TIME_MS) -> int:
-        """Delete one match; return how many that was."""
-        with self._bounded(max_time_ms) as (documents, session):
+        """Delete one match and return the number of deleted documents, 0 or 1."""
+        with self._limited_operation(max_time_ms) as (documents, session):
             return documents.delete_one(where, session=session).deleted_count
 
     def delete_many(self, where: Mapping[str, Any], *, max_time_ms: int = MAX_TIME_MS) -> int:
-        with self._bounded(max_time_ms) as (documents, session):
+        with self._limited_operation(max_time_ms) as (documents, session):
             return documents.delete_many(where, session=session).deleted_count
 
     def bulk_write(
         self, writes: Sequence[Any], *, is_ordered: bool = True, max_time_ms: int = MAX_TIME_MS
     ) -> BulkWriteResult:
-        """Send pymongo's InsertOne, UpdateOne, … in one command."""
-        with self._bounded(max_time_ms) as (documents, session):
+        """Send pymongo's InsertOne, UpdateOne and so on in one command."""
+        with self._limited_operation(max_time_ms) as (documents, session):
             return documents.bulk_write(writes, ordered=is_ordered, session=session)
 
-    def _found(
+    def _find_in_transaction(
         self,
         where: Mapping[str, Any],
         projection: Mapping[str, Any] | Sequence[str] | None,
@@ -416,47 +377,47 @@ class Collection:
         max_time_ms: int,
         **options: Any,
     ) -> Document:
-        """The cursor that a `find` of the open transaction answers: its first batch, and an id when there is more."""
-        said: Document = {"find": self.name, "filter": where, **_projected(projection), **options}
+        """Return the cursor that the server replies with: its first batch, and an id other than 0 if there is more."""
+        command: Document = {"find": self.name, "filter": where, **_projection_option(projection), **options}
         if sort:
-            said["sort"] = dict(sort)
-        cursor: Document = self._command(said, max_time_ms)["cursor"]
-        return {**cursor, "firstBatch": [self._as_asked(document) for document in cursor["firstBatch"]]}
+            command["sort"] = dict(sort)
+        cursor: Document = self._command(command, max_time_ms)["cursor"]
+        return {**cursor, "firstBatch": [self._decode(document) for document in cursor["firstBatch"]]}
 
-    def _as_asked(self, value: Any) -> Any:
-        """What a command answered, decoded as the driver's methods do."""
+    def _decode(self, value: Any) -> Any:
+        """Convert the values of a command's reply as the decoders of CODEC would."""
         if self.codec is not CODEC:
             return value
         if isinstance(value, dict):
-            return {name: self._as_asked(each) for name, each in value.items()}
+            return {name: self._decode(each) for name, each in value.items()}
         if isinstance(value, list):
-            return [self._as_asked(each) for each in value]
-        return to_decimal(value) if isinstance(value, Decimal128) else value
+            return [self._decode(each) for each in value]
+        return value.to_decimal() if isinstance(value, Decimal128) else value
 
     @staticmethod
     def _is_in_transaction() -> bool:
         return cast(DatabaseWrapper, connections[CLINICAL]).session is not None
 
     def _command(self, command: Document, max_time_ms: int) -> Document:
-        """Run an operation of the open transaction as the command that it is, past the driver's methods."""
+        """Run a command on the connection that carries the open transaction."""
         connection = cast(DatabaseWrapper, connections[CLINICAL])
         command["maxTimeMS"] = max_time_ms
-        with self._translated():
-            reply = connection.transaction_command(command, _OF_COMMANDS if self.codec is CODEC else self.codec)
+        with self._translate_errors():
+            reply = connection.transaction_command(command, _COMMAND_CODEC if self.codec is CODEC else self.codec)
             if "writeErrors" in reply:
                 raise BulkWriteError(reply)
             return reply
 
     @contextmanager
-    def _opened(self) -> Iterator[tuple[DriverCollection[Document], ClientSession | None]]:
-        """Yield the driver's collection and the session for one operation, and translate its errors."""
+    def _operation(self) -> Iterator[tuple[DriverCollection[Document], ClientSession | None]]:
+        """Yield the driver's collection and the session of one operation, and translate its errors."""
         connection = cast(DatabaseWrapper, connections[CLINICAL])
         documents = connection.get_collection(self.name, codec_options=self.codec)
-        with self._translated():
-            yield documents, connection.session or getattr(_moment, "session", None)
+        with self._translate_errors():
+            yield documents, connection.session or getattr(_snapshot, "session", None)
 
     @contextmanager
-    def _translated(self) -> Iterator[None]:
+    def _translate_errors(self) -> Iterator[None]:
         try:
             yield
         except ExecutionTimeout as error:
@@ -465,26 +426,25 @@ class Collection:
             raise (IntegrityError if _is_duplicate(error) else DatabaseError) from error
 
     @contextmanager
-    def _bounded(self, max_time_ms: int) -> Iterator[tuple[DriverCollection[Document], ClientSession | None]]:
-        """The same for a write: the driver's methods for writes take no maxTimeMS, its own `timeout` adds it.
+    def _limited_operation(self, max_time_ms: int) -> Iterator[tuple[DriverCollection[Document], ClientSession | None]]:
+        """Do the same with a time limit for writes, whose driver methods take no maxTimeMS but heed `pymongo.timeout`.
 
-        Reads do not use it: it also ends the driver's waiting at that moment, which then races with the
-        server's answer, drops the connection and, in a transaction, looks like a lost network that is worth a
-        retry.
+        Reads do not use it, because it also ends the driver's wait at that moment. The wait then races with the
+        server's reply, drops the connection and, in a transaction, looks like a network error that is worth a retry.
         """
         try:
-            with pymongo.timeout(max_time_ms / 1000), self._opened() as opened:
-                yield opened
+            with pymongo.timeout(max_time_ms / 1000), self._operation() as operation:
+                yield operation
         except DatabaseError as error:
             if isinstance(error.__cause__, NetworkTimeout):
                 raise self._timed_out() from error.__cause__
             raise
 
     def _timed_out(self) -> QueryTimedOut:
-        return QueryTimedOut(f"{self.name}: not done in time")
+        return QueryTimedOut(f"{self.name}: the operation took too long")
 
 
-def _projected(projection: Mapping[str, Any] | Sequence[str] | None) -> Document:
+def _projection_option(projection: Mapping[str, Any] | Sequence[str] | None) -> Document:
     if projection is None:
         return {}
     return {"projection": projection if isinstance(projection, Mapping) else dict.fromkeys(projection, 1)}

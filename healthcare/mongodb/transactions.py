@@ -1,12 +1,12 @@
-"""Writes of clinical data that happen together or not at all.
+"""Clinical transactions: writes of clinical data that happen together or not at all.
 
     @clinical_transaction
     def book_appointment(*, actor, patient_id, ...):
         ...
 
-The service may run several times, so it touches nothing but MongoDB; what else has to happen is left to
-`on_commit`. It swallows no database error: the server has aborted the transaction by then. Django's own
-`transaction.atomic` does nothing on MongoDB.
+The service may run several times, so it must touch nothing but MongoDB; other side effects belong in `on_commit`. The
+service must not swallow a database error, because the server has aborted the transaction by then. Django's own
+`transaction.atomic` has no effect on MongoDB.
 """
 
 import functools
@@ -27,8 +27,8 @@ from healthcare.routers import CLINICAL
 
 MAX_ATTEMPTS = 50
 MAX_SECONDS = 10.0
-# Pauses grow by half from the first to the longest, and each is a random part of that (the drivers' own
-# figures).
+# The pauses before retries grow by half from the first to the longest, and each is a random part of that (the figures
+# of MongoDB's drivers).
 FIRST_PAUSE_SECONDS = 0.005
 LONGEST_PAUSE_SECONDS = 0.5
 WRITE_CONFLICT = 112
@@ -38,10 +38,10 @@ R = TypeVar("R")
 
 
 class ClinicalWriteFailed(DatabaseError):
-    """A clinical write that was tried until its time or its tries ran out.
+    """A clinical write failed in each of its attempts.
 
-    `is_outcome_unknown` says that a commit was sent and never confirmed: the write may be there. Otherwise
-    nothing of it is. The driver's error is the `__cause__` of the cause.
+    `is_outcome_unknown`: a commit was sent and never confirmed, so the write may be stored. Otherwise nothing of it is.
+    The driver's error is the `__cause__` of the cause.
     """
 
     def __init__(self, *, attempts: int, elapsed_seconds: float, cause: PyMongoError, is_outcome_unknown: bool):
@@ -57,12 +57,12 @@ class ClinicalWriteFailed(DatabaseError):
 
 
 @dataclass
-class TransactionCounters:
-    """What the transactions of this process have cost since it began; for metrics.
+class TransactionStatistics:
+    """How many transactions this process has begun, retried and lost since it started; for metrics.
 
-    attempts: transactions begun; retries: those begun again after a conflict; aborts: those rolled back, by a
+    attempts: transactions begun; retries: those begun again after a conflict; aborts: those rolled back, because of a
     conflict or an error of the service; commits_resent: commits sent again because their outcome was unknown;
-    failures: ClinicalWriteFailed. `heard_by` is told of each as well.
+    failures: ClinicalWriteFailed. `observer` is called with the name and the number of each change.
     """
 
     attempts: int = 0
@@ -70,7 +70,7 @@ class TransactionCounters:
     aborts: int = 0
     commits_resent: int = 0
     failures: int = 0
-    heard_by: Callable[[str, int], None] | None = field(default=None, repr=False, compare=False)
+    observer: Callable[[str, int], None] | None = field(default=None, repr=False, compare=False)
     _lock: threading.Lock = field(default_factory=threading.Lock, repr=False, compare=False)
 
     def add(self, name: str, number: int = 1) -> None:
@@ -78,19 +78,19 @@ class TransactionCounters:
             return
         with self._lock:
             setattr(self, name, getattr(self, name) + number)
-        if self.heard_by is not None:
-            self.heard_by(name, number)
+        if self.observer is not None:
+            self.observer(name, number)
 
 
-counters = TransactionCounters()
+statistics = TransactionStatistics()
 
 
 def clinical_transaction(service: Callable[P, R]) -> Callable[P, R]:
-    """Run a service in one transaction, again after a conflict; inside another such service, in that one's.
+    """Run a service in one transaction, and again after a conflict. Inside another such service, join its transaction.
 
-    Raises: ClinicalWriteFailed after the last try; TransactionManagementError when the service goes on after
-    an error of a service it called; every other error of the service as it is, after the rollback, and not
-    tried again. An error of an on-commit callback leaves the write as it is: stored, once.
+    Raises: ClinicalWriteFailed after the last attempt; TransactionManagementError if the service goes on after an error
+    of a service that it called; any other error of the service unchanged, after the rollback and without a retry. An
+    error of an on-commit callback does not undo the write.
     """
 
     @functools.wraps(service)
@@ -103,19 +103,19 @@ def clinical_transaction(service: Callable[P, R]) -> Callable[P, R]:
 
 
 def in_transaction() -> bool:
-    """Whether a clinical transaction is open in this thread."""
+    """Return whether a clinical transaction is open in this thread."""
     return _connection().in_atomic_block_mongo
 
 
 def session() -> ClientSession | None:
-    """The driver's session of the open transaction; None outside one."""
+    """Return the driver's session of the open transaction; None outside a transaction."""
     return _connection().session
 
 
 def on_commit(callback: Callable[[], object]) -> None:
-    """Run `callback` once, after the commit, or at once outside a transaction.
+    """Run `callback` once after the commit, or at once outside a transaction.
 
-    Its errors are logged and not raised: they must not make a write that is stored look as if it had failed.
+    Its errors are logged and not raised, because a stored write must not look as if it had failed.
     """
     _connection().on_commit(callback, robust=True)
 
@@ -138,7 +138,7 @@ def _run(connection: DatabaseWrapper, call: Callable[[], R]) -> R:
     attempts = 0
     while True:
         attempts += 1
-        counters.add("attempts")
+        statistics.add("attempts")
         try:
             result = _attempt(connection, call, give_up_at)
             break
@@ -148,16 +148,16 @@ def _run(connection: DatabaseWrapper, call: Callable[[], R]) -> R:
                 raise
             pause = _pause_seconds(attempts)
             if is_unknown_commit(cause) or attempts >= MAX_ATTEMPTS or time.monotonic() + pause >= give_up_at:
-                counters.add("failures")
+                statistics.add("failures")
                 raise ClinicalWriteFailed(
                     attempts=attempts,
                     elapsed_seconds=time.monotonic() - began,
                     cause=cause,
                     is_outcome_unknown=is_unknown_commit(cause),
                 ) from error
-            counters.add("retries")
+            statistics.add("retries")
             time.sleep(pause)
-    # Outside the loop: what a callback raises must not begin the write again.
+    # Outside the loop, because an error of a callback must not start the write again.
     connection.run_and_clear_commit_hooks()
     return result
 
@@ -168,21 +168,20 @@ def _attempt(connection: DatabaseWrapper, call: Callable[[], R], give_up_at: flo
         result = call()
         if connection.raised_inside is not None:
             message = (
-                "A service that joined this transaction failed, and its caller went on: what it had written "
-                "so far would be half of a write. Let its error pass."
+                "A service that joined this transaction failed, and its caller went on: a commit would store only "
+                "half of its write. Let its error pass."
             )
             raise TransactionManagementError(message) from connection.raised_inside
     except BaseException:
-        counters.add("aborts")
+        statistics.add("aborts")
         connection.rollback_mongo()
         raise
-    counters.add("commits_resent", connection.commit_session(give_up_at=give_up_at))
+    statistics.add("commits_resent", connection.commit_session(give_up_at=give_up_at))
     return result
 
 
 def _driver_error(error: BaseException) -> PyMongoError | None:
-    """The driver's error itself or the one that the engine wrapped; None for what only tells of another
-    error."""
+    """Return the driver's error, unwrapped if the engine wrapped it; None for an error that only reports another."""
     if isinstance(error, DatabaseError) and not isinstance(error, ClinicalWriteFailed | TransactionManagementError):
         error = error.__cause__ or error
     return error if isinstance(error, PyMongoError) else None
@@ -197,10 +196,10 @@ def _is_transient(error: PyMongoError) -> bool:
 
 
 def is_between_states(error: PyMongoError) -> bool:
-    """Whether a member was reached while it neither led nor followed, on its way back into the set.
+    """Return whether the error came from a member that was neither primary nor secondary, on its way back into the set.
 
-    It names no session time-out then, from which the driver concludes that the deployment has no sessions, and refuses
-    to send what is part of a transaction.
+    Such a member reports no session time-out. The driver concludes that the deployment has no sessions and refuses to
+    send a command of a transaction.
     """
     return isinstance(error, ConfigurationError) and str(error).startswith("Sessions are not supported")
 
@@ -211,7 +210,7 @@ def _pause_seconds(attempts: int) -> float:
 
 
 def _named(error: PyMongoError) -> str:
-    """The error without its text, which quotes documents."""
+    """Return the name of the error without its text, which quotes documents."""
     details = getattr(error, "details", None) or {}
     name = type(error).__name__
     return f"{name} ({details['codeName']})" if details.get("codeName") else name

@@ -1,7 +1,7 @@
-"""Noting which events all of their consumers have heard of: of each at once, and in a server of many together.
+"""Acknowledgements: mark events as delivered to all of their consumers, singly, or in batches in a server process.
 
-A write of its own for each was a seventh of what a booking cost the process and both databases. An event whose note is
-lost, with the process or with a primary, is told again, which consumers are made for.
+A separate write for each event was a seventh of what a booking cost the process and both databases. If a batch is lost,
+with the process or with a primary, its events are delivered again, which consumers must tolerate.
 """
 
 import atexit
@@ -16,7 +16,7 @@ from django.db import DatabaseError
 from healthcare.mongodb import raw
 from healthcare.outbox.models import Event
 
-#: How long a server gathers.
+#: How long a server process collects acknowledgements before it writes them.
 BATCH_SECONDS = 0.2
 _ACKNOWLEDGED = {"$unset": {"due_at": "", "pending": "", "reason": "", "set_aside_at": ""}}
 
@@ -24,7 +24,7 @@ logger = logging.getLogger("healthcare.outbox.events")
 
 
 def acknowledge(event_id: ObjectId) -> None:
-    """Nobody waits for this event any more. Raises: DatabaseError, unless this process gathers."""
+    """Mark an event as delivered. Raises: DatabaseError, unless this process writes in batches."""
     if _batch is None:
         _write([event_id])
     else:
@@ -32,7 +32,7 @@ def acknowledge(event_id: ObjectId) -> None:
 
 
 def start_batching() -> None:
-    """Have this process write its notes together, GATHER_SECONDS later at most, and when it ends."""
+    """Write the acknowledgements of this process in batches, at most BATCH_SECONDS later, and when the process ends."""
     global _batch
     if _batch is None:
         _batch = _Batch()
@@ -40,28 +40,28 @@ def start_batching() -> None:
 
 
 def flush() -> None:
-    """Write now what this process has gathered."""
+    """Write the current batch of this process now."""
     if _batch is not None:
         _batch.write()
 
 
 class _Batch:
-    """Notes that are not written yet, and the thread that writes them, which lives as long as there are some."""
+    """The acknowledgements that are not written yet, and a thread that writes them and lives while there are some."""
 
     def __init__(self) -> None:
         self._event_ids: list[ObjectId] = []
-        self._writer: threading.Thread | None = None
+        self._thread: threading.Thread | None = None
         self._changing, self._writing = threading.Lock(), threading.Lock()
 
     def add(self, event_id: ObjectId) -> None:
         with self._changing:
             self._event_ids.append(event_id)
-            if self._writer is None or not self._writer.is_alive():
-                self._writer = threading.Thread(target=self._write_while_there_are, name="heard", daemon=True)
-                self._writer.start()
+            if self._thread is None or not self._thread.is_alive():
+                self._thread = threading.Thread(target=self._write_until_empty, name="acknowledgements", daemon=True)
+                self._thread.start()
 
     def write(self) -> None:
-        # Whoever ends the process waits for the writer.
+        # The lock makes the end of the process wait for a write by the thread.
         with self._writing:
             with self._changing:
                 event_ids, self._event_ids = self._event_ids, []
@@ -70,15 +70,15 @@ class _Batch:
             try:
                 _write(event_ids)
             except DatabaseError as error:
-                logger.warning("%d events will be told again: %s", len(event_ids), type(error.__cause__).__name__)
+                logger.warning("%d events will be delivered again: %s", len(event_ids), type(error.__cause__).__name__)
 
-    def _write_while_there_are(self) -> None:
+    def _write_until_empty(self) -> None:
         while True:
             time.sleep(BATCH_SECONDS)
             self.write()
             with self._changing:
                 if not self._event_ids:
-                    self._writer = None
+                    self._thread = None
                     return
 
 
@@ -86,7 +86,7 @@ _batch: _Batch | None = None
 
 
 def _after_fork_in_child() -> None:
-    """What the parent has gathered it writes itself, and its locks may be held by threads that are not here."""
+    """Give a forked child a batch of its own: the parent writes the inherited one, whose locks may be held."""
     global _batch
     if _batch is not None:
         _batch = _Batch()
@@ -98,7 +98,7 @@ os.register_at_fork(after_in_child=_after_fork_in_child)
 def _write(event_ids: list[ObjectId]) -> None:
     events = raw.collection(Event)
     if len(event_ids) == 1:
-        # The driver tries it again on the next primary, which it does for one document only.
+        # The driver retries this write on a new primary; it retries no write of several documents.
         events.update_one({"_id": event_ids[0]}, _ACKNOWLEDGED, is_dispensable=True)
     else:
         events.update_many({"_id": {"$in": event_ids}}, _ACKNOWLEDGED, is_dispensable=True)

@@ -1,15 +1,15 @@
-"""What happened, told once to whoever has to know.
+"""Events of the transactional outbox: publish them in a clinical transaction, deliver them after the commit.
 
-A service calls `publish` inside its transaction, so the event is stored if and only if the change is. Two kinds of
-listeners, registered by the rooms (`ready()` of an AppConfig), so that appointments never imports billing or reports:
+A service calls `publish` inside its transaction, so an event is stored if and only if the change is. The apps register
+two kinds of handlers (`ready()` of an AppConfig), so that appointments never imports billing or reports:
 
-- a *projection* runs there and then, in the same transaction, and writes to MongoDB only;
-- a *consumer* runs after the commit, at once and, when that fails, again from `manage.py relay_events`. It may be told
-  of one event several times and has to leave the same result. The audit trail is one of them, of every event.
+- a *projection* runs at once, in the same transaction, and must write to MongoDB only;
+- a *consumer* runs after the commit, and again from `manage.py relay_events` if it fails. An event may be delivered to
+  a consumer several times, and the result must be the same. The audit log is a consumer of every event.
 
-An event waits for its consumers in `pending` and `due_at`. An outage of a consumer's database is nobody's fault: the
-event stays due. An error of the consumer itself counts, and after MAX_ATTEMPTS the event is set aside with its reason,
-for a person to look at.
+`pending` names the consumers to which an event is still to be delivered, and `due_at` says when. If a consumer's
+database is out, the event stays due. If the consumer itself fails, the attempt counts, and after MAX_ATTEMPTS the event
+becomes a dead letter, which waits for a person to read its reason.
 """
 
 import logging
@@ -31,17 +31,17 @@ from healthcare.outbox.models import Event
 from healthcare.postgresql import circuit_breaker
 from healthcare.routers import DEFAULT
 
-#: The consumer that hears of every event: `healthcare.audit_log.recorder.deliver`.
+#: The name of the consumer of all events, `healthcare.audit_log.recorder.deliver`.
 AUDIT = "audit"
 MAX_ATTEMPTS = 8
 FIRST_RETRY_SECONDS = 2
 MAX_RETRY_SECONDS = 600
 _REASON_LENGTH = 300
-#: What a partial index begins with: every event that waits, or is set aside, has a later date there.
+#: A bound that makes queries use the partial indexes: the indexed dates are all later.
 _EPOCH = datetime.fromtimestamp(0, tz=UTC)
-#: Events among which the oldest is looked for, those that come due first.
-_LOOKED_AT = 1_000
-#: Where counting for metrics ends.
+#: Of how many events, those that are due first, `oldest_pending_at` takes the oldest.
+_OLDEST_AMONG = 1_000
+#: The highest number that `lag` counts to.
 COUNT_LIMIT = 100_000
 
 Document = Mapping[str, Any]
@@ -52,46 +52,46 @@ logger = logging.getLogger("healthcare.outbox.events")
 
 class _Registration(NamedTuple):
     name: str
-    #: None for all there are.
+    #: None for all kinds.
     kinds: frozenset[str] | None
-    listen: Handler
+    handler: Handler
 
-    def hears(self, kind: str) -> bool:
+    def handles(self, kind: str) -> bool:
         return self.kinds is None or kind in self.kinds
 
 
 _projections: list[_Registration] = []
 _consumers: dict[str, _Registration] = {}
-#: What waits for a transaction of PostgreSQL to end; None when none is kept open.
-_deferred: ContextVar[list[dict[str, Any]] | None] = ContextVar("held", default=None)
+#: The events whose delivery waits for the end of a `defer_delivery` block; None outside one.
+_deferred: ContextVar[list[dict[str, Any]] | None] = ContextVar("deferred", default=None)
 
 
 class Lag(NamedTuple):
-    """How far the consumers are behind: the age of the oldest event that waits, how many wait, how many are set aside.
+    """The age of the oldest waiting event, the number of waiting events, and the number of dead letters.
 
-    The numbers end at COUNTED.
+    The numbers end at COUNT_LIMIT.
     """
 
     seconds: float
     waiting: int
-    set_aside: int
+    dead_letters: int
 
 
 class ConsumerOutage(Exception):
-    """A consumer's database cannot be reached; the event stays due."""
+    """The database of a consumer cannot be reached; the event stays due."""
 
 
-def register_projection(name: str, kinds: set[str], listen: Handler) -> None:
-    """Have `listen(event)` run inside the transaction of every event of these kinds."""
-    _projections.append(_Registration(name, frozenset(kinds), listen))
+def register_projection(name: str, kinds: set[str], handler: Handler) -> None:
+    """Run `handler(event)` inside the transaction of every event of these kinds."""
+    _projections.append(_Registration(name, frozenset(kinds), handler))
 
 
-def register_consumer(name: str, kinds: set[str] | None, listen: Handler) -> None:
-    """Have `listen(event)` run after the commit of every event of these kinds (None: all), until it succeeded once.
+def register_consumer(name: str, kinds: set[str] | None, handler: Handler) -> None:
+    """Run `handler(event)` after the commit of every event of these kinds (None: all), until it has succeeded once.
 
-    Consumers run in the order of registration, and those behind one that fails wait with it.
+    Consumers run in the order of registration. If one fails, those after it wait with it.
     """
-    _consumers[name] = _Registration(name, None if kinds is None else frozenset(kinds), listen)
+    _consumers[name] = _Registration(name, None if kinds is None else frozenset(kinds), handler)
 
 
 def publish(
@@ -104,14 +104,14 @@ def publish(
     before: Document | None = None,
     after: Document | None = None,
 ) -> None:
-    """Store an event with the record's images, run its projections, and deliver it once the transaction is through.
+    """Store an event, run its projections, and deliver it after the commit.
 
-    `kind` is resource.past_verb, such as "appointment.completed", and the action of the entry in the audit trail;
-    `actor` the account that did it, None for a command; `patient_ids` names the patients of a bulk write. Images never
-    hold contact data or notes: events are not encrypted.
+    `kind` is resource.past_verb, such as "appointment.completed", and also the action of the entry in the audit log.
+    `actor` is the account that acts, None for a command. `patient_ids` names the patients of a bulk write. `before` and
+    `after` are the states of the record; they must not hold contact data or notes, because events are not encrypted.
     """
     if not in_transaction():
-        raise RuntimeError(f"{kind} was published outside a clinical transaction: it could be lost, or told in vain.")
+        raise RuntimeError(f"{kind} was published outside a clinical transaction, so it could be lost or be false.")
     moment = clock.now()
     patients = [patient_id] if patient_id else patient_ids
     event: dict[str, Any] = {
@@ -124,13 +124,13 @@ def publish(
         "after": after,
         "audit": audit_context.facts(kind, actor=actor, patient_ids=patients, subject=subject_id),
     }
-    waiting = [name for name, consumer in _consumers.items() if consumer.hears(kind)]
+    waiting = [name for name, consumer in _consumers.items() if consumer.handles(kind)]
     if waiting:
         event |= {"pending": waiting, "due_at": moment, "attempts": 0}
     raw.collection(Event).insert_one(event)
     for projection in _projections:
-        if projection.hears(kind):
-            projection.listen(event)
+        if projection.handles(kind):
+            projection.handler(event)
     audit_context.mark_recorded(kind)
     if waiting:
         on_commit(lambda: _deliver_now(event))
@@ -138,26 +138,26 @@ def publish(
 
 @contextmanager
 def defer_delivery() -> Iterator[None]:
-    """Deliver what the body publishes once it is through: for a body that keeps a transaction of PostgreSQL open.
+    """Defer delivery until the block exits. For blocks that keep a transaction of PostgreSQL open.
 
-    Inside that transaction the consumers' rows would go with it if it failed, while the event says that they are there.
-    When the body fails the relay delivers: what it has committed to MongoDB has happened.
+    If that transaction failed, the consumers' rows would be rolled back with it although the event is acknowledged. If
+    the block fails, the relay delivers the events, because their changes are committed to MongoDB.
     """
     if _deferred.get() is not None:
         yield
         return
-    held: list[dict[str, Any]] = []
-    token = _deferred.set(held)
+    deferred: list[dict[str, Any]] = []
+    token = _deferred.set(deferred)
     try:
         yield
     finally:
         _deferred.reset(token)
-    for event in held:
+    for event in deferred:
         _deliver_now(event)
 
 
 def enqueue_fallback(facts: audit_context.Facts, *, at: datetime, event_id: ObjectId) -> None:
-    """Keep an entry of the audit trail as an event, for while PostgreSQL cannot be reached."""
+    """Store an entry of the audit log as an event, because PostgreSQL cannot be reached; the relay delivers it."""
     raw.collection(Event).insert_one(
         {
             "_id": event_id,
@@ -174,18 +174,18 @@ def enqueue_fallback(facts: audit_context.Facts, *, at: datetime, event_id: Obje
 
 
 def due_events(limit: int = 500, *, grace: timedelta = timedelta()) -> list[dict[str, Any]]:
-    """Events that wait for a consumer and whose time has come, `grace` ago at least, the longest waiting first."""
+    """Return the events that have been due for at least `grace`, the longest waiting first."""
     due = {"due_at": {"$lte": clock.now() - grace}}
     return raw.collection(Event).find(due, sort=[("due_at", 1), ("_id", 1)], limit=limit)
 
 
 def oldest_pending_at() -> datetime | None:
-    """When the oldest event that still waits happened; None when none does. Those set aside do not count."""
-    # The first to come due need not be the oldest: each failure puts its event off for longer.
+    """Return the time of the oldest waiting event; None if none waits. Dead letters do not count."""
+    # The event that is due first need not be the oldest, because each failure delays the next attempt for longer.
     pipeline: raw.Pipeline = [
         {"$match": {"due_at": {"$gt": _EPOCH}}},
         {"$sort": {"due_at": 1}},
-        {"$limit": _LOOKED_AT},
+        {"$limit": _OLDEST_AMONG},
         {"$group": {"_id": None, "oldest": {"$min": "$at"}}},
     ]
     found = raw.aggregate(Event, pipeline)
@@ -193,93 +193,93 @@ def oldest_pending_at() -> datetime | None:
 
 
 def lag() -> Lag:
-    """How far the consumers are behind; for probes and metrics. Raises: DatabaseError."""
+    """Return how far the consumers are behind, for health endpoints and metrics. Raises: DatabaseError."""
     oldest = oldest_pending_at()
     return Lag(
         seconds=max((clock.now() - oldest).total_seconds(), 0.0) if oldest else 0.0,
         waiting=raw.collection(Event).count({"due_at": {"$gt": _EPOCH}}, limit=COUNT_LIMIT),
-        set_aside=raw.collection(Event).count({"set_aside_at": {"$gt": _EPOCH}}, limit=COUNT_LIMIT),
+        dead_letters=raw.collection(Event).count({"set_aside_at": {"$gt": _EPOCH}}, limit=COUNT_LIMIT),
     )
 
 
 def relay(*, grace: timedelta = timedelta()) -> Iterator[tuple[dict[str, Any], bool]]:
-    """Deliver what is due, once through; yields each event and whether all its consumers have heard it.
+    """Deliver all due events; yield each with whether it is now delivered to all of its consumers.
 
-    `grace`: how long to leave an event to the request that published it, which delivers it just now.
+    `grace`: how long an event is left to the request that published it, which may be delivering it at this moment.
     Raises: ConsumerOutage.
     """
     while events := due_events(grace=grace):
         for event in events:
             yield event, deliver(event)
-        # Or they would be due once more.
+        # Without the flush the same events would be due again.
         acknowledgements.flush()
 
 
 def deliver(event: Mapping[str, Any]) -> bool:
-    """Tell every waiting consumer; True when none waits any more. Raises: ConsumerOutage."""
-    told: list[str] = []
+    """Deliver an event to its pending consumers; return whether all succeeded. Raises: ConsumerOutage."""
+    delivered: list[str] = []
     for name in event["pending"]:
         consumer = _consumers.get(name)
         try:
             if consumer is None:
                 raise LookupError(f"There is no consumer {name!r}.")
-            consumer.listen(event)
+            consumer.handler(event)
         except Exception as error:
-            if told:
-                raw.collection(Event).update_one({"_id": event["_id"]}, {"$pull": {"pending": {"$in": told}}})
+            if delivered:
+                raw.collection(Event).update_one({"_id": event["_id"]}, {"$pull": {"pending": {"$in": delivered}}})
             if is_outage(error):
                 raise ConsumerOutage from error
             _record_failure(event, name, error)
             return False
-        told.append(name)
+        delivered.append(name)
     acknowledgements.acknowledge(event["_id"])
     return True
 
 
 def pending_ids() -> list[str]:
-    """The events that some consumer has not heard of, those set aside included."""
-    waiting: raw.Pipeline = [
+    """Return the ids of the events that are not delivered to all of their consumers, dead letters included."""
+    undelivered: raw.Pipeline = [
         {"$match": {"$or": [{"due_at": {"$gt": _EPOCH}}, {"set_aside_at": {"$gt": _EPOCH}}]}},
         {"$project": {"_id": True}},
     ]
-    return [str(event["_id"]) for event in raw.collection(Event).stream(waiting)]
+    return [str(event["_id"]) for event in raw.collection(Event).stream(undelivered)]
 
 
 def requeue(*, since: datetime, event_ids: Sequence[ObjectId]) -> None:
-    """Have these events, and all that happened since, told again to every consumer: PostgreSQL may lack what they did.
+    """Deliver these events, and all events since, to every consumer again, because PostgreSQL may lack their effects.
 
-    Those that wait come due at once; those that are set aside stay so.
+    Waiting events become due at once; dead letters stay dead letters.
     """
-    everything = raw.collection(Event)
+    stored = raw.collection(Event)
     moment = clock.now()
     wanted = {"$or": [{"at": {"$gte": since}}, {"_id": {"$in": list(event_ids)}}]}
-    everything.update_many({"due_at": {"$gt": _EPOCH}}, {"$set": {"due_at": moment}})
-    kinds = everything.aggregate([{"$match": wanted}, {"$group": {"_id": "$kind"}}])
+    stored.update_many({"due_at": {"$gt": _EPOCH}}, {"$set": {"due_at": moment}})
+    kinds = stored.aggregate([{"$match": wanted}, {"$group": {"_id": "$kind"}}])
     for kind in (found["_id"] for found in kinds):
-        # An entry that was left while PostgreSQL was out has no images, and nobody hears it but the trail.
-        for images, names in (
-            (True, [name for name, consumer in _consumers.items() if consumer.hears(kind)]),
+        # An audit entry that was stored as an event in an outage has no `after`, and the audit log alone consumes it.
+        for has_after, names in (
+            (True, [name for name, consumer in _consumers.items() if consumer.handles(kind)]),
             (False, [AUDIT]),
         ):
-            everything.update_many(
-                {**wanted, "kind": kind, "after": {"$exists": images}, "pending": {"$exists": False}},
+            stored.update_many(
+                {**wanted, "kind": kind, "after": {"$exists": has_after}, "pending": {"$exists": False}},
                 {"$set": {"pending": names, "due_at": moment, "attempts": 0}},
             )
 
 
 def retry(event_id: ObjectId) -> bool:
-    """Take an event that was set aside up again; False when it was not. For the admin."""
-    found = raw.collection(Event).update_one(
+    """Make a dead letter due again; return False if the event is none. The admin's action uses it."""
+    result = raw.collection(Event).update_one(
         {"_id": event_id, "set_aside_at": {"$gt": _EPOCH}},
         {"$set": {"due_at": clock.now(), "attempts": 0}, "$unset": {"set_aside_at": ""}},
     )
-    return bool(found.modified_count)
+    return bool(result.modified_count)
 
 
 def _deliver_now(event: dict[str, Any]) -> None:
-    """Deliver in the request that published, unless PostgreSQL was out a moment ago; the relay does what is left."""
-    if (held := _deferred.get()) is not None:
-        held.append(event)
+    """Deliver an event in the request that published it, unless PostgreSQL is out; the relay delivers the others."""
+    if (deferred := _deferred.get()) is not None:
+        deferred.append(event)
         return
     if _is_in_transaction_of_postgresql() or not circuit_breaker.postgresql.allows_request():
         return
@@ -292,21 +292,23 @@ def _deliver_now(event: dict[str, Any]) -> None:
 
 
 def _is_in_transaction_of_postgresql() -> bool:
-    """Whether somebody keeps one open who has not `held_back`. (The one that Django's TestCase puts around a test ends
-    with it.)"""
+    """Return whether a transaction is open although no `defer_delivery` block is.
+
+    The transaction that Django's TestCase opens around a test does not count.
+    """
     return any(not block._from_testcase for block in connections[DEFAULT].atomic_blocks)  # type: ignore[attr-defined]
 
 
 def _record_failure(event: Mapping[str, Any], name: str, error: Exception) -> None:
     attempts = event["attempts"] + 1
-    # The first line only: the second of PostgreSQL's errors quotes the row.
+    # Only the first line, because the second line of PostgreSQL's errors quotes the row.
     reason = f"{name}: {type(error).__name__}: {str(error).splitlines()[0] if str(error) else ''}"[:_REASON_LENGTH]
     changes: dict[str, Any] = {"attempts": attempts, "reason": reason}
     if attempts >= MAX_ATTEMPTS:
         update = {"$set": {**changes, "set_aside_at": clock.now()}, "$unset": {"due_at": ""}}
-        logger.error("%s was set aside after %d tries: %s", event["kind"], attempts, type(error).__name__)
+        logger.error("%s became a dead letter after %d tries: %s", event["kind"], attempts, type(error).__name__)
     else:
         pause = min(FIRST_RETRY_SECONDS * 2 ** (attempts - 1), MAX_RETRY_SECONDS)
         update = {"$set": {**changes, "due_at": clock.now() + timedelta(seconds=pause)}}
-    # Another process may have told this consumer meanwhile, or counted the same try.
+    # The filter makes this a no-op if another process has delivered the event meanwhile, or counted the same attempt.
     raw.collection(Event).update_one({"_id": event["_id"], "pending": name, "attempts": event["attempts"]}, update)

@@ -1,4 +1,4 @@
-"""Model of the outbox, in MongoDB beside the documents whose changes its events describe."""
+"""Model of the outbox, stored in MongoDB beside the documents whose changes its events describe."""
 
 from typing import ClassVar
 
@@ -9,10 +9,10 @@ from django_mongodb_backend.managers import MongoManager
 
 
 class Event(models.Model):
-    """Something that happened to a clinical record; see `healthcare.outbox.events`.
+    """A change of a clinical record; see `healthcare.outbox.events`.
 
-    The documents also hold `before` and `after`, the record's images, and `audit`, the facts of the entry in the audit
-    trail, which only consumers read.
+    The stored documents also hold `before` and `after`, the states of the record, and `audit`, the facts of its entry
+    in the audit log. Only consumers read these three.
     """
 
     database = "clinical"
@@ -20,16 +20,17 @@ class Event(models.Model):
     id = ObjectIdAutoField(primary_key=True)
     kind = models.CharField(_("what happened"), max_length=64)
     at = models.DateTimeField(_("at"))
-    #: Empty when the event is about no patient.
+    #: Empty if the event concerns no patient.
     patient_id = models.CharField(_("patient"), max_length=64)
     subject_id = models.CharField(_("record"), max_length=64)
-    #: The consumers that have not heard of it yet; absent once all have.
+    #: The consumers to which the event is not delivered yet; absent once it is delivered to all.
     pending = ArrayField(models.CharField(max_length=32), verbose_name=_("waiting"), default=list)
-    #: When the relay should try (again); absent when there is nothing to do, or nothing without a person.
+    #: When the relay tries to deliver the event (again); absent for delivered events and dead letters.
     due_at = models.DateTimeField(_("due"), null=True)
     attempts = models.PositiveIntegerField(_("tries"), default=0)
     reason = models.CharField(_("reason"), max_length=300, null=True)
-    set_aside_at = models.DateTimeField(_("set aside"), null=True)
+    #: When the event became a dead letter, which the relay does not try again.
+    dead_lettered_at = models.DateTimeField(_("dead letter since"), null=True, db_column="set_aside_at")
 
     objects: ClassVar[MongoManager] = MongoManager()
 
@@ -38,13 +39,13 @@ class Event(models.Model):
         verbose_name = _("event")
         verbose_name_plural = _("events")
         default_permissions = ("view", "change")
-        # Only events with something to do carry these fields, so the indexes stay small beside a large log.
+        # Only undelivered events carry these fields, so the indexes stay small beside a large collection.
         indexes = [
             models.Index(fields=["due_at", "id"], name="event_due", condition=models.Q(due_at__gt="1970-01-01T00:00Z")),
             models.Index(
-                fields=["set_aside_at", "id"],
+                fields=["dead_lettered_at", "id"],
                 name="event_set_aside",
-                condition=models.Q(set_aside_at__gt="1970-01-01T00:00Z"),
+                condition=models.Q(dead_lettered_at__gt="1970-01-01T00:00Z"),
             ),
         ]
 

@@ -1,7 +1,7 @@
-"""A small cache that all processes share, kept in PostgreSQL: the counters of rate limits, and codes used once.
+"""Django cache backend in PostgreSQL, shared by all processes: counters of rate limits, and codes that work once.
 
-django-ratelimit and allauth ask Django's cache for an atomic `add` and `incr`. Django's own backends cannot both be
-shared and atomic without another server; with `REDIS_URL` set that server is Redis, and this module rests.
+django-ratelimit and allauth need an atomic `add` and `incr` from Django's cache. None of Django's own backends is both
+shared and atomic without a further server. With `REDIS_URL` set, Redis is that server and this module is unused.
 """
 
 import json
@@ -36,7 +36,7 @@ _GET = "SELECT value FROM healthcare_counter WHERE key = %s AND expires_at > %s"
 _DELETE = "DELETE FROM healthcare_counter WHERE key = %s RETURNING value"
 _CLEAR = "DELETE FROM healthcare_counter WHERE expires_at <= %s"
 
-#: One in so many new keys clears away the expired ones.
+#: On average one in so many new keys deletes the expired ones.
 CLEAR_EVERY = 200
 FOREVER_SECONDS = 10 * 366 * 86_400.0
 
@@ -45,10 +45,10 @@ _connections: dict[int, BaseDatabaseWrapper] = {}
 
 
 class PostgreSQLCache(BaseCache):
-    """Django's cache interface over one table, each operation one statement in a transaction of its own.
+    """Django's cache interface over one table; each operation is one statement in a transaction of its own.
 
-    An attempt that is counted stays counted when the request's transaction is rolled back, so the counters have a
-    connection of their own, one a process. Values are JSON. Raises: OperationalError while PostgreSQL is out.
+    The cache has its own connection, one for each process, so that a counted attempt stays counted when the request's
+    transaction is rolled back. Values are JSON. Raises: OperationalError while PostgreSQL is out.
     """
 
     def __init__(self, location: str, params: dict[str, Any]) -> None:
@@ -76,7 +76,7 @@ class PostgreSQLCache(BaseCache):
         return _run(_DELETE, self.make_and_validate_key(key, version=version)) is not None
 
     def incr(self, key: Any, delta: int = 1, version: int | None = None) -> int:
-        """Raises: ValueError when there is no such counter, as Django's caches do."""
+        """Increase a counter. Raises: ValueError if there is no such counter, as Django's caches do."""
         value = _run(_INCREASE, delta, self.make_and_validate_key(key, version=version), time.time())
         if value is None:
             raise ValueError(f"There is no counter {key!r}.")
@@ -91,17 +91,17 @@ class PostgreSQLCache(BaseCache):
 
 
 def close() -> None:
-    """Close this process's connection; the next operation makes another."""
+    """Close this process's connection; the next operation opens another."""
     with _lock:
-        ours = _connections.pop(os.getpid(), None)
-        if ours is not None:
-            ours.close()
+        connection = _connections.pop(os.getpid(), None)
+        if connection is not None:
+            connection.close()
 
 
 def _run(statement: str, *values: Any) -> str | None:
-    """The value of the row that the statement returned, if any."""
+    """Run a statement; return the value of the row that it returns, if any. Raises: OperationalError and others."""
     if not circuit_breaker.postgresql.allows_request():
-        raise OperationalError("PostgreSQL was out a moment ago.")
+        raise OperationalError("PostgreSQL could not be reached a moment ago.")
     try:
         with _lock:
             connection = _own_connection()
@@ -120,16 +120,16 @@ def _run(statement: str, *values: Any) -> str | None:
 
 
 def _own_connection() -> BaseDatabaseWrapper:
-    """This process's connection for counters. A forked child makes its own, and so does a test's database."""
+    """Return the cache's connection of this process. A forked child opens its own, and so does a test's database."""
     settings = connections[DEFAULT].settings_dict
-    ours = _connections.get(os.getpid())
-    if ours is None or ours.settings_dict["NAME"] != settings["NAME"]:
-        ours = connections[DEFAULT].copy()
-        ours.inc_thread_sharing()
-        # What another process left here is its own; only the reference goes.
+    connection = _connections.get(os.getpid())
+    if connection is None or connection.settings_dict["NAME"] != settings["NAME"]:
+        connection = connections[DEFAULT].copy()
+        connection.inc_thread_sharing()
+        # This only drops the reference; a connection of the parent process stays open there.
         _connections.clear()
-        _connections[os.getpid()] = ours
+        _connections[os.getpid()] = connection
     else:
-        # As at the begin of a request: a connection that PostgreSQL has closed meanwhile is noticed here.
-        ours.health_check_done = False  # type: ignore[attr-defined]
-    return ours
+        # Check the connection, as Django does at the start of a request, because PostgreSQL may have closed it.
+        connection.health_check_done = False  # type: ignore[attr-defined]
+    return connection

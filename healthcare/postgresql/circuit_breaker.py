@@ -1,37 +1,34 @@
-"""What keeps an outage of a database from taking every thread with it.
+"""Circuit breaker: while PostgreSQL is out, requests fail at once instead of waiting for it.
 
-A server that is gone refuses at once. One that is frozen, or behind a network that swallows packets, answers never:
-each request would wait for its time limit, and those that do not need that server behind them. So a request waits for
-PostgreSQL for some seconds only, and while it is out one request at a time finds out whether it is back. (MongoDB's
-driver watches its servers itself; see `healthcare.mongodb.base`.)
+A server that has stopped refuses a connection at once, but a frozen one never answers. Each request would wait for its
+time limit, and requests that do not need PostgreSQL would queue behind those that do. So a request waits for a few
+seconds only (`healthcare.postgresql.base`), and after a failure one request at a time tries the server again. MongoDB
+needs no circuit breaker here: its driver monitors the servers (`healthcare.mongodb.base`).
 """
 
 import threading
 import time
-from collections.abc import Generator
-from typing import Any
 
-from django.db.backends.signals import connection_created
-
-#: How long a request waits for the answer to one statement. Commands wait as long as it takes.
+#: How long a server process waits for the answer to one statement. Commands wait as long as a statement takes.
 ANSWER_SECONDS = 5.0
-#: How long nobody asks a database that was out a moment ago, but who goes to see.
-PAUSE_SECONDS = 1.0
+#: How long the circuit stays open after a failure, before one request tries the database again.
+OPEN_SECONDS = 1.0
 
 
 class CircuitBreaker:
-    """What this process last saw of a database: whether it answered."""
+    """Whether a database answered when this process last asked it. Closed: it did; open: it did not."""
 
     def __init__(self) -> None:
+        #: When the next request may try the database; None while the circuit is closed.
         self._try_at: float | None = None
         self._lock = threading.Lock()
 
-    def is_up(self) -> bool:
-        """Whether it answered when this process asked it last."""
+    def is_closed(self) -> bool:
+        """Return whether the database answered the last request."""
         return self._try_at is None
 
     def allows_request(self) -> bool:
-        """Whether to ask the database; while it is out one caller each PAUSE_SECONDS is told so."""
+        """Return whether the caller may ask the database. While the circuit is open one trial at a time may."""
         with self._lock:
             if self._try_at is None:
                 return True
@@ -42,7 +39,7 @@ class CircuitBreaker:
 
     def record_failure(self) -> None:
         with self._lock:
-            self._try_at = time.monotonic() + PAUSE_SECONDS
+            self._try_at = time.monotonic() + OPEN_SECONDS
 
     def record_success(self) -> None:
         with self._lock:
@@ -50,33 +47,3 @@ class CircuitBreaker:
 
 
 postgresql = CircuitBreaker()
-
-
-def limit_wait_for_answers() -> None:
-    """Have each new connection to PostgreSQL of this process give up on a statement after ANSWER_SECONDS.
-
-    `statement_timeout` does not help with a server that has stopped itself, nor do the kernel's keepalives, which a
-    frozen process's kernel answers.
-    """
-    connection_created.connect(_bound, dispatch_uid="healthcare.postgresql.circuit_breaker")
-
-
-def _bound(connection: Any, **_: Any) -> None:
-    if connection.vendor != "postgresql":
-        return
-    driver = connection.connection
-    wait = driver.wait
-
-    def wait_for_a_while(generator: Generator[Any, Any, Any], *args: Any, **options: Any) -> Any:
-        from psycopg import OperationalError
-
-        began = time.monotonic()
-        try:
-            return wait(generator, *args, **{"timeout": ANSWER_SECONDS, **options})
-        except OperationalError:
-            if time.monotonic() - began >= ANSWER_SECONDS:
-                # Its answer may still come, to the next statement.
-                driver.pgconn.finish()
-            raise
-
-    driver.wait = wait_for_a_while

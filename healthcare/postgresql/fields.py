@@ -1,4 +1,4 @@
-"""Model fields of PostgreSQL that the project shares; those of MongoDB are in `healthcare.mongodb`."""
+"""Model fields for PostgreSQL. The fields for MongoDB are in `healthcare.mongodb`."""
 
 import json
 from typing import Any
@@ -7,7 +7,7 @@ from django.db import models
 
 
 class IdListField(models.Field):
-    """A list of ids: `text[]` in PostgreSQL, JSON in the text of a trial on SQLite. Only read through the ORM."""
+    """A list of ids, which the ORM only reads: `text[]` in PostgreSQL, JSON text in SQLite (for trials)."""
 
     def db_type(self, connection: Any) -> str:
         return "text[]" if connection.vendor == "postgresql" else "text"

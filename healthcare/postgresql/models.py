@@ -1,14 +1,14 @@
-"""Model behind the cache backend, in PostgreSQL."""
+"""Model of the cache backend, in PostgreSQL."""
 
 from django.db import models
 
 
 class Counter(models.Model):
-    """What processes count together, such as attempts to log in, until it expires; see `healthcare.postgresql.cache`."""
+    """A cached value with a time of expiry, such as a count of log-ins; see `healthcare.postgresql.cache`."""
 
     key = models.CharField(max_length=250, primary_key=True)
     value = models.TextField()
-    #: Seconds since 1970.
+    #: In seconds since 1970 (UTC).
     expires_at = models.FloatField()
 
     class Meta:

@@ -1,62 +1,52 @@
-"""Statements that every request sends to PostgreSQL: prepared once in each connection, past Django's cursor.
+"""Prepared statements: the statements that every request sends to PostgreSQL, planned once for each connection.
 
-They take part in the open transaction and raise Django's database errors, as all others do.
+They bypass Django's cursor, which sends every statement as one text with its values and so cannot prepare it. They run
+in the open transaction and raise Django's database errors, as every other statement does.
 """
 
 import time
 from collections.abc import Sequence
 from typing import Any
 
+import psycopg
 from django.db import InterfaceError, OperationalError, connections
 
 from healthcare.routers import DEFAULT
 
-#: A server that answers with an error this soon is there, or has been started again.
+#: A server that answers with an error within this time is reachable, or has just been restarted: reconnecting is worth
+#: a try. A server that takes longer is frozen.
 RECONNECT_WITHIN_SECONDS = 1.0
 
 
 def execute(statement: str, parameters: Sequence[Any]) -> Any:
-    """Run one of the few statements that are constants; a cursor with its rows, until it is run again.
-
-    Raises: DatabaseError.
-    """
+    """Run a constant statement as a prepared one and return its cursor. Raises: DatabaseError."""
     connection = connections[DEFAULT]
     if connection.vendor != "postgresql" or connection.queries_logged:
         cursor = connection.cursor()
         cursor.execute(statement, parameters)
         return cursor
-    # As Django's cursor does: the first statement of a request may meet a connection that has died since the last one.
+    # Django's cursor takes the same three steps: the connection may have died since the last request.
     connection.close_if_health_check_failed()
     connection.ensure_connection()
     connection.validate_no_broken_transaction()
     with connection.wrap_database_errors:
-        return _cursor_for(statement, connection.connection).execute(statement, parameters, prepare=True)
+        return psycopg.Cursor(connection.connection).execute(statement, parameters, prepare=True)
 
 
 def execute_first(statement: str, parameters: Sequence[Any]) -> Any:
-    """The same of the first statement of a request, which may be sent twice: its connection may have died by now.
+    """Run the first statement of a request, and once more on a new connection if the old one has died meanwhile.
 
-    Django would ask a connection whether it is still good before it is used; this statement tells.
-    Raises: DatabaseError.
+    The statement must be one that may be sent twice. Django would send `SELECT 1` first to check the connection; this
+    statement is the check. Raises: DatabaseError.
     """
     connection = connections[DEFAULT]
-    was_open, began = connection.connection is not None, time.monotonic()
+    was_connected, began = connection.connection is not None, time.monotonic()
     connection.health_check_done = True  # type: ignore[attr-defined]
     try:
         return execute(statement, parameters)
     except (OperationalError, InterfaceError):
         is_frozen = time.monotonic() - began > RECONNECT_WITHIN_SECONDS
-        if not was_open or is_frozen or connection.in_atomic_block:
+        if not was_connected or is_frozen or connection.in_atomic_block:
             raise
         connection.close()
         return execute(statement, parameters)
-
-
-def _cursor_for(statement: str, driver: Any) -> Any:
-    """The connection's own cursor for the statement: it knows how to send such parameters and read such rows."""
-    from psycopg import Cursor
-
-    cursors = vars(driver).setdefault("cursors_of_statements", {})
-    if statement not in cursors:
-        cursors[statement] = Cursor(driver)
-    return cursors[statement]

@@ -1,8 +1,8 @@
--- What PostgreSQL knows of the seals, and months that are dropped without what came late; for PostgreSQL:
--- healthcare/migrations/0004_audit_heads.py runs this file after audit_trail.sql.
+-- The hashes of the seals, and functions that keep late entries when a month is dropped; for PostgreSQL.
+-- healthcare/migrations/0004_audit_heads.py runs this file after audit_log.sql.
 
--- The number and hash of each seal, noted when it was made: whoever can rewrite MongoDB cannot cut the chain's end off,
--- or begin it anew, without leaving a note of what was there.
+-- The number and hash of each seal, stored when the seal is made. A person who can rewrite MongoDB can neither cut off
+-- the end of the chain of seals nor start a new chain without contradicting this table.
 CREATE TABLE audit_heads (
     number bigint PRIMARY KEY,
     hash text NOT NULL,
@@ -10,7 +10,7 @@ CREATE TABLE audit_heads (
 );
 CREATE TRIGGER audit_no_change BEFORE UPDATE OR DELETE OR TRUNCATE ON audit_heads EXECUTE FUNCTION audit_refuse_change();
 
--- The statement itself is refused, whether it finds a row or not, by whatever name it calls the table.
+-- Statement triggers reject the statement even if it matches no row, on the tables and on each of their partitions.
 DO $$
 DECLARE
     part regclass;
@@ -26,7 +26,7 @@ BEGIN
     END LOOP;
 END $$;
 
--- The times that a seal can name. An entry of another one, which nobody but a forger inserts, would end all sealing.
+-- The range of times that a seal can cover. An entry outside it, which only a forger would insert, would stop sealing.
 ALTER TABLE audit_entries
     ADD CONSTRAINT audit_entry_time CHECK (at >= '1970-01-01T00:00Z' AND at < '5000-01-01T00:00Z');
 
@@ -46,7 +46,7 @@ BEGIN
     FOREACH parent IN ARRAY ARRAY['audit_entries', 'audit_patients'] LOOP
         part := parent || '_' || suffix;
         EXECUTE format('CREATE TABLE %I (LIKE %I INCLUDING DEFAULTS INCLUDING CONSTRAINTS)', part, parent);
-        -- Entries that came while the month had no partition of its own move into it, unchanged.
+        -- Move the entries that were inserted while the month had no partition, unchanged.
         EXECUTE format('ALTER TABLE %I DISABLE TRIGGER USER', parent || '_other');
         EXECUTE format(
             'WITH moved AS (DELETE FROM %I WHERE at >= %L AND at < %L RETURNING *) INSERT INTO %I SELECT * FROM moved',
@@ -59,8 +59,8 @@ BEGIN
     RETURN true;
 END $$;
 
--- `upto`: the last entry in the archive's file; what came for the month later stays, also when it came between the
--- writing of the file and this.
+-- `upto`: the id of the last entry in the archived file. Later entries of the month stay, including those that were
+-- inserted after the file was written.
 CREATE OR REPLACE FUNCTION audit_drop_month(wanted date, upto bigint) RETURNS boolean
 LANGUAGE plpgsql SECURITY DEFINER SET search_path FROM CURRENT AS $$
 DECLARE

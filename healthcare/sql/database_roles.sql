@@ -1,9 +1,9 @@
--- PostgreSQL roles for production: who may do what to which table. Run it as the owner of the tables, after each
+-- PostgreSQL roles for production and their rights on each table. Run this file as the owner of the tables after each
 -- `manage.py migrate`; it can run any number of times:
 --
 --     psql "$OWNER_DATABASE_URL" -f healthcare/sql/database_roles.sql
 --
--- Give the roles to the accounts that log in, and leave the owner's own login to migrations:
+-- Grant the roles to the accounts that log in, and use the owner's own login for migrations only:
 --
 --     GRANT healthcare_app TO hospital_web;              -- DATABASE_URL of the servers and of relay_events
 --     GRANT healthcare_archivist TO hospital_archive;    -- ARCHIVE_DATABASE_URL of archive_audit
@@ -20,12 +20,12 @@ END $$;
 
 GRANT USAGE ON SCHEMA public TO healthcare_app, healthcare_archivist;
 
--- The application writes accounts, sessions and bills, and reads which migrations there were.
+-- The application writes accounts, sessions and bills, and reads the list of applied migrations.
 GRANT SELECT, INSERT, UPDATE, DELETE ON ALL TABLES IN SCHEMA public TO healthcare_app;
 GRANT USAGE, SELECT ON ALL SEQUENCES IN SCHEMA public TO healthcare_app;
 REVOKE INSERT, UPDATE, DELETE ON django_migrations FROM healthcare_app;
 
--- Of the audit trail it inserts and reads entries, through the two tables and no partition by its name.
+-- It inserts and reads entries of the audit log, through the two parent tables only and not through a partition.
 DO $$
 DECLARE
     part regclass;
@@ -41,6 +41,6 @@ REVOKE ALL ON audit_entries, audit_patients, audit_heads FROM healthcare_app, he
 GRANT SELECT, INSERT ON audit_entries, audit_patients, audit_heads TO healthcare_app;
 GRANT EXECUTE ON FUNCTION audit_make_month(date) TO healthcare_app;
 
--- The archivist reads the trail and has months dropped that have ended, and nothing else.
+-- The archivist reads the audit log and drops months that have ended, and may do nothing else.
 GRANT SELECT ON audit_entries, audit_patients, audit_entry_id TO healthcare_archivist;
 GRANT EXECUTE ON FUNCTION audit_make_month(date), audit_drop_month(date, bigint) TO healthcare_archivist;

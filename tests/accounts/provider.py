@@ -1,4 +1,4 @@
-"""An OpenID provider, and what of GitHub a login needs, on loopback in the process of the tests."""
+"""Test double of an OpenID provider, and of the parts of GitHub that a login needs, on loopback in this process."""
 
 import base64
 import hashlib
@@ -17,7 +17,7 @@ CLIENT_ID, CLIENT_SECRET = "client-of-tests", "a secret of the tests"
 
 
 class Provider(ThreadingHTTPServer):
-    """It authorizes whoever comes, once per code, and checks the client, the code's redirect and the PKCE verifier."""
+    """Provider that authorizes every request, and checks the client, the code, its redirect and the PKCE verifier."""
 
     key: ClassVar[rsa.RSAPrivateKey] = rsa.generate_private_key(65537, 2048)
 
@@ -25,11 +25,11 @@ class Provider(ThreadingHTTPServer):
         super().__init__(("127.0.0.1", 0), _Handler)
         self.url = f"http://127.0.0.1:{self.server_port}"
         self.codes: dict[str, dict[str, str]] = {}
-        #: What the provider says of whoever logs in: an ID token's claims, and GitHub's profile and addresses.
+        #: The person who logs in: the claims of the ID token, and GitHub's profile and addresses.
         self.claims: dict[str, Any] = {}
         self.profile: Any = {}
         self.emails: Any = []
-        #: What a test breaks: ID token claims put over the right ones, the key that signs, headers, the whole answer.
+        #: Faults that a test sets: claims that replace valid ones, the signing key, headers, the whole response.
         self.forged: dict[str, Any] = {}
         self.signing_key: Any = self.key
         self.algorithm = "RS256"
@@ -39,7 +39,7 @@ class Provider(ThreadingHTTPServer):
         threading.Thread(target=self.serve_forever, daemon=True).start()
 
     def authorize(self, location: str) -> str:
-        """What the browser does at the provider: the URL that it is sent back to."""
+        """Authorize as a browser does, and return the URL of the redirect back."""
         asked = dict(parse_qsl(urlsplit(location).query))
         assert asked["client_id"] == CLIENT_ID
         assert asked["response_type"] == "code"

@@ -1,4 +1,4 @@
-"""/accounts: how admins make and change the accounts of doctors, staff and admins."""
+"""Tests of /accounts: admins create and change the accounts of doctors, staff and admins."""
 
 from typing import Any
 
@@ -108,8 +108,8 @@ def test_other_fields_are_not_changed_here(client: APIClient, change: dict[str, 
 
 
 @pytest.mark.parametrize("change", [{"is_active": False}, {"role": "staff"}])
-def test_admin_does_not_shut_themself_out(client: APIClient, admin: User, change: dict[str, Any]):
-    """Else the last admin could, and nobody would be left to undo it."""
+def test_admin_cannot_disable_their_own_account(client: APIClient, admin: User, change: dict[str, Any]):
+    """Otherwise the last admin could disable their account, and nobody could undo it."""
     assert client.patch(f"/api/accounts/{admin.pk}", change, format="json").status_code == 409
     admin.refresh_from_db()
     assert (admin.is_active, admin.role) == (True, "admin")

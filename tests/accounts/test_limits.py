@@ -1,4 +1,4 @@
-"""Rate limits: what is counted, for whom, and what the answer says. Several processes: tests/live/test_limits.py."""
+"""Rate limits: counters, their keys and the responses. tests/live/test_limits.py tests several processes."""
 
 import os
 import shutil
@@ -34,7 +34,7 @@ MINUTE = 60
 
 @pytest.fixture(autouse=True)
 def limits(settings: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The rates as they are by default, from nothing counted, and no window that ends within a test."""
+    """Set the default rates, empty counters, and windows that do not end during a test."""
     now = time.time()
     monkeypatch.setattr("django_ratelimit.core.time", SimpleNamespace(time=lambda: now))
     settings.LOGIN_RATE = settings.PASSWORD_RATE = "5/m"
@@ -44,7 +44,7 @@ def limits(settings: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.fixture(params=["PostgreSQL", "Redis"])
 def store(request: pytest.FixtureRequest) -> Iterator[str]:
-    """Each place where counters can be kept."""
+    """Run the test with each cache that can hold counters."""
     if request.param == "Redis":
         with override_settings(CACHES=redis_caches(request.getfixturevalue("redis_url"))):
             cache.clear()
@@ -55,11 +55,11 @@ def store(request: pytest.FixtureRequest) -> Iterator[str]:
 
 @pytest.fixture(scope="module")
 def redis_url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    """A real Redis of this run's own, on a unix socket."""
+    """Start a Redis server for this run, on a unix socket."""
     program = shutil.which("redis-server")
     if program is None:
         pytest.skip("redis-server is not installed; on Debian and Ubuntu: apt-get install redis-server")
-    # Paths of unix sockets are short.
+    # The length of a path of a unix socket is limited.
     folder = tmp_path_factory.mktemp("redis")
     path = Path(f"/tmp/redis-{os.getpid()}.sock")  # noqa: S108
     with (folder / "log").open("wb") as log:
@@ -122,8 +122,8 @@ def user() -> User:
 # --- Logging in ------------------------------------------------------------------------------------------------------
 
 
-def test_five_attempts_for_an_account_whatever_comes_of_them(store: str, user: User) -> None:
-    """From five addresses: the sixth has the right password, and is too many."""
+def test_five_attempts_for_an_account_whether_they_succeed_or_not(store: str, user: User) -> None:
+    """Attempts come from different addresses: the sixth has the right password, and exceeds the limit."""
     for number in range(5):
         password = PASSWORD if number == 2 else WRONG
         assert log_in(password=password, address=f"192.0.2.{number}").status_code == (200 if number == 2 else 401)
@@ -144,7 +144,7 @@ def test_five_failures_of_an_address_and_successes_are_given_back(store: str, us
     for number in range(5):
         assert log_in(f"nobody{number}@example.org").status_code == 401
     assert_too_many(log_in(others[9].email))
-    # Of another address it is nobody's business, and of one network of IPv6 it is one.
+    # Another address has a counter of its own; addresses of one IPv6 network share one.
     assert log_in(others[10].email, address="198.51.100.7").status_code == 200
     for number in range(5):
         log_in(f"nobody{number}@example.net", address=f"2001:db8:1:1::{number:x}")
@@ -215,7 +215,7 @@ def test_refreshes_of_an_address(store: str, user: User) -> None:
     assert [refresh("made up").status_code for _ in range(7)] == [401] * 7
     token = tokens.start_family(user)["refresh_token"]
     assert_too_many(refresh(token))
-    # It was not looked at, so it is good still.
+    # The token was not read, so that it is still valid.
     cache.clear()
     assert refresh(token).status_code == 200
 
@@ -296,7 +296,7 @@ def test_an_attempt_stays_counted_when_the_request_is_rolled_back(user: User) ->
     assert cache.get("kept") == 1
 
 
-# --- Without a counter nobody gets in --------------------------------------------------------------------------------
+# --- Without counters nobody can log in ------------------------------------------------------------------------------
 
 
 def assert_unavailable(user: User) -> None:
@@ -335,7 +335,7 @@ def test_settings_name_a_shared_store() -> None:
 
 
 @pytest.mark.parametrize("rate", ["5", "0/m", "five/m", "5/x", "5/m5", "-1/m", "5/0s", ""])
-def test_a_rate_that_is_none_is_said_at_the_start(rate: str) -> None:
+def test_invalid_rate_is_an_error_at_the_start(rate: str) -> None:
     from tests.test_settings import GIVEN, settings_in
 
     refused = settings_in({**GIVEN, "SECRET_KEY": "s" * 50, "JWT_SECRET_KEY": "j" * 50, "LOGIN_RATE": rate})

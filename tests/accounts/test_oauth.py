@@ -1,4 +1,4 @@
-"""Logging in with Google and GitHub, end to end against a provider that runs here: what works and what is refused."""
+"""Login with Google and GitHub, end to end against a test double of the provider."""
 
 from collections.abc import Iterator
 from typing import Any
@@ -17,7 +17,7 @@ from accounts.models import User
 from patients.models import Patient
 from tests.accounts.provider import CLIENT_ID, CLIENT_SECRET, Provider
 from tests.accounts.test_second_factor import code_of
-from tests.audit.trail import recording
+from tests.audit.entries import recording
 from tests.people import PASSWORD, client_of, make_account
 
 pytestmark = pytest.mark.django_db
@@ -46,7 +46,7 @@ def provider(server: Provider, monkeypatch: pytest.MonkeyPatch, settings: Settin
     monkeypatch.setattr(oauth.GitHub, "access_token_url", f"{server.url}/token")
     monkeypatch.setattr(oauth.GitHub, "profile_url", f"{server.url}/user")
     monkeypatch.setattr(oauth.GitHub, "emails_url", f"{server.url}/user/emails")
-    # The providers' own classes stand in allauth's registry; ours are what the paths use.
+    # allauth's registry holds its own adapters; the routes use ours.
     is_somebody(server)
     server.forged, server.signing_key, server.algorithm = {}, server.key, "RS256"
     server.id_token = server.answer = None
@@ -168,21 +168,21 @@ def test_existing_account_is_not_taken_over_by_its_address(provider: Provider, n
 
 
 @each_provider
-def test_unverified_address_makes_nothing(provider: Provider, name: str) -> None:
+def test_unverified_address_creates_nothing(provider: Provider, name: str) -> None:
     is_somebody(provider, verified=False)
     assert_refused(log_in(provider, name), 403, "email_not_verified")
 
 
 @each_provider
 @pytest.mark.parametrize("email", ["", "no address", "x" * 300 + "@example.org"])
-def test_address_that_is_none_makes_nothing(provider: Provider, name: str, email: str) -> None:
+def test_invalid_address_creates_nothing(provider: Provider, name: str, email: str) -> None:
     is_somebody(provider, email=email)
     assert log_in(provider, name).status_code in (400, 403)
     assert not User.objects.exists()
 
 
 @each_provider
-def test_disabled_account_stays_out(provider: Provider, name: str) -> None:
+def test_disabled_account_cannot_log_in(provider: Provider, name: str) -> None:
     log_in(provider, name)
     User.objects.update(is_active=False)
     response = log_in(provider, name)
@@ -192,8 +192,8 @@ def test_disabled_account_stays_out(provider: Provider, name: str) -> None:
 
 
 @each_provider
-def test_second_factor_is_no_less_than_it_was(provider: Provider, name: str) -> None:
-    """Nobody is asked for a code on the way through a provider: who has set one up logs in with the password."""
+def test_account_with_a_second_factor_must_use_its_password(provider: Provider, name: str) -> None:
+    """A login with a provider asks for no code, so that an account with a second factor must use its password."""
     log_in(provider, name)
     user = User.objects.get(email="lin.tao@example.org")
     secret = second_factor.new_secret()
@@ -228,7 +228,7 @@ def test_forged_state(provider: Provider, name: str) -> None:
 
 @each_provider
 def test_state_of_another_browser(provider: Provider, name: str) -> None:
-    """Somebody sends a victim the end of a login of their own."""
+    """An attacker sends a victim the callback URL of the attacker's login."""
     back = provider.authorize(begin(Client(), name))
     victim = Client()
     begin(victim, name)
@@ -261,7 +261,7 @@ def test_replayed_callback(provider: Provider, name: str) -> None:
 
 @each_provider
 def test_replayed_code_in_a_login_of_ones_own(provider: Provider, name: str) -> None:
-    """The code is another login's: its verifier is not ours."""
+    """A code of another login does not fit the verifier of this one."""
     stolen = dict(parse_qsl(urlsplit(provider.authorize(begin(Client(), name))).query))["code"]
     thief = Client()
     state = dict(parse_qsl(urlsplit(begin(thief, name)).query))["state"]
@@ -319,7 +319,7 @@ def test_provider_that_answers_nonsense(provider: Provider, name: str, answer: A
 
 
 @pytest.mark.parametrize("profile", [{}, [], "text", None, {"id": None}, {"name": "x"}])
-def test_github_profile_that_is_none(provider: Provider, profile: Any) -> None:
+def test_malformed_github_profile(provider: Provider, profile: Any) -> None:
     provider.profile = profile
     assert_refused(log_in(provider, "github"), 400, "provider_refused")
 
@@ -346,12 +346,12 @@ def test_parameters_cannot_turn_the_login_into_something_else(provider: Provider
     assert Client().post(f"/api/auth/oauth/{name}/callback", {"code": "x"}).status_code == 405
 
 
-def test_allauths_own_pages_are_not_there() -> None:
+def test_pages_of_allauth_are_not_routed() -> None:
     for path in ("/accounts/login/", "/accounts/signup/", "/accounts/social/signup/", "/accounts/2fa/"):
         assert Client().get(path).status_code == 404
 
 
-def test_half_a_configuration_is_said_at_the_start() -> None:
+def test_incomplete_configuration_is_an_error_at_the_start() -> None:
     from tests.test_settings import GIVEN, settings_in
 
     secrets = {"SECRET_KEY": "s" * 50, "JWT_SECRET_KEY": "j" * 50}

@@ -1,4 +1,4 @@
-"""Logging in, refreshing, logging out: which tokens are good, and what ends them."""
+"""Login, refresh and logout: which tokens are valid, and what ends them."""
 
 import json
 from base64 import urlsafe_b64decode, urlsafe_b64encode
@@ -85,7 +85,7 @@ def test_unknown_address_wrong_password_and_disabled_account_get_one_answer(user
 
 @pytest.mark.parametrize("way", ["/api/auth/login", "/admin/login/", "/session/login/"])
 def test_every_refused_login_costs_one_hash(user: User, monkeypatch: pytest.MonkeyPatch, way: str):
-    """The same time is the same work: one hash, whether there is an account or not, and whatever is wrong with it."""
+    """Every failed login computes one hash, so that its time does not disclose which accounts exist."""
     make_account("admin", "gone@example.org")
     User.objects.filter(email="gone@example.org").update(is_active=False)
     without_password = make_account("patient", "provider@example.org")
@@ -144,7 +144,7 @@ def signed(claims: dict[str, Any], *, key: str = settings.SIMPLE_JWT["SIGNING_KE
     return jwt.encode(claims, key, algorithm=algorithm)
 
 
-def test_tokens_that_are_no_good(user: User):
+def test_invalid_tokens(user: User):
     pair = tokens.start_family(user)
     good = jwt.decode(pair["access_token"], options={"verify_signature": False})
     other = make_account("admin", "admin@example.org")
@@ -170,7 +170,7 @@ def test_tokens_that_are_no_good(user: User):
         assert response.status_code == 401, reason
         assert response["Content-Type"] == "application/problem+json"
         assert response["WWW-Authenticate"].startswith("Bearer")
-        # A path that needs no token judges the one that is sent all the same.
+        # A path that needs no token verifies one that is sent.
         assert client.get("/api").status_code == 401, reason
 
 
@@ -196,18 +196,18 @@ def test_replay_is_refused_and_ends_the_family(user: User):
     second = refresh(first["refresh_token"]).json()
     response = refresh(first["refresh_token"])
     assert response.status_code == 401
-    # The thief's or the owner's: nobody can tell, so neither goes on, and the access tokens end with it.
+    # The server cannot know which of the two users is the thief: the family ends, and with it its access tokens.
     assert refresh(second["refresh_token"]).status_code == 401
     assert status_of_me(second["access_token"]) == status_of_me(first["access_token"]) == 401
     assert TokenFamily.objects.filter(ended_at=None).count() == 1
-    # Another login of the same account is another family.
+    # Another login of the same account is another family, which remains open.
     assert status_of_me(elsewhere["access_token"]) == 200
     assert refresh(elsewhere["refresh_token"]).status_code == 200
 
 
 @pytest.mark.parametrize("bearer", ["expired", "garbage", "ended"])
-def test_bad_access_token_does_not_stand_in_the_way_of_a_new_one(user: User, bearer: str):
-    """Clients send the header with every request, also with those that are to renew it."""
+def test_bad_access_token_does_not_prevent_a_refresh(user: User, bearer: str):
+    """Clients send the Authorization header with every request, also with a refresh."""
     pair, ended = log_in().json(), log_in().json()
     claims = jwt.decode(pair["access_token"], options={"verify_signature": False})
     post("logout", {"refresh_token": ended["refresh_token"]})
@@ -227,7 +227,7 @@ def test_bad_access_token_does_not_stand_in_the_way_of_a_new_one(user: User, bea
 
 
 @pytest.mark.parametrize("what", ["access_token", "garbage", "expired", "other key"])
-def test_refresh_tokens_that_are_no_good(user: User, what: str):
+def test_invalid_refresh_tokens(user: User, what: str):
     pair = log_in().json()
     claims = jwt.decode(pair["refresh_token"], options={"verify_signature": False})
     token = {
@@ -254,7 +254,7 @@ def test_families_that_have_expired_are_cleared_away(user: User):
     ended = log_in().json()["refresh_token"]
     assert post("logout", {"refresh_token": ended}).status_code == 204
     log_in()
-    # One that was ended stays until its tokens would have expired.
+    # A family that was ended is kept until its tokens would have expired.
     assert user.token_families.filter(ended_at=None).count() == 1
     assert user.token_families.count() == 2
 
@@ -319,7 +319,7 @@ def test_disabled_account_and_changed_role_end_every_token(user: User, change: d
     if change == {"is_active": False}:
         assert log_in().status_code == 401
         assert client.patch(f"/api/accounts/{user.pk}", {"is_active": True}, format="json").status_code == 200
-        # The old tokens do not come back with the account.
+        # The old tokens remain invalid after the account is enabled again.
         assert status_of_me(pair["access_token"]) == refresh(pair["refresh_token"]).status_code == 401
     assert log_in().status_code == 200
 

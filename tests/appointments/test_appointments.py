@@ -1,4 +1,4 @@
-"""/appointments: who books whom and when, what times are, how visits move and end, and what keeps one from going."""
+"""Tests of /appointments: booking, times, moves, final statuses, filters, and prevented deletions."""
 
 import re
 from datetime import UTC, date, datetime, timedelta
@@ -92,12 +92,12 @@ def test_new_visit_is_scheduled(admin: APIClient, status: Any):
 
 
 @pytest.mark.parametrize("minutes", [0, -5, 4, 7, 725, 5.5, "30", True])
-def test_durations_that_are_none(admin: APIClient, minutes: Any):
+def test_invalid_durations(admin: APIClient, minutes: Any):
     response = book(admin, duration_minutes=minutes)
     assert (response.status_code, pointers(response)) == (400, ["/duration_minutes"])
 
 
-def test_duration_is_that_of_the_doctor_s_hours(admin: APIClient):
+def test_duration_defaults_to_the_doctors_slot_length(admin: APIClient):
     rows = [
         {"weekday": 0, "start": "09:00", "end": "12:00", "slot_minutes": 20},
         {"weekday": 0, "start": "13:00", "end": "17:00", "slot_minutes": 45},
@@ -193,7 +193,7 @@ def test_time_that_the_clocks_skip_is_refused(in_zurich: People, time: str):
 
 
 def test_today_is_the_doctor_s(people: People):
-    """Far in the east it may be tomorrow already, far in the west yesterday still."""
+    """The date differs between time zones in the far east and the far west."""
     patient = people.client("patient")
     for zone in ("Pacific/Kiritimati", "Pacific/Pago_Pago"):
         Doctor.objects.filter(pk="D1").update(time_zone=zone)
@@ -254,7 +254,9 @@ def test_patient_does_not_move_a_visit_into_the_past(people: People, visit: Appo
     "fields",
     [{"patient_id": "P2"}, {"doctor_id": "D2"}, {"appointment_id": "A2"}, {"starts_at": "2026-01-01T00:00:00Z"}, {}],
 )
-def test_what_a_visit_is_does_not_change(people: People, visit: Appointment, admin: APIClient, fields: dict[str, Any]):
+def test_patient_and_doctor_of_a_visit_do_not_change(
+    people: People, visit: Appointment, admin: APIClient, fields: dict[str, Any]
+):
     before = everything()
     assert change(admin, **fields).status_code == 400
     assert changed(before, everything()) == set()
@@ -284,7 +286,7 @@ def test_who_ends_a_visit(people: People, visit: Appointment, who: str, status: 
     "fields",
     [{"status": "scheduled"}, {"status": "completed"}, {"status": "cancelled"}, {"time": "12:00"}, {"disease": "x"}],
 )
-def test_end_is_final(visit: Appointment, admin: APIClient, end: str, fields: dict[str, Any]):
+def test_completed_and_cancelled_are_final(visit: Appointment, admin: APIClient, end: str, fields: dict[str, Any]):
     assert change(admin, status=end).status_code == 200
     before = everything()
     response = change(admin, **fields)
@@ -293,12 +295,12 @@ def test_end_is_final(visit: Appointment, admin: APIClient, end: str, fields: di
     assert changed(before, everything()) == set()
 
 
-def test_patient_learns_that_a_visit_is_over_not_that_they_may_not(people: People, visit: Appointment):
+def test_final_status_is_reported_before_missing_rights(people: People, visit: Appointment):
     change(people.client("doctor"), status="completed")
     assert change(people.client("patient"), status="cancelled").status_code == 409
 
 
-def test_visit_is_moved_or_ends(visit: Appointment, admin: APIClient):
+def test_move_and_final_status_exclude_each_other(visit: Appointment, admin: APIClient):
     before = everything()
     response = change(admin, status="cancelled", time="12:00")
     assert (response.status_code, pointers(response)) == (400, ["/status"])
@@ -318,7 +320,7 @@ def test_visit_is_moved_or_ends(visit: Appointment, admin: APIClient):
     ],
 )  # fmt: skip
 def test_filters_and_order(people: People, query: str, expected: str):
-    """The latest first: by date, then time, the untimed of a day at its end."""
+    """The order is the latest first, by date and time, with the untimed visits of a day after its timed ones."""
     for appointment_id, patient_id, doctor_id, day, time in [
         ("A1", "P1", "D1", "2025-09-11", "09:00"), ("A2", "P1", "D1", "2025-09-12", None),
         ("A3", "P2", "D1", "2025-09-12", "09:00"), ("A4", "P1", "D2", "2025-09-13", None),
@@ -356,7 +358,7 @@ def test_completed_visit_is_not_deleted(people: People, visit: Appointment, admi
 
 
 @pytest.mark.parametrize(("make", "words"), [(make_prescription, "1 prescription"), (make_bill, "1 bill")])
-def test_visit_that_is_named_is_not_deleted(
+def test_visit_that_a_record_names_is_not_deleted(
     people: People, visit: Appointment, admin: APIClient, make: Any, words: str
 ):
     make(people, appointment_id="A1")

@@ -1,4 +1,4 @@
-"""What holds a slot: claims are there exactly while a timed visit is scheduled."""
+"""Claims exist exactly as long as a visit with a time is scheduled."""
 
 from datetime import UTC, datetime
 from typing import Any
@@ -24,7 +24,7 @@ def visit(starts_at: datetime, minutes: int, **fields: Any) -> Appointment:
     )
 
 
-def test_ids_say_whose_and_when() -> None:
+def test_ids_consist_of_holder_and_time() -> None:
     assert claims.ids_of(visit(datetime(2025, 9, 12, 10, 5, tzinfo=UTC), 10)) == [
         "doctor D1 2025-09-12T10:05Z",
         "doctor D1 2025-09-12T10:10Z",
@@ -33,7 +33,7 @@ def test_ids_say_whose_and_when() -> None:
     ]
 
 
-def test_a_visit_between_the_marks_claims_each_that_it_touches() -> None:
+def test_a_visit_claims_every_interval_that_it_overlaps() -> None:
     ids = claims.ids_of(visit(datetime(1885, 1, 1, 10, 3, 28, tzinfo=UTC), 5))
     assert [one.rsplit(" ", 1)[1] for one in ids[:2]] == ["1885-01-01T10:00Z", "1885-01-01T10:05Z"]
 
@@ -49,7 +49,7 @@ def test_a_patient_and_a_doctor_of_one_name_do_not_clash() -> None:
     assert len(set(claims.ids_of(one))) == 2
 
 
-def test_booking_holds_and_ending_lets_go(people: People) -> None:
+def test_booking_creates_claims_and_a_final_status_deletes_them(people: People) -> None:
     made = make_appointment(people, duration_minutes=15)
     assert len(held()) == 6
     assert set(held().values()) == {made.appointment_id}
@@ -111,7 +111,7 @@ def test_moving_keeps_the_old_time_until_the_new_one_is_held(people: People) -> 
     patch(people, made, {"time": "11:15"}, 409)
     assert held() == before
     assert Appointment.objects.get(pk="A2").time == "10:00"
-    # Over its own time: what both need is kept.
+    # The new time overlaps the old one: claims of both are kept.
     patch(people, made, {"time": "10:15"}, 200)
     patch(people, made, {"duration_minutes": 10}, 200)
     patch(people, made, {"date": str(days_from_now(8)), "time": "11:00"}, 200)
@@ -120,7 +120,7 @@ def test_moving_keeps_the_old_time_until_the_new_one_is_held(people: People) -> 
     )
 
 
-def test_untimed_visits_hold_nothing_and_may_become_timed(people: People) -> None:
+def test_untimed_visits_have_no_claims_and_may_become_timed(people: People) -> None:
     made = make_appointment(people, time=None)
     assert held() == {}
     patch(people, made, {"time": "10:00"}, 200)

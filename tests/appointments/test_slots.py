@@ -1,4 +1,4 @@
-"""GET /doctors/{id}/slots, and bookings against the doctor's hours."""
+"""Tests of GET /doctors/{id}/slots, and of bookings against the working hours."""
 
 from datetime import date
 from typing import Any
@@ -10,7 +10,7 @@ from appointments.models import Claim
 from tests.people import People, make_doctor
 
 pytestmark = pytest.mark.django_db
-# A Monday in both 2027s that matter here: no clock changes nearby.
+# A Monday without a change of the clocks nearby.
 MONDAY = "2027-03-01"
 
 
@@ -37,7 +37,7 @@ def book(people: People, who: str = "patient", **fields: Any) -> Any:
     return people.client(who).post("/api/appointments", visit, format="json")
 
 
-def test_slots_are_hours_less_what_is_booked(clinic: People) -> None:
+def test_slots_are_the_hours_without_booked_times(clinic: People) -> None:
     assert slots(clinic)[0] == {
         "starts_at": "2027-03-01T14:00:00Z",
         "ends_at": "2027-03-01T14:30:00Z",
@@ -46,7 +46,7 @@ def test_slots_are_hours_less_what_is_booked(clinic: People) -> None:
     }
     assert book(clinic).status_code == 201
     assert [slot["time"] for slot in slots(clinic)] == ["09:00", "10:00", "10:30"]
-    # A visit that is longer than a slot or lies across two takes each that it touches.
+    # A visit takes every slot that it overlaps.
     assert book(clinic, "admin", patient_id="P2", time="10:15", duration_minutes=20).status_code == 201
     assert [slot["time"] for slot in slots(clinic)] == ["09:00"]
 
@@ -76,7 +76,7 @@ def test_bad_periods_are_refused(clinic: People, query: str) -> None:
     assert clinic.client("patient").get(f"/api/doctors/D9/slots?{query}").status_code == 400
 
 
-def test_31_days_are_not_too_many(clinic: People) -> None:
+def test_31_days_are_accepted(clinic: People) -> None:
     assert {slot["date"] for slot in slots(clinic, query="from=2027-03-01&to=2027-03-31")} == {
         "2027-03-01", "2027-03-15", "2027-03-22", "2027-03-29",
     }  # fmt: skip

@@ -1,4 +1,4 @@
-"""/billing: admins keep the bills, patients read their own."""
+"""Tests of /billing: admins write bills, patients read their own."""
 
 from decimal import Decimal
 from typing import Any
@@ -54,10 +54,10 @@ def test_required_fields(admin: APIClient, name: str):
 
 
 @pytest.mark.parametrize(("name", "value"), [("patient_id", "P0"), ("appointment_id", "A0"), ("appointment_id", "A2")])
-def test_ids_that_are_not_there(people: People, admin: APIClient, name: str, value: str):
+def test_unknown_ids(people: People, admin: APIClient, name: str, value: str):
     before = everything()
     response = admin.post("/api/billing", {**FULL, name: value}, format="json")
-    # An unknown patient has no appointments either; the patient is what is wrong.
+    # An unknown patient has no appointments either; the error names the patient.
     assert (response.status_code, pointers(response)) == (400, [f"/{name}"])
     assert changed(before, everything()) == set()
 
@@ -70,7 +70,7 @@ def test_money(admin: APIClient, sent: Any, answered: str):
     assert admin.get(f"/api/billing/{response.json()['id']}").json()["total_cost"] == answered
 
 
-def test_what_is_no_money(admin: APIClient):
+def test_invalid_amounts(admin: APIClient):
     for sent in NO_MONEY:
         response = admin.post("/api/billing", {"patient_id": "P1", "total_cost": sent}, format="json")
         assert (response.status_code, pointers(response)) == (400, ["/total_cost"]), sent
@@ -107,7 +107,7 @@ def test_null_clears_an_optional_field(people: People, admin: APIClient, name: s
     [{"patient_id": "P2"}, {"id": 7}, {"created_at": "x"}, {}, {"status": None}, {"total_cost": None}, {"status": "x"},
      {"appointment_id": "A2"}, {"appointment_id": "A0"}],
 )  # fmt: skip
-def test_changes_that_are_none(people: People, admin: APIClient, body: dict[str, Any]):
+def test_empty_changes_are_an_error(people: People, admin: APIClient, body: dict[str, Any]):
     bill = make_bill(people)
     before = everything()
     assert admin.patch(f"/api/billing/{bill.pk}", body, format="json").status_code == 400
@@ -122,7 +122,7 @@ def test_deleted_bill_is_gone(people: People, admin: APIClient):
 
 
 @pytest.mark.parametrize("number", [2**63 - 1, 2**63, 2**64, 10**18, 10**19, 0])
-def test_numbers_that_no_bill_has(admin: APIClient, number: int):
+def test_unknown_bill_numbers(admin: APIClient, number: int):
     url = f"/api/billing/{number}"
     answers = [admin.get(url), admin.patch(url, {"status": "paid"}, format="json"), admin.delete(url)]
     assert {response.status_code for response in answers} == {404}
@@ -136,7 +136,7 @@ def test_numbers_that_no_bill_has(admin: APIClient, number: int):
     ],
 )  # fmt: skip
 def test_filters_and_order(people: People, admin: APIClient, query: str, expected: str):
-    """The newest first."""
+    """The order is the newest first."""
     for cost, patient_id, disease, status, appointment_id in [
         (1, "P1", "Asthma", "open", "A1"), (2, "P1", None, "paid", None), (3, "P2", "Gout", "paid", "A2"),
         (4, "P1", "Asthma", "void", None),

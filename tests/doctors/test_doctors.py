@@ -1,4 +1,4 @@
-"""/doctors: records, hours, and who is found."""
+"""Tests of /doctors: records, hours and filters."""
 
 from typing import Any
 
@@ -81,7 +81,7 @@ def test_account_link(people: People, admin: APIClient):
 # --- Hours -----------------------------------------------------------------------------------------------------------
 
 
-def test_hours_are_kept_in_the_order_of_the_week(admin: APIClient):
+def test_hours_are_stored_in_the_order_of_the_week(admin: APIClient):
     rows = [
         {"weekday": 4, "start": "08:00", "end": "10:00", "slot_minutes": 15},
         {"weekday": 0, "start": "13:00", "end": "17:00", "slot_minutes": 30},
@@ -92,15 +92,15 @@ def test_hours_are_kept_in_the_order_of_the_week(admin: APIClient):
     assert admin.get("/api/doctors/D1").json() == answer
 
 
-def test_slot_is_half_an_hour_unless_said(admin: APIClient):
+def test_slot_is_half_an_hour_by_default(admin: APIClient):
     row = {"weekday": 6, "start": "09:00", "end": "12:00"}
     answer = admin.patch("/api/doctors/D1", {"availability": [row]}, format="json").json()
     assert answer["availability"] == [{**row, "slot_minutes": 30}]
 
 
 @pytest.mark.parametrize("name", ["weekday", "start", "end"])
-def test_hours_are_given_whole(admin: APIClient, name: str):
-    """Also in a PATCH, where only the fields of the record itself may be absent."""
+def test_hours_must_be_complete(admin: APIClient, name: str):
+    """A PATCH may leave out fields of the record, but not fields of the objects in it."""
     before = everything()
     row = {key: value for key, value in HOURS.items() if key != name}
     response = admin.patch("/api/doctors/D1", {"availability": [row]}, format="json")
@@ -121,7 +121,7 @@ def test_hours_are_given_whole(admin: APIClient, name: str):
         ({"start": None}, "/availability/0/start"),
     ],
 )  # fmt: skip
-def test_hours_that_are_none(admin: APIClient, change: dict[str, Any], pointer: str):
+def test_invalid_hours(admin: APIClient, change: dict[str, Any], pointer: str):
     before = everything()
     response = admin.patch("/api/doctors/D1", {"availability": [{**HOURS, **change}]}, format="json")
     assert (response.status_code, pointers(response)) == (400, [pointer])
@@ -147,7 +147,7 @@ def test_hours_do_not_overlap(admin: APIClient):
         ({"date": "2026-12-24", "closed": "yes"}, "/exceptions/0/closed"),
     ],
 )  # fmt: skip
-def test_exceptions_that_are_none(admin: APIClient, row: dict[str, Any], pointer: str):
+def test_invalid_exceptions(admin: APIClient, row: dict[str, Any], pointer: str):
     before = everything()
     response = admin.patch("/api/doctors/D1", {"exceptions": [row]}, format="json")
     assert (response.status_code, pointers(response)) == (400, [pointer])
@@ -155,7 +155,7 @@ def test_exceptions_that_are_none(admin: APIClient, row: dict[str, Any], pointer
 
 
 @pytest.mark.parametrize("zone", ["Mars/Base", "europe/zurich", "+02:00", "../etc/passwd", "localtime", "UTC/.."])
-def test_time_zones_that_are_none(admin: APIClient, zone: str):
+def test_unknown_time_zones(admin: APIClient, zone: str):
     response = admin.patch("/api/doctors/D1", {"time_zone": zone}, format="json")
     assert (response.status_code, pointers(response)) == (400, ["/time_zone"])
     assert Doctor.objects.get(pk="D1").time_zone == "UTC"
@@ -246,7 +246,7 @@ def test_deleted_doctor_is_gone(admin: APIClient):
 @pytest.mark.parametrize(
     ("make", "words"), [(make_appointment, "1 appointment"), (make_prescription, "1 prescription")]
 )
-def test_doctor_who_is_named_is_not_deleted(people: People, admin: APIClient, make: Any, words: str):
+def test_doctor_whom_a_record_names_is_not_deleted(people: People, admin: APIClient, make: Any, words: str):
     make(people)
     before = everything()
     response = admin.delete("/api/doctors/D1")

@@ -1,4 +1,4 @@
-"""The doctor's hours: windows of a day, slots, and both changes of the clocks, north and south of the equator."""
+"""Working hours: windows, slots, and changes of the clocks in both hemispheres."""
 
 from datetime import UTC, date, datetime, timedelta
 from itertools import pairwise
@@ -112,7 +112,7 @@ def test_slots_at_the_changes_of_the_clocks(zone: str, day: date, expected: list
 
 
 @pytest.mark.parametrize(("zone", "day"), [(zone, day) for zone, day, expected, *_ in CHANGES if len(expected) == 4])
-def test_a_time_that_the_clocks_skip_is_no_instant(zone: str, day: date) -> None:
+def test_a_skipped_time_has_no_instant(zone: str, day: date) -> None:
     with pytest.raises(hours.SkippedTime):
         hours.instant(day, "02:30", zone)
     assert hours.instant(day, "03:00", zone) - hours.instant(day, "01:55", zone) == timedelta(minutes=5)

@@ -1,5 +1,4 @@
-"""A clinical database for these tests alone, and beside it the same on the stock engine, to show what ours
-mends."""
+"""A clinical database for these tests only, and the same on the stock engine, to show which defects ours corrects."""
 
 import secrets
 from collections.abc import Callable, Iterator
@@ -19,8 +18,7 @@ MODELS = (Visit, Tally)
 
 @pytest.fixture(scope="package", autouse=True)
 def databases(django_db_blocker: Any) -> Iterator[None]:
-    """`clinical` in a database of its own, and the alias `stock` on the same server with the library's
-    engine."""
+    """Use a separate database for `clinical`, and the alias `stock` on the same server with the library's engine."""
     ours = connections["clinical"]
     usual_name = ours.settings_dict["NAME"]
     name = f"engine_{secrets.token_hex(4)}"
@@ -40,16 +38,16 @@ def databases(django_db_blocker: Any) -> Iterator[None]:
         try:
             yield
         finally:
-            # First, so that whatever else fails, the tests behind these work on their own database. And connected:
-            # tests that declare no database may not connect anew.
-            # It may be another wrapper by now: some of these tests replace it.
+            # Restore the database first, so that later tests use their own even if something else fails here. Connect
+            # it, because tests that declare no database must not connect. Look it up again, because some of these
+            # tests replace the wrapper.
             ours = connections["clinical"]
             ours.settings_dict["NAME"] = usual_name
             ours.connect()
             connections[STOCK].close_pool()
             del connections[STOCK]
             del connections.settings[STOCK]
-        # The stock engine leaves transactions open, as these tests show; a drop would wait for them.
+        # The stock engine leaves transactions open, as these tests show, and a drop would wait for them.
         ours.connection.admin.command("killAllSessions", [])
         ours.connection.drop_database(name)
         ours.connection.drop_database(f"{name}_stock")
@@ -66,13 +64,13 @@ def _empty(databases: None) -> Iterator[None]:
 
 @pytest.fixture
 def client() -> MongoClient:
-    """A driver's client outside every transaction: what another process would see."""
+    """Return a client of the driver outside all transactions, which sees what another process would see."""
     return connections["clinical"].connection
 
 
 @pytest.fixture
 def stored() -> Callable[[type], list[dict[str, Any]]]:
-    """The documents of a model as they are in the database, outside every transaction, by `_id`."""
+    """Return the documents of a model as stored, outside all transactions, in the order of `_id`."""
 
     def documents(model: type) -> list[dict[str, Any]]:
         return list(connections["clinical"].database[model._meta.db_table].find().sort("_id"))
@@ -82,7 +80,7 @@ def stored() -> Callable[[type], list[dict[str, Any]]]:
 
 @pytest.fixture
 def fail_command(client: MongoClient) -> Callable[..., AbstractContextManager[None]]:
-    """Let the server itself fail the next commands of a name, as its fail point `failCommand` does."""
+    """Make the server fail the next commands of a name, by its fail point `failCommand`."""
 
     @contextmanager
     def failing(command: str, *, times: int = 1, **how: Any) -> Iterator[None]:
@@ -97,7 +95,7 @@ def fail_command(client: MongoClient) -> Callable[..., AbstractContextManager[No
 
 
 class Commands(monitoring.CommandListener):
-    """The commands that the driver sends."""
+    """A listener that keeps the commands that the driver sends."""
 
     def __init__(self) -> None:
         self.sent: list[dict[str, Any]] = []
@@ -112,12 +110,12 @@ class Commands(monitoring.CommandListener):
 
 @pytest.fixture
 def commands(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[dict[str, Any]]]:
-    """The commands of this test, from a client with a listener in the place of the usual one."""
+    """Return the commands of this test, which are sent by a client with a listener."""
     listener = Commands()
     usual = connections["clinical"]
     options = {**usual.settings_dict["OPTIONS"], "event_listeners": [listener]}
     watched = DatabaseWrapper({**usual.settings_dict, "OPTIONS": options}, alias="watched")
-    # A client that was made a moment ago knows of no primary yet; that is no outage since the test before.
+    # A new client knows no primary yet, which must not count as an outage since the test before.
     DatabaseWrapper._no_primary_since.pop("watched", None)
     watched.connect()
     with monkeypatch.context() as patch:

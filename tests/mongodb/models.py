@@ -1,6 +1,6 @@
-"""Models of these tests only, in a registry of their own: migrations and other tests never see them.
+"""Models of these tests only, in a separate registry, so that migrations and other tests never see them.
 
-Their app_label is that of a clinical room, so that the router sends them to MongoDB.
+Their app_label is that of a clinical app, so that the router stores them in MongoDB.
 """
 
 from django.apps.registry import Apps
@@ -14,7 +14,7 @@ registry = Apps()
 
 
 class Ward(EmbeddedModel):
-    """Its unique code and its constraint hold across the visits that embed one."""
+    """An embedded model whose unique code and constraint hold across all visits that embed one."""
 
     code = models.CharField(max_length=10, unique=True)
     floor = models.IntegerField()

@@ -1,4 +1,4 @@
-"""Queries of the ORM are bounded in time, as those of the raw door are."""
+"""Queries of the ORM are limited in time, like raw operations."""
 
 from typing import Any
 

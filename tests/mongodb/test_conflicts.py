@@ -1,4 +1,4 @@
-"""Real conflicts between processes: nothing is lost and nothing fails, because the service is tried again."""
+"""Real conflicts between processes: no write is lost and none fails, because the service is retried."""
 
 import json
 import subprocess
@@ -13,7 +13,7 @@ from tests.mongodb.models import Tally
 
 
 def run_writers(*, processes: int, threads: int, turns: int, **job: Any) -> Counter[str]:
-    """Let processes write at the same moment; return what became of their writes."""
+    """Let processes write at the same moment; return the outcomes of their writes."""
     usual = connections["clinical"].settings_dict
     database = {name: usual[name] for name in ("ENGINE", "HOST", "NAME", "OPTIONS")}
     writers = []
@@ -63,8 +63,7 @@ def test_fifty_inserts_that_share_a_document_all_succeed() -> None:
 
 
 def test_without_the_retry_some_of_the_same_fifty_fail() -> None:
-    """The engine's own `atomic` keeps what it does whole, and leaves the rest of the clients with an
-    error."""
+    """The stock engine's `atomic` stores no half of a write, but leaves the other clients with an error."""
     Tally.objects.create(name="shared")
     outcomes = run_writers(processes=5, threads=10, turns=1, is_insert=True, is_retried=False, thinking_seconds=0.001)
     assert outcomes["DatabaseError"] > 0

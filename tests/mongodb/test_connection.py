@@ -1,4 +1,4 @@
-"""What the engine accepts as a server, and that every process has a client of its own."""
+"""Which servers and options the engine accepts, and that every process has a client of its own."""
 
 import os
 import subprocess
@@ -29,9 +29,8 @@ ROOT = Path(__file__).resolve().parents[2]
 
 @pytest.fixture
 def connect() -> Iterator[Connect]:
-    """Open a connection of another alias to some server, with the options of settings.py but for the
-    waiting."""
-    opened = []
+    """Open a connection of another alias to a server, with the options of settings.py except for a shorter wait."""
+    created = []
 
     def connected(uri: str, **options: Any) -> DatabaseWrapper:
         usual = connections["clinical"].settings_dict
@@ -41,14 +40,14 @@ def connect() -> Iterator[Connect]:
                 "HOST": uri,
                 "OPTIONS": {**usual["OPTIONS"], "serverSelectionTimeoutMS": 700, **options},
             },
-            alias=f"connection{len(opened)}",
+            alias=f"connection{len(created)}",
         )
-        opened.append(connection)
+        created.append(connection)
         connection.connect()
         return connection
 
     yield connected
-    for connection in opened:
+    for connection in created:
         connection._replicated.discard(connection.alias)
         if client := connection._connection_pools.pop(connection.alias, None):
             client.close()
@@ -102,10 +101,10 @@ def usual_uri(**options: str) -> str:
 
 @pytest.mark.parametrize("options", ["", "?replicaSet=rs0", "?directConnection=true"])
 def test_standalone_server_is_refused_with_what_to_do(connect: Connect, standalone: str, options: str) -> None:
-    with pytest.raises(ImproperlyConfigured) as refusal:
+    with pytest.raises(ImproperlyConfigured) as raised:
         connect(standalone + options)
     for words in ("mongod --replSet rs0", "rs.initiate()", "unset MONGODB_URI", "embedded"):
-        assert words in str(refusal.value)
+        assert words in str(raised.value)
 
 
 @pytest.mark.parametrize("options", ["?replicaSet=rs0", "?directConnection=true"])
@@ -138,7 +137,7 @@ def test_unreachable_server_is_not_called_standalone(connect: Connect, tmp_path:
 )  # fmt: skip
 @pytest.mark.parametrize("separator", ["&", ";"])
 def test_option_that_loses_writes_is_refused(connect: Connect, name: str, value: str, separator: str) -> None:
-    """In the URI too, where OPTIONS would override it: who asked for it is told."""
+    """Also in the URI, although OPTIONS would override it, because the operator must learn of the mistake."""
     with pytest.raises(ImproperlyConfigured, match=rf"{name}={value} in MONGODB_URI .* Remove it"):
         connect(separator.join([usual_uri(), f"{name}={value}"]))
 
@@ -190,8 +189,7 @@ PREFERENCE = {
 
 
 def test_reads_and_transactions_stay_on_the_primary(connect: Connect, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A transaction with the URI's own read preference fails: the stock engine cannot work with such a
-    URI."""
+    """A transaction with the URI's own read preference fails, so the stock engine cannot use such a URI."""
     stock = connections["stock"]
     with pymongo.MongoClient(usual_uri(**PREFERENCE)) as client, client.start_session() as session:
         session.start_transaction()
@@ -215,7 +213,7 @@ def test_reads_and_transactions_stay_on_the_primary(connect: Connect, monkeypatc
 
 
 def test_threads_that_connect_at_once_share_one_client(connect: Connect, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The stock engine makes one for each of them and leaves all but one running unused."""
+    """The stock engine makes a client for each thread and leaves all but one running unused."""
     first = connect(usual_uri())
     first._connection_pools.pop(first.alias).close()
     made = []
@@ -246,7 +244,7 @@ def test_threads_that_connect_at_once_share_one_client(connect: Connect, monkeyp
 
 @pytest.mark.filterwarnings("ignore:.*use of fork.*:DeprecationWarning")
 def test_forked_child_has_a_client_of_its_own_and_no_transaction() -> None:
-    """It neither reads through the parent's sockets nor writes into the parent's open transaction."""
+    """The child neither reads through the parent's sockets nor writes into the parent's open transaction."""
     connection = connections["clinical"]
     inherited = connection.connection
     read_end, write_end = os.pipe()

@@ -18,8 +18,7 @@ def notes(visits: QuerySet[Visit]) -> list[str]:
 
 
 def test_iexact_matches_the_text_and_no_pattern(alias: str) -> None:
-    """On the stock engine the text is a regular expression: ".*" finds everybody, "a+b (c)" not even
-    itself."""
+    """On the stock engine the text is a regular expression: ".*" finds all, and "a+b (c)" does not find itself."""
     visits = Visit.objects.using(alias)
     if alias == "stock":
         assert len(notes(visits.filter(note__iexact=".*"))) == 4

@@ -1,4 +1,4 @@
-"""Indexes as migrations make and drop them."""
+"""Indexes, as migrations create and drop them."""
 
 from collections.abc import Iterator
 
@@ -73,7 +73,7 @@ def test_text_index_is_removed_by_its_migration_and_comes_back(persons: ProjectS
 
 
 def test_other_indexes_change_beside_a_text_index(persons: ProjectState) -> None:
-    """The schema editor looks through the collection's indexes for the one of a field."""
+    """The schema editor searches the collection's indexes for the one of a field."""
     state = migrate(migrations.AddIndex("person", TEXT.clone()), persons, forwards=True)
     indexed = models.CharField(max_length=64, db_index=True)
     state = migrate(migrations.AlterField("person", "name", indexed), state, forwards=True)

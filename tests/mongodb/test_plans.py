@@ -1,4 +1,4 @@
-"""The answers of `explain` in the server's shapes, and real ones."""
+"""The output of `explain`, in each of the server's formats and from a real server."""
 
 from typing import Any
 
@@ -27,21 +27,21 @@ def test_query_that_the_planner_takes_whole() -> None:
 
 
 def test_pipeline_with_stages_after_the_cursor() -> None:
-    answer = {"stages": [{"$cursor": part(COLLECTION_SCAN, documents=9, keys=0)}, {"$sort": {}}, {"$group": {}}]}
-    plan = read_plan(answer)
+    output = {"stages": [{"$cursor": part(COLLECTION_SCAN, documents=9, keys=0)}, {"$sort": {}}, {"$group": {}}]}
+    plan = read_plan(output)
     assert plan == Plan(("COLLSCAN", "$sort", "$group"), (), 9, 0)
     assert plan.reads_all
     assert plan.sorts_in_memory
 
 
 def test_slot_based_engine_puts_the_plan_one_level_deeper() -> None:
-    answer = part({"queryPlan": INDEX_SCAN, "slotBasedPlan": {}}, documents=1, keys=1)
-    assert read_plan(answer).stages == ("IXSCAN", "FETCH")
+    output = part({"queryPlan": INDEX_SCAN, "slotBasedPlan": {}}, documents=1, keys=1)
+    assert read_plan(output).stages == ("IXSCAN", "FETCH")
 
 
 def test_rejected_plans_do_not_count() -> None:
-    answer = part(INDEX_SCAN, documents=1, keys=1, rejectedPlans=[COLLECTION_SCAN])
-    assert not read_plan(answer).reads_all
+    output = part(INDEX_SCAN, documents=1, keys=1, rejectedPlans=[COLLECTION_SCAN])
+    assert not read_plan(output).reads_all
 
 
 def test_plan_with_several_inputs() -> None:

@@ -1,4 +1,4 @@
-"""The raw door: every operation in the transaction, bounded in time, with the ORM's values and errors."""
+"""Raw operations join the transaction, are limited in time, and use the ORM's values and errors."""
 
 import datetime
 import inspect
@@ -14,7 +14,6 @@ from django.db import DatabaseError, IntegrityError, connections
 from django.db.transaction import TransactionManagementError
 from django_mongodb_backend import transaction as engine_transaction
 from pymongo.errors import PyMongoError
-from pymongo.pool_shared import _PoolClosedError
 
 from healthcare.mongodb import raw
 from healthcare.mongodb.base import DatabaseWrapper
@@ -25,10 +24,9 @@ from tests.mongodb.models import Tally, Visit
 UTC = datetime.UTC
 INSTANT = datetime.datetime(2030, 3, 1, 14, 30, tzinfo=UTC)
 
-# One call of each operation of the door.
+# One call of each operation.
 OPERATIONS: dict[str, Callable[[Collection], Any]] = {
     "aggregate": lambda tallies: tallies.aggregate([{"$match": {"_id": "A"}}]),
-    "few": lambda tallies: tallies.few({"_id": "A"}, limit=1),
     "find": lambda tallies: tallies.find({"_id": "A"}),
     "find_one": lambda tallies: tallies.find_one({"_id": "A"}),
     "count": lambda tallies: tallies.count({"_id": "A"}),
@@ -42,7 +40,7 @@ OPERATIONS: dict[str, Callable[[Collection], Any]] = {
     "delete_many": lambda tallies: tallies.delete_many({}),
     "bulk_write": lambda tallies: tallies.bulk_write([pymongo.DeleteOne({"_id": "A"})]),
 }
-READS = {"aggregate", "few", "find", "find_one", "count"}
+READS = {"aggregate", "find", "find_one", "count"}
 
 
 @pytest.fixture
@@ -53,7 +51,7 @@ def tallies() -> Collection:
 
 def test_every_operation_is_in_the_table() -> None:
     public = {name for name, _ in inspect.getmembers(Collection, inspect.isfunction) if not name.startswith("_")}
-    # A stream is no part of a transaction and has tests of its own.
+    # A stream is no part of a transaction and has its own tests.
     assert public == {*OPERATIONS, "stream"}
 
 
@@ -61,7 +59,7 @@ def test_every_operation_is_in_the_table() -> None:
 def test_operation_is_part_of_the_transaction(
     operation: Callable[[Collection], Any], tallies: Collection, stored: Callable[[type], Any], client: Any
 ) -> None:
-    """It sees what the transaction wrote, and what it writes is undone with it."""
+    """The operation sees what the transaction wrote, and its own write is undone with the transaction."""
     before = stored(Tally)
     results = []
 
@@ -185,7 +183,7 @@ def test_pipeline_that_takes_too_long_is_ended(tallies: Collection) -> None:
     for name in ("squared", "cubed"):
         product += [{"$lookup": {"from": "tallies", "pipeline": [], "as": name}}, {"$unwind": f"${name}"}]
     endless = [*product, {"$group": {"_id": {"$rand": {}}}}, {"$count": "n"}]
-    with pytest.raises(QueryTimedOut, match="tallies: not done in time") as raised:
+    with pytest.raises(QueryTimedOut, match="tallies: the operation took too long") as raised:
         tallies.aggregate(endless, max_time_ms=50)
     assert isinstance(raised.value, DatabaseError)
     assert raised.value.__cause__.code == 50  # type: ignore[union-attr]
@@ -281,7 +279,7 @@ def test_values_come_out_as_python_has_them_at_every_depth() -> None:
     assert str(found["cost"]) == "12.50"
     assert found["at"].tzinfo is UTC
     assert found["day"].date() == datetime.date(2030, 3, 1)
-    # The commands of a transaction pass the driver's decoders by.
+    # The driver's decoders do not apply to the commands of a transaction.
     with engine_transaction.atomic(using="clinical"):
         assert tallies.find({}) == [expected]
         assert tallies.find({}, projection=["cost"], sort=[("_id", 1)], limit=3) == [
@@ -292,7 +290,7 @@ def test_values_come_out_as_python_has_them_at_every_depth() -> None:
         assert tallies.find_one_and_update({"_id": "nobody"}, {"$set": {"none": None}}) is None
 
 
-def test_all_is_found_in_a_transaction_however_many_answers_it_takes() -> None:
+def test_find_in_a_transaction_returns_all_batches() -> None:
     tallies = raw.collection("tallies")
     tallies.insert_many([{"_id": number} for number in range(250)])
     with engine_transaction.atomic(using="clinical"):
@@ -353,17 +351,17 @@ def test_values_go_in_as_the_orm_writes_them() -> None:
     assert visits.count({"date": datetime.date(2030, 3, 1), "cost": {"$gte": Decimal("12.5")}}) == 2
 
 
-def test_orm_still_reads_naive_dates_beside_the_door() -> None:
-    """The conversion belongs to the door's handles; on the client it would break every DateTimeField."""
+def test_orm_still_reads_naive_dates() -> None:
+    """The codec belongs to raw collections only; on the client it would break every DateTimeField."""
     Visit.objects.create(visit_id="V", doctor_id="D", date="2030-03-01", seen_at=INSTANT, number="1")
     raw.collection(Visit).find({})
     assert Visit.objects.get().seen_at == INSTANT
 
 
-# --- What each operation answers
+# --- What each operation returns
 
 
-def test_answers(tallies: Collection) -> None:
+def test_results(tallies: Collection) -> None:
     assert tallies.insert_one({"_id": "B", "total": 5}) == "B"
     assert tallies.insert_many([{"_id": "C", "total": 7}, {"_id": "D", "total": 9}]) == ["C", "D"]
     assert tallies.find({"total": {"$gt": 1}}, projection={"_id": 1}, sort=[("total", -1)], limit=2) == [
@@ -405,37 +403,11 @@ def test_hint_names_an_index() -> None:
     assert len(raw.collection(Visit).find({"doctor_id": "D"}, hint="visits_doctor_date_id")) == 1
 
 
-# --- The primary that the last read was sent to ----------------------------------------------------------------------
+# --- Outages ---------------------------------------------------------------------------------------------------------
 
 
-def test_a_primary_that_has_left_the_set_is_not_asked_again(
-    tallies: Collection, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    found = tallies.few({}, limit=1)
-    wrapper = connections["clinical"]
-    client, server = wrapper._primary
-    assert server.description.is_writable
-
-    def refuse(*_: Any) -> Any:
-        monkeypatch.undo()
-        raise _PoolClosedError("gone")
-
-    monkeypatch.setattr(client, "_checkout", refuse)
-    assert tallies.few({}, limit=1) == found
-    assert wrapper._primary == (None, None)
-
-
-def test_a_primary_that_is_found_again_ends_the_outage(tallies: Collection, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The next one that is lost is waited for as the first was."""
-    wrapper = connections["clinical"]
-    wrapper._primary = None, None
-    refuse = DatabaseWrapper._refuse_in_outage
-
-    def refuse_as_it_begins(connection: DatabaseWrapper) -> None:
-        refuse(connection)
-        # Somebody else's read, which has found no primary meanwhile.
-        DatabaseWrapper._no_primary_since[connection.alias] = 0.0
-
-    monkeypatch.setattr(DatabaseWrapper, "_refuse_in_outage", refuse_as_it_begins)
-    tallies.few({}, limit=1)
-    assert wrapper.alias not in DatabaseWrapper._no_primary_since
+def test_read_that_finds_a_primary_ends_the_outage(tallies: Collection, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The next primary that is lost is waited for as long as the first was."""
+    monkeypatch.setitem(DatabaseWrapper._no_primary_since, connections["clinical"].alias, 0.0)
+    tallies.find({}, limit=1)
+    assert connections["clinical"].alias not in DatabaseWrapper._no_primary_since

@@ -1,4 +1,4 @@
-"""Lists in the order of an index read what they show, on our engine; the stock engine reads every match."""
+"""A page in the order of an index reads only its own rows on our engine; the stock engine reads every match."""
 
 import datetime
 
@@ -16,7 +16,7 @@ FIRST_DAY = datetime.date(2030, 1, 1)
 
 @pytest.fixture(autouse=True)
 def _visits() -> None:
-    """500 visits of five doctors, each with four on one day, so that the last sort key decides."""
+    """Store 500 visits of five doctors, each with four on one day, so that the last sort key decides."""
     for alias in ("clinical", "stock"):
         Visit.objects.using(alias).bulk_create(
             Visit(
@@ -64,7 +64,7 @@ def test_page_is_read_in_the_order_of_the_index(page) -> None:
     assert plan.indexes == ("visits_doctor_date_id",)
     assert not plan.sorts_in_memory
     assert plan.documents_examined <= PAGE
-    # Conditions past the index's first key may make the scan look at a key or two more.
+    # Conditions after the first key of the index may make the scan examine one or two keys more.
     assert plan.keys_examined <= PAGE + 2
 
     assert list(ours) == list(stock)

@@ -1,4 +1,4 @@
-"""All or nothing, once, and no state left behind: with the server's own failures."""
+"""Clinical transactions store all or nothing, once, and leave no state behind, also when the server fails."""
 
 import threading
 import time
@@ -14,14 +14,14 @@ from pymongo.errors import PyMongoError
 
 from healthcare.errors import is_outage
 from healthcare.mongodb import raw, transactions
-from healthcare.mongodb.base import PATIENCE_SECONDS, DatabaseWrapper
+from healthcare.mongodb.base import PRIMARY_WAIT_SECONDS, DatabaseWrapper
 from healthcare.mongodb.transactions import (
     ClinicalWriteFailed,
     clinical_transaction,
-    counters,
     in_transaction,
     on_commit,
     session,
+    statistics,
 )
 from tests.mongodb.models import Tally, Visit
 
@@ -33,7 +33,7 @@ UNKNOWN = ["UnknownTransactionCommitResult"]
 
 
 class Undone(Exception):
-    """What a service raises here to be undone."""
+    """Raised by a service in these tests to be rolled back."""
 
 
 Stored = Callable[[type], list[dict[str, Any]]]
@@ -50,7 +50,7 @@ def assert_no_state_left() -> None:
         False,
         0,
     )
-    assert (connection.run_on_commit, connection.raised_inside, connection._line) == ([], None, None)
+    assert (connection.run_on_commit, connection.raised_inside, connection._checkout) == ([], None, None)
     assert not in_transaction()
     assert session() is None
 
@@ -63,7 +63,7 @@ def _state() -> Any:
 
 @clinical_transaction
 def add(name: str, *, fail: Exception | None = None) -> str:
-    """Add a tally by the ORM and one by the raw door."""
+    """Add a tally by the ORM and one by a raw operation."""
     Tally.objects.create(name=name)
     raw.collection(Tally).insert_one({"_id": f"{name} raw", "total": 0})
     if fail:
@@ -71,10 +71,10 @@ def add(name: str, *, fail: Exception | None = None) -> str:
     return name
 
 
-# --- Together
+# --- Writes together
 
 
-def test_writes_of_orm_and_raw_door_appear_together(stored: Stored) -> None:
+def test_writes_of_orm_and_raw_operations_appear_together(stored: Stored) -> None:
     seen_inside = []
 
     @clinical_transaction
@@ -93,12 +93,12 @@ def test_writes_of_orm_and_raw_door_appear_together(stored: Stored) -> None:
 
 def test_error_undoes_everything_and_passes_unchanged(stored: Stored) -> None:
     error = ValueError("no")
-    before = counters.attempts
+    before = statistics.attempts
     with pytest.raises(ValueError, match="no") as raised:
         add("A", fail=error)
     assert raised.value is error
     assert names(stored) == []
-    assert counters.attempts == before + 1
+    assert statistics.attempts == before + 1
 
 
 def test_duplicate_is_an_integrity_error_at_the_first_try(stored: Stored) -> None:
@@ -117,7 +117,7 @@ def test_duplicate_is_an_integrity_error_at_the_first_try(stored: Stored) -> Non
 
 
 def test_django_atomic_does_nothing_and_the_decorator_works_inside_it(stored: Stored) -> None:
-    """The admin wraps its views in it. The stock engine commits and then raises, its callbacks not run."""
+    """The admin wraps its views in `atomic`. There the stock engine commits and then raises without the callbacks."""
     ran = []
 
     def failing() -> None:
@@ -144,29 +144,29 @@ def test_django_atomic_does_nothing_and_the_decorator_works_inside_it(stored: St
     assert names(stored) == ["A", "A raw"]
 
 
-# --- Nested
+# --- Nested services
 
 
 def test_nested_service_joins_the_outermost(stored: Stored) -> None:
     @clinical_transaction
     def outer() -> None:
-        opened = session()
+        outer_session = session()
         add("A")
-        assert session() is opened
+        assert session() is outer_session
         with engine_transaction.atomic(using="clinical"):
             add("B")
         assert names(stored) == []
         raise Undone
 
-    before = counters.attempts
+    before = statistics.attempts
     with pytest.raises(Undone):
         outer()
     assert names(stored) == []
-    assert counters.attempts == before + 1
+    assert statistics.attempts == before + 1
 
 
 def test_error_of_a_joined_service_cannot_be_swallowed(stored: Stored) -> None:
-    """MongoDB has no savepoints: what the failed service wrote would be committed as half of a write."""
+    """MongoDB has no savepoints, so the commit would store half of the failed service's write."""
 
     @clinical_transaction
     def outer() -> None:
@@ -245,7 +245,7 @@ def test_failing_callback_neither_fails_nor_repeats_the_write(stored: Stored, ca
 
 
 def test_error_of_a_callback_that_is_not_robust_leaves_the_write_as_it_is(stored: Stored) -> None:
-    """Even one that looks like a conflict: the write is done and is not begun again."""
+    """Not even an error that looks like a conflict starts the stored write again."""
     tries = []
 
     def fail() -> None:
@@ -282,14 +282,14 @@ def transient() -> PyMongoError:
     return PyMongoError("conflict", error_labels=TRANSIENT)
 
 
-# --- Tried again
+# --- Retries
 
 
 def test_conflict_is_tried_again(stored: Stored, fail_command: Any) -> None:
-    before = (counters.attempts, counters.retries)
+    before = (statistics.attempts, statistics.retries)
     with fail_command("insert", times=3, errorCode=WRITE_CONFLICT, errorLabels=TRANSIENT):
         add("A")
-    assert (counters.attempts - before[0], counters.retries - before[1]) == (4, 3)
+    assert (statistics.attempts - before[0], statistics.retries - before[1]) == (4, 3)
     assert names(stored) == ["A", "A raw"]
 
 
@@ -300,10 +300,10 @@ def test_a_connection_that_breaks_is_met_by_a_retry_on_another(stored: Stored, f
         raw.collection(Tally).insert_one({"_id": "A", "total": 1})
         raw.collection(Tally).update_one({"_id": "A"}, {"$inc": {"total": 1}})
 
-    before = counters.retries
+    before = statistics.retries
     with fail_command(command, closeConnection=True):
         service()
-    assert counters.retries == before + 1
+    assert statistics.retries == before + 1
     assert stored(Tally) == [{"_id": "A", "total": 2}]
 
 
@@ -312,7 +312,7 @@ def set_to_ten() -> None:
 
 
 def test_conflict_of_two_transactions_is_met_by_a_retry(stored: Stored) -> None:
-    """The other one writes between our read and our write; ours reads again."""
+    """The other transaction writes between our read and our write; ours starts again and reads anew."""
     Tally.objects.create(name="A", total=1)
     tries = []
 
@@ -357,12 +357,12 @@ def test_unknown_commit_is_sent_again_and_the_service_not(stored: Stored, fail_c
         tries.append(1)
         add("A")
 
-    before = counters.commits_resent
-    # The driver itself sends a commit twice; three failures are more than it hides.
+    before = statistics.commits_resent
+    # The driver itself sends a commit twice, so three failures are more than it hides.
     with fail_command("commitTransaction", times=3, errorCode=HOST_UNREACHABLE, errorLabels=UNKNOWN):
         service()
     assert len(tries) == 1
-    assert counters.commits_resent > before
+    assert statistics.commits_resent > before
     assert names(stored) == ["A", "A raw"]
 
 
@@ -373,7 +373,6 @@ def test_unknown_commit_is_sent_again_once_when_time_is_up(
 
     @clinical_transaction
     def service() -> None:
-        # By the raw door, whose connection commits.
         raw.collection(Tally).insert_one({"_id": "A", "total": 1})
 
     with fail_command("commitTransaction", times=1, errorCode=HOST_UNREACHABLE, errorLabels=UNKNOWN):
@@ -382,7 +381,7 @@ def test_unknown_commit_is_sent_again_once_when_time_is_up(
 
 
 def test_commit_that_was_carried_out_and_whose_answer_was_lost_is_one_write(stored: Stored, fail_command: Any) -> None:
-    """The server commits, the network fails: the commit is sent again and finds itself done."""
+    """The server commits and the network fails: the repeated commit finds that it is done."""
 
     @clinical_transaction
     def service() -> None:
@@ -396,7 +395,7 @@ def test_commit_that_was_carried_out_and_whose_answer_was_lost_is_one_write(stor
 
 def test_unknown_commit_in_the_end_says_so(stored: Stored, fail_command: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(transactions, "MAX_SECONDS", 0.3)
-    before = counters.failures
+    before = statistics.failures
     with (
         fail_command("commitTransaction", times=10_000, errorCode=HOST_UNREACHABLE, errorLabels=UNKNOWN),
         pytest.raises(ClinicalWriteFailed, match="whether it was saved is not known") as raised,
@@ -404,7 +403,7 @@ def test_unknown_commit_in_the_end_says_so(stored: Stored, fail_command: Any, mo
         add("A")
     assert raised.value.is_outcome_unknown
     assert raised.value.attempts == 1
-    assert counters.failures == before + 1
+    assert statistics.failures == before + 1
 
 
 def test_last_try_says_what_happened(stored: Stored, fail_command: Any, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -453,7 +452,7 @@ def test_message_quotes_no_document(monkeypatch: pytest.MonkeyPatch, fail_comman
 
 
 def test_stock_engine_writes_on_into_the_dead_transaction(fail_command: Any, client: Any) -> None:
-    """The defect: the commit's error passes by, the session stays, and later writes that succeed are lost."""
+    """The defect: after the error of a commit the session stays, and later writes succeed and are lost."""
     stock = connections["stock"]
     ran = []
 
@@ -515,36 +514,36 @@ def test_interrupt_leaves_no_state(stored: Stored) -> None:
     assert names(stored) == []
 
 
-def lent() -> int:
-    """How many connections to the primary the driver has given to somebody."""
+def checked_out() -> int:
+    """Return how many connections to the primary are checked out of the driver's pool."""
     client = connections["clinical"].connection
     (server,) = client._topology._servers.values()
     return int(server.pool.active_sockets)
 
 
 @pytest.mark.parametrize("fail", [None, Undone(), "duplicate", "refused"])
-def test_commands_of_a_transaction_go_by_one_connection_which_comes_back(stored: Stored, fail: Any) -> None:
-    lines = []
+def test_commands_of_a_transaction_use_one_connection_and_return_it(stored: Stored, fail: Any) -> None:
+    connections_used = []
 
     @clinical_transaction
     def write() -> None:
         for name in ("one", "two", "one" if fail == "duplicate" else "three"):
             raw.collection(Tally).insert_one({"_id": name})
-            lines.append(connections["clinical"]._line[1])
-        assert lent() == 1
+            connections_used.append(connections["clinical"]._checkout[1])
+        assert checked_out() == 1
         if fail == "refused":
             raw.collection(Tally).update_one({"_id": "one"}, {"$nonsense": {"n": 1}})
         if fail:
             raise fail
 
-    before = lent()
+    before = checked_out()
     if fail is None:
         write()
     else:
         with pytest.raises(Undone if isinstance(fail, Undone) else DatabaseError):
             write()
-    assert len(set(lines)) == 1
-    assert (before, lent()) == (0, 0)
+    assert len(set(connections_used)) == 1
+    assert (before, checked_out()) == (0, 0)
 
 
 def test_decorator_keeps_name_and_arguments() -> None:
@@ -584,10 +583,10 @@ def test_visit_and_tally_of_two_collections_go_together(stored: Stored) -> None:
 # --- While there is no primary ---------------------------------------------------------------------------------------
 
 
-def test_nothing_is_begun_when_no_primary_has_been_there_for_long(monkeypatch: pytest.MonkeyPatch) -> None:
-    """The driver would look for one for five seconds more, in each of the threads that a log-in waits for."""
+def test_no_transaction_begins_when_there_has_been_no_primary_for_long(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The driver would search for five more seconds, in threads for which log-ins wait."""
     monkeypatch.setattr(DatabaseWrapper, "_has_primary", lambda _: False)
-    long_ago = time.monotonic() - PATIENCE_SECONDS - 1
+    long_ago = time.monotonic() - PRIMARY_WAIT_SECONDS - 1
     monkeypatch.setitem(DatabaseWrapper._no_primary_since, connections["clinical"].alias, long_ago)
     began: list[str] = []
     with pytest.raises(OperationalError) as caught:
@@ -596,7 +595,7 @@ def test_nothing_is_begun_when_no_primary_has_been_there_for_long(monkeypatch: p
     assert began == []
 
 
-def test_a_rollback_waits_for_nobody_when_there_is_no_primary(
+def test_rollback_does_not_wait_when_there_is_no_primary(
     stored: Stored, fail_command: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     @clinical_transaction

@@ -1,5 +1,4 @@
-"""A unique field is looked up by its index, refuses a second document and, where it may be null, admits many
-nulls."""
+"""A unique field is found by its index, rejects a second document and, if it may be null, allows many nulls."""
 
 import datetime
 from decimal import Decimal
@@ -27,7 +26,7 @@ def visit(number: int, /, **values: Any) -> Visit:
 
 @pytest.mark.parametrize("field", FIELDS)
 def test_lookup_of_a_unique_field_uses_its_index(field: str) -> None:
-    """The stock engine's `$type` condition keeps the planner from its own index: it reads the collection."""
+    """The stock engine's `$type` condition keeps the planner from using the index, so it reads the collection."""
     value = FIELDS[field]
     for alias in ("clinical", "stock"):
         Visit.objects.using(alias).bulk_create(visit(i, **{field: value(i)}) for i in range(MANY))
@@ -64,7 +63,7 @@ def test_many_documents_may_have_null_or_nothing() -> None:
 
 
 def test_lowest_values_are_unique_too() -> None:
-    """The bound of the condition belongs to it."""
+    """The condition of the index includes its bound."""
     lowest = {"user_id": -(2**63), "external_id": "", "opened_on": datetime.date.min}
     visit(1, **lowest).save()
     for number, (field, value) in enumerate(lowest.items(), start=2):
@@ -82,7 +81,7 @@ def test_unique_field_of_an_embedded_model() -> None:
 
 
 def test_constraint_of_an_embedded_model_holds() -> None:
-    """The stock engine leaves the prefix out of its condition, which then no document meets."""
+    """The stock engine omits the prefix in its condition, which no document meets then."""
     for alias in ("clinical", "stock"):
         visit(1, ward=Ward(code="A", floor=1, side="north")).save(using=alias)
     second = visit(2, ward=Ward(code="B", floor=1, side="north"))

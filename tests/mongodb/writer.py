@@ -1,6 +1,6 @@
-"""A process that writes when told to: `python -m tests.mongodb.writer '{…}'`, for test_conflicts.
+"""A process that writes on command, for test_conflicts: `python -m tests.mongodb.writer '{…}'`.
 
-It says "ready", waits for a line, runs its threads, and answers `{"done": n, "errors": [names]}`.
+The process prints "ready", waits for a line, runs its threads, and prints `{"done": n, "errors": [names]}`.
 """
 
 import json
@@ -23,12 +23,12 @@ from django.db import DatabaseError, connections  # noqa: E402
 from django_mongodb_backend.transaction import atomic  # noqa: E402
 
 from healthcare.mongodb import transactions  # noqa: E402
-from healthcare.mongodb.transactions import clinical_transaction, counters  # noqa: E402
+from healthcare.mongodb.transactions import clinical_transaction, statistics  # noqa: E402
 from tests.mongodb.models import Tally  # noqa: E402
 
 
 def add_one() -> None:
-    """Read, think, write: what loses updates without transactions and fails in them without a retry."""
+    """Read, think, write. Without a transaction this loses updates, and in one it fails without a retry."""
     tally = Tally.objects.get(name="shared")
     time.sleep(job["thinking_seconds"])
     tally.total += 1
@@ -36,12 +36,12 @@ def add_one() -> None:
 
 
 def insert_and_count(name: str) -> None:
-    """Write a document of one's own and touch one that everybody touches."""
+    """Insert a document and update one that all threads update."""
     Tally.objects.create(name=name)
     add_one()
 
 
-# What is tried here is that everybody gets through, not how fast a busy machine is.
+# The test shows that all writes succeed, not how fast a busy machine is.
 transactions.MAX_SECONDS = 60.0
 transactions.MAX_ATTEMPTS = 10_000
 
@@ -74,4 +74,4 @@ for each in threads:
     each.start()
 for each in threads:
     each.join()
-print(json.dumps({**outcomes, "retries": counters.retries}), flush=True)  # noqa: T201
+print(json.dumps({**outcomes, "retries": statistics.retries}), flush=True)  # noqa: T201

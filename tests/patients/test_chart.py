@@ -1,4 +1,4 @@
-"""The chart is the newest fifty of each collection, whatever changed them."""
+"""The chart holds the newest 50 entries of each collection after every kind of write."""
 
 from datetime import date, timedelta
 from typing import Any
@@ -23,7 +23,7 @@ def chart(kind: str, patient_id: str = "P1") -> list[dict[str, Any]]:
 
 
 def newest(kind: str) -> list[dict[str, Any]]:
-    """The same, worked out from the collections."""
+    """Return the chart that the collections imply."""
     database = connections["clinical"].database
     if kind == "appointments":
         found = database.appointments.find({"patient_id": "P1"}).sort([("date", -1), ("time", -1), ("_id", -1)])
@@ -83,7 +83,7 @@ def test_the_newest_fifty_whatever_order_they_come_in(people: People) -> None:
         make_appointment(people, appointment_id=f"A{day:02}", date=START + timedelta(days=day), time=None)
     assert_charts_agree()
     assert chart("appointments")[-1]["appointment_id"] == "A03"
-    # One leaves and an older one comes back; a move to the past drops out; an ending out of sight changes nothing.
+    # A deletion lets an older entry in, a move to the past takes one out; a status of an entry too old has no effect.
     appointment_services.delete_appointment(actor=people.admin, appointment_id="A52")
     assert chart("appointments")[-1]["appointment_id"] == "A02"
     appointment_services.change_appointment(actor=people.admin, appointment_id="A51", date=START - timedelta(days=9))

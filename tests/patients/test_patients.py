@@ -1,4 +1,4 @@
-"""/patients: what is stored and answered, the owner's share of it, filters, and what keeps a record from going."""
+"""Tests of /patients: stored values, responses, what a patient may change, filters, and prevented deletions."""
 
 import re
 from concurrent.futures import ThreadPoolExecutor
@@ -55,22 +55,22 @@ def test_created_patient_is_answered_and_stored(admin: APIClient):
     assert (stored.name, stored.birth_date, stored.diseases) == ("Lin Tao", date(1980, 2, 29), ["Asthma", "Gout"])
 
 
-def test_optional_fields_are_answered_as_null_or_empty(admin: APIClient):
+def test_optional_fields_are_null_or_empty_in_the_response(admin: APIClient):
     answer = admin.post("/api/patients", {"name": "Lin"}, format="json").json()
     assert {name: answer[name] for name in [*OPTIONAL, "age"]} == dict.fromkeys([*OPTIONAL, "age"])
     assert answer["diseases"] == answer["appointments"] == answer["prescriptions"] == []
     assert admin.get(f"/api/patients/{answer['patient_id']}").json() == answer
 
 
-def test_id_is_made_when_absent(admin: APIClient):
+def test_id_is_generated_if_absent(admin: APIClient):
     ids = {admin.post("/api/patients", {"name": "Lin"}, format="json").json()["patient_id"] for _ in range(5)}
     assert len(ids) == 5
     assert all(re.fullmatch(r"P[0-9A-Z]{10}", each) for each in ids)
 
 
 @pytest.mark.django_db(transaction=True, databases=["default", "clinical"])
-def test_ids_made_at_once_are_unique(monkeypatch: pytest.MonkeyPatch):
-    """Keys that collide are made again: here there are only 40 of them for 20 patients."""
+def test_concurrently_generated_ids_are_unique(monkeypatch: pytest.MonkeyPatch):
+    """A generated id that exists is generated again: here only 40 ids exist for 20 patients."""
     user = make_account("admin", "admin@example.org")
     numbers = iter([n for n in range(40) for _ in range(3)])
     monkeypatch.setattr("patients.services.new_id", lambda prefix: f"{prefix}{next(numbers)}")
@@ -98,18 +98,18 @@ def test_duplicate_id_is_a_conflict(admin: APIClient):
 
 
 @pytest.mark.parametrize("key", ["", "-P1", ".P1", "_P1", "P 1", "P/1", "P1\n", "Pé", "x" * 65, "P1%", "P#", "P1?"])
-def test_ids_that_are_none(admin: APIClient, key: str):
+def test_invalid_ids(admin: APIClient, key: str):
     response = admin.post("/api/patients", {**FULL, "patient_id": key}, format="json")
     assert response.status_code == 400
     assert [error["pointer"] for error in response.json()["errors"]] == ["/patient_id"]
 
 
-def test_white_space_around_text_is_no_part_of_it(admin: APIClient):
+def test_white_space_around_text_is_removed(admin: APIClient):
     answer = admin.post("/api/patients", {"name": "  Lin Tao ", "diseases": [" Gout"]}, format="json").json()
     assert (answer["name"], answer["diseases"]) == ("Lin Tao", ["Gout"])
 
 
-def test_each_disease_stands_once(admin: APIClient):
+def test_duplicate_diseases_are_removed(admin: APIClient):
     body = {"name": "Lin", "diseases": ["Gout", "Asthma", "Gout", "gout"]}
     assert admin.post("/api/patients", body, format="json").json()["diseases"] == ["Gout", "Asthma", "gout"]
     too_many = {"name": "Lin", "diseases": [f"d{n}" for n in range(101)]}
@@ -131,7 +131,7 @@ def test_ages_at_the_ends(admin: APIClient, age: int):
 
 
 @pytest.mark.parametrize(("off", "status"), [(0, 201), (1, 400), (-1, 400)])
-def test_age_beside_a_birth_date_has_to_agree(admin: APIClient, off: int, status: int):
+def test_age_must_fit_the_birth_date(admin: APIClient, off: int, status: int):
     age = age_on(date(1980, 2, 29), timezone.localdate())
     response = admin.post("/api/patients", {**FULL, "age": age + off}, format="json")
     assert response.status_code == status
@@ -177,7 +177,7 @@ def test_account_link(people: People, admin: APIClient):
     account = make_account("patient", "lin@example.org")
     answer = admin.post("/api/patients", {**FULL, "user_id": account.pk}, format="json").json()
     assert answer["user_id"] == account.pk
-    # One record for an account, one account for a record.
+    # An account has at most one record, and a record at most one account.
     for response in (
         admin.post("/api/patients", {"name": "Lin", "user_id": account.pk}, format="json"),
         admin.patch("/api/patients/P2", {"user_id": account.pk}, format="json"),
@@ -189,7 +189,7 @@ def test_account_link(people: People, admin: APIClient):
     assert admin.patch("/api/patients/P2", {"user_id": account.pk}, format="json").status_code == 200
 
 
-def test_account_that_is_not_there_or_no_patient_s(people: People, admin: APIClient):
+def test_account_must_exist_and_be_a_patient_s(people: People, admin: APIClient):
     before = everything()
     for number in (10**9, people.doctor.pk, people.admin.pk, people.staff.pk):
         for response in (
@@ -210,7 +210,7 @@ def test_change_is_answered_and_stored(admin: APIClient):
     assert response.status_code == 200
     assert (response.json()["name"], response.json()["diseases"]) == ("Tao Lin", [])
     assert admin.get("/api/patients/P9").json() == response.json()
-    # What was not named stays.
+    # Other fields keep their values.
     assert response.json()["notes"] == "likes\ttea"
 
 
@@ -224,7 +224,7 @@ def test_null_clears_an_optional_field(admin: APIClient, name: str):
 
 
 @pytest.mark.parametrize("body", [{"name": None}, {"diseases": None}, {"age": None}, {}, {"patient_id": "P7"}])
-def test_changes_that_are_none(admin: APIClient, body: dict[str, Any]):
+def test_empty_changes_are_an_error(admin: APIClient, body: dict[str, Any]):
     before = everything()
     assert admin.patch("/api/patients/P1", body, format="json").status_code == 400
     assert changed(before, everything()) == set()
@@ -336,7 +336,7 @@ def test_deleted_patient_is_gone(admin: APIClient):
     ("make", "words"),
     [(make_appointment, "1 appointment"), (make_prescription, "1 prescription"), (make_bill, "1 bill")],
 )
-def test_patient_who_is_named_is_not_deleted(people: People, admin: APIClient, make: Any, words: str):
+def test_patient_whom_a_record_names_is_not_deleted(people: People, admin: APIClient, make: Any, words: str):
     make(people)
     before = everything()
     response = admin.delete("/api/patients/P1")
@@ -345,7 +345,7 @@ def test_patient_who_is_named_is_not_deleted(people: People, admin: APIClient, m
     assert changed(before, everything()) == set()
 
 
-def test_refusal_names_all_that_is_in_the_way(people: People, admin: APIClient):
+def test_error_names_every_kind_of_record_that_prevents_the_deletion(people: People, admin: APIClient):
     make_appointment(people)
     make_prescription(people)
     make_prescription(people)

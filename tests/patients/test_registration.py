@@ -1,4 +1,4 @@
-"""Signing up: always a patient account, with its record, or nothing of either."""
+"""Registration: it creates a patient account with its record, or neither."""
 
 from typing import Any
 

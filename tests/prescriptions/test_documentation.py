@@ -1,4 +1,4 @@
-"""The examples of docs/fields.md are what the parsers do."""
+"""The parsers agree with the examples in docs/fields.md."""
 
 import re
 from pathlib import Path
@@ -12,12 +12,12 @@ FIELDS = (Path(__file__).resolve().parents[2] / "docs" / "fields.md").read_text(
 
 
 def _examples(heading: str, *, column: str) -> list[str]:
-    """The code spans of one section's table: the last column of "accepted", the first of "refused"."""
+    """Return the code spans in the table of a section: the last column if "accepted", the first if "refused"."""
     section = FIELDS.split(f"\n## {heading}\n")[1].split("\n## ")[0]
     accepted, refused = re.split(r"\n\| refused \|.*\n", section)
     rows = [row.split("|") for row in (accepted if column == "accepted" else refused).splitlines()]
-    cells = [row[2 if column == "accepted" else 1] for row in rows if len(row) > 2]
-    return [example for cell in cells for example in re.findall(r"`([^`]+)`", cell)]
+    texts = [row[2 if column == "accepted" else 1] for row in rows if len(row) > 2]
+    return [example for text in texts for example in re.findall(r"`([^`]+)`", text)]
 
 
 @pytest.mark.parametrize(("heading", "parse"), [("Dosage", parse_dosage), ("Frequency", parse_frequency)])

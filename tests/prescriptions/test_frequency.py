@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 
 from prescriptions.frequency import MAX_LENGTH, frequency_terms, parse_frequency
 
-# As published; see the module's docstring.
+# As published; see the docstring of prescriptions/frequency.py.
 FHIR_TIMING_ABBREVIATION = [
     "BID",
     "TID",
@@ -281,13 +281,13 @@ REFUSED = {
     "text", [pytest.param(t, id=f"{kind}-{i}") for kind in REFUSED for i, t in enumerate(REFUSED[kind])]
 )
 def test_frequency_is_refused(text):
-    with pytest.raises(ValueError, match=r"^[A-Z].*\.$") as refusal:
+    with pytest.raises(ValueError, match=r"^[A-Z].*\.$") as error:
         parse_frequency(text)
-    assert len(str(refusal.value)) < 220
+    assert len(str(error.value)) < 220
 
 
 @pytest.mark.parametrize("text", ["Ada Lovelace", "Daily Ada Lovelace", "Ada Lovelace" * 9])
-def test_refusal_never_repeats_the_text(text):
+def test_error_never_repeats_the_text(text):
     with pytest.raises(ValueError, match=r"^(?!.*Lovelace)"):
         parse_frequency(text)
 

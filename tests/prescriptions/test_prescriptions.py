@@ -1,4 +1,4 @@
-"""/prescriptions: doctors write them as themselves, see whole charts and amend their own."""
+"""Tests of /prescriptions: doctors prescribe in their own name, read all, and change their own."""
 
 from typing import Any
 
@@ -91,30 +91,30 @@ def test_appointment_is_one_of_the_same_patient(people: People, doctor: APIClien
     ]
     for response in responses:
         assert (response.status_code, pointers(response)) == (400, ["/appointment_id"])
-    # Whether it is another patient's or nobody's makes no difference.
+    # The error is the same for an appointment of another patient and for an unknown one.
     assert len({response.content for response in responses}) == 1
     assert changed(before, everything()) == set()
     assert Appointment.objects.filter(pk="A2").exists()
 
 
 @pytest.mark.parametrize("dosage", ["500mg", "5 mL", "0.5 mg/kg", "1 tablet", "1000 IU"])
-def test_dosages_of_the_brief(doctor: APIClient, dosage: str):
+def test_dosages_that_the_documentation_names(doctor: APIClient, dosage: str):
     assert issue(doctor, dosage=dosage).json()["dosage"] == dosage
 
 
 @pytest.mark.parametrize("dosage", ["500", "mg", "-5 mg", "five mg", "500 quux", "0 mg", "1e3 mg", "1 tablet daily"])
-def test_dosages_that_are_none(doctor: APIClient, dosage: str):
+def test_invalid_dosages(doctor: APIClient, dosage: str):
     response = issue(doctor, dosage=dosage)
     assert (response.status_code, pointers(response)) == (400, ["/dosage"])
 
 
 @pytest.mark.parametrize("frequency", ["Daily", "Twice daily", "Every 8 hours", "As needed", "BID", "QHS"])
-def test_frequencies_of_the_brief(doctor: APIClient, frequency: str):
+def test_frequencies_that_the_documentation_names(doctor: APIClient, frequency: str):
     assert issue(doctor, frequency=frequency).json()["frequency"] == frequency
 
 
 @pytest.mark.parametrize("frequency", ["sometimes", "2", "when the moon is full", "BIDX", "Every 0 hours"])
-def test_frequencies_that_are_none(doctor: APIClient, frequency: str):
+def test_invalid_frequencies(doctor: APIClient, frequency: str):
     response = issue(doctor, frequency=frequency)
     assert (response.status_code, pointers(response)) == (400, ["/frequency"])
 
@@ -138,7 +138,7 @@ def test_money(doctor: APIClient, sent: Any, answered: str):
     assert connections["clinical"].database["prescriptions"].find_one()["cost"] == Decimal128(answered)
 
 
-def test_what_is_no_money(doctor: APIClient):
+def test_invalid_amounts(doctor: APIClient):
     for sent in NO_MONEY:
         response = issue(doctor, cost=sent)
         assert (response.status_code, pointers(response)) == (400, ["/cost"]), sent
@@ -146,7 +146,7 @@ def test_what_is_no_money(doctor: APIClient):
 
 
 @pytest.mark.parametrize("days", [0, -1, 36_501, 1.5, "5", True])
-def test_durations_that_are_none(doctor: APIClient, days: Any):
+def test_invalid_durations(doctor: APIClient, days: Any):
     response = issue(doctor, duration_days=days)
     assert (response.status_code, pointers(response)) == (400, ["/duration_days"])
 
@@ -176,7 +176,7 @@ def test_null_clears_an_optional_field(doctor: APIClient, name: str):
 @pytest.mark.parametrize(
     "body", [{"patient_id": "P2"}, {"doctor_id": "D2"}, {"id": "x"}, {}, {"drug": None}, {"start_date": None}]
 )
-def test_changes_that_are_none(people: People, doctor: APIClient, body: dict[str, Any]):
+def test_empty_changes_are_an_error(people: People, doctor: APIClient, body: dict[str, Any]):
     prescription = make_prescription(people)
     before = everything()
     assert doctor.patch(f"/api/prescriptions/{prescription.pk}", body, format="json").status_code == 400
@@ -203,7 +203,7 @@ def test_deleted_prescription_is_gone(people: People, doctor: APIClient):
 )  # fmt: skip
 @pytest.mark.parametrize("who", ["doctor", "other_doctor", "admin"])
 def test_filters_and_order(people: People, query: str, expected: str, who: str):
-    """The latest start first."""
+    """The order is the latest start first."""
     for drug, patient_id, doctor_id, disease, day in [
         ("a", "P1", "D1", "Asthma", 1), ("b", "P1", "D1", "Gout", 2), ("c", "P2", "D1", "Gout", 3),
         ("d", "P1", "D2", None, 4),

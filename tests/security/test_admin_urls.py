@@ -1,6 +1,6 @@
-"""Every page of the admin, from the resolver, for everybody: what it answers to a GET, and that nothing else gets in.
+"""Every URL of the admin, from the resolver, requested by every kind of account with GET and with POST.
 
-A page without a row in the table fails, and so does a row without a page.
+A page without a row in the table fails the test, and so does a row without a page.
 """
 
 import re
@@ -22,11 +22,12 @@ from tests.snapshots import changed, everything
 
 pytestmark = pytest.mark.django_db
 
-#: The columns. Every row is of the doctor D1 and of the patient P1, whose accounts `doctor` and `patient` are.
+#: The columns of the table. All records are about the doctor D1 and the patient P1, who have the accounts `doctor` and
+#: `patient`.
 WHO = ("Front desk", "Billing", "Auditors", "Managers", "doctor", "other_doctor", "nobody", "admin", "patient",
        "anonymous")  # fmt: skip
-#: + opens, v opens and takes no form, - is refused, > leads elsewhere (those who are no staff: to the log-in), 0 is not
-#: there, p is for POST.
+#: + is answered, v is answered but accepts no form, - is refused, > redirects (without a staff account: to the log-in),
+#: 0 is not found, p accepts only POST.
 ANSWERS = {"+": 200, "v": 200, "-": 403, ">": 302, "0": 404, "p": 405}
 PAGES = [
     ("++++++++>>", ""),
@@ -45,7 +46,7 @@ PAGES = [
     ("---+++-+>>", "reports/disease-trends/"),
     ("---+++-+>>", "reports/monthly-appointments-trend/"),
     ("---+++-+>>", "reports/average-prescription-cost/"),
-    ("++--++-+>>", "patients/patient/find/"),
+    ("++--++-+>>", "patients/patient/autocomplete/"),
     ("++--++-+>>", "patients/patient/"),
     ("+------+>>", "patients/patient/add/"),
     ("++>>++>+>>", "patients/patient/<path:object_id>/history/"),
@@ -55,7 +56,7 @@ PAGES = [
     ("++--++-+>>", "patients/patient/export/"),
     ("+------+>>", "patients/patient/import/"),
     ("p------p>>", "patients/patient/process_import/"),
-    ("+--+++-+>>", "doctors/doctor/find/"),
+    ("+--+++-+>>", "doctors/doctor/autocomplete/"),
     ("+--+++-+>>", "doctors/doctor/"),
     ("-------+>>", "doctors/doctor/add/"),
     ("+>>+++>+>>", "doctors/doctor/<path:object_id>/history/"),
@@ -105,7 +106,7 @@ PAGES = [
     ("-+-----+>>", "billing/fee/<path:object_id>/delete/"),
     ("-+-v---+>>", "billing/fee/<path:object_id>/change/"),
     (">>>>>>>>>>", "billing/fee/<path:object_id>/"),
-    ("-------+>>", "accounts/user/find/"),
+    ("-------+>>", "accounts/user/autocomplete/"),
     ("-------+>>", "accounts/user/<id>/password/"),
     ("-------+>>", "accounts/user/"),
     ("-------+>>", "accounts/user/add/"),
@@ -135,13 +136,13 @@ PAGES = [
 ]
 
 
-#: Those that are patterns in the resolver: what they begin with → their name here.
+#: The regular expressions in the resolver: their beginnings → their names here.
 PATTERNS = {"^(?P<app_label>": "<app_label>/", "(?P<url>": "<anything else>"}
 
 
 def routes() -> set[str]:
-    """The admin's own, whatever models and pages are registered."""
-    site = next(each for each in get_resolver().url_patterns if str(each.pattern) == "admin/")
+    """Return every route of the admin."""
+    site: Any = next(each for each in get_resolver().url_patterns if str(each.pattern) == "admin/")
     found: set[str] = set()
 
     def collect(patterns: list[Any], prefix: str) -> None:
@@ -158,7 +159,7 @@ def routes() -> set[str]:
 
 @pytest.fixture
 def paths(people: People) -> dict[str, str]:
-    """Route → path, with the key of a row where it has one."""
+    """Return the path of each route, with the key of a row in the routes that take one."""
     keys = {
         "patients/patient/": people.patient_record.pk,
         "doctors/doctor/": people.doctor_record.pk,
@@ -212,7 +213,7 @@ def test_every_page_has_a_row() -> None:
 
 @pytest.mark.parametrize("who", WHO)
 def test_pages_answer_as_the_table_says(groups: None, people: People, paths: dict[str, str], who: str) -> None:
-    """And nothing changes, neither by looking at all of them nor by sending forms to those that take none."""
+    """Nothing changes, neither by requesting all pages nor by sending forms to those that accept none."""
     browser = browser_of(people, who)
     expected = {route: answers[WHO.index(who)] for answers, route in PAGES}
     before = everything()
@@ -223,5 +224,5 @@ def test_pages_answer_as_the_table_says(groups: None, people: People, paths: dic
         if each not in "+p" and route != "login/":
             status = browser.post(paths[route], form).status_code
             assert status == 403 if each == "v" else status in (302, 403, 404, 405), (route, status)
-    # (Sessions are used; a report that is older than a minute is counted anew.)
+    # Requests update their session, and a report that is older than a minute is computed again.
     assert changed(before, everything()) <= {"postgresql django_session", "mongodb report_results"}

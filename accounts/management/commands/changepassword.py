@@ -1,4 +1,4 @@
-"""Django's command, on record."""
+"""Django's command `changepassword`, with an entry in the audit log."""
 
 from typing import Any
 
@@ -10,7 +10,7 @@ from healthcare.audit_log import recorder
 
 class Command(changepassword.Command):
     def handle(self, *args: Any, **options: Any) -> str | None:
-        said = super().handle(*args, **options)
+        output = super().handle(*args, **options)
         account = User.objects.get_by_natural_key(options["username"])
         recorder.record("account.password_changed", actor=None, subject=account.pk)
-        return said
+        return output

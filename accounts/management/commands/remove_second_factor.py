@@ -1,4 +1,4 @@
-"""For somebody who has lost the phone and the recovery codes, when no admin can get in either."""
+"""Command that removes a second factor, for an account without phone and recovery codes when no admin can log in."""
 
 from argparse import ArgumentParser
 from typing import Any
@@ -22,6 +22,6 @@ class Command(BaseCommand):
             raise CommandError("There is no account with this e-mail.")
         try:
             second_factor.remove(actor=None, user=user)
-        except Conflict as refusal:
-            raise CommandError(refusal.detail) from refusal
-        self.stdout.write("It is removed.")
+        except Conflict as error:
+            raise CommandError(error.detail) from error
+        self.stdout.write("The second factor is removed.")
