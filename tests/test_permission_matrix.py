@@ -1,9 +1,9 @@
-"""The permission matrix: one test for each endpoint, method and kind of account.
+"""The permission matrix (docs/api.md, "Who may call what"): one test for each endpoint and actor.
 
-Every routed path and method has a row here, or `test_every_route_has_a_row` fails. A request that must be refused has a
-body that is accepted from an account that is allowed to send it, so the reason of the refusal is the account. Both
-databases are compared before and after, because a refused request must change nothing. The audit entries of each
-request are compared with the table in `tests/audit/entries_of_requests.py`.
+Every routed path and method has a row here, or `test_every_route_has_a_row` fails. A request that must be denied has a
+body that is accepted from an account that may send it, so the reason of the denial is the account. Both databases are
+compared before and after, because a denied request must change nothing. The audit entries of each request are compared
+with the table in `tests/audit/entries_of_requests.py`.
 """
 
 import json
@@ -21,8 +21,8 @@ from accounts import tokens
 from healthcare.api.checks import api_actions
 from healthcare.audit_log.models import AuditEntry
 from reports.queries import NAMES
-from tests.audit.entries import recording
 from tests.audit.entries_of_requests import EXPECTED, described, expected_entries
+from tests.audit.trail import recording
 from tests.databases import clinical_database
 from tests.people import PASSWORD, People, make_patient
 from tests.records import days_from_now, make_appointment, make_bill, make_prescription
@@ -39,7 +39,7 @@ Body = dict[str, Any]
 
 @dataclass(frozen=True)
 class Row:
-    """An endpoint and the status for each actor; `of` makes the record in the path, `body` the actor's body."""
+    """An endpoint with the status for each actor; `of` creates the record of the path, `body` returns the body."""
 
     method: str
     path: str
@@ -72,7 +72,7 @@ def refresh_token_of(people: People, who: str) -> str:
 
 
 def own_refresh_token(people: People, actor: str) -> Body:
-    """Return the actor's own refresh token, and no valid token for an anonymous actor."""
+    """Return a refresh token of the actor; an invalid one for the anonymous actor."""
     return {"refresh_token": "none" if actor == "anonymous" else refresh_token_of(people, actor)}
 
 
@@ -154,7 +154,7 @@ table("GET",    "healthz",                           200, 200, 200, 200, 200, 20
 table("GET",    "readyz",                            200, 200, 200, 200, 200, 200, 200)
 table("GET",    "redoc",                             200, 200, 200, 200, 200, 200, 200)
 
-# Signing up and logging in are open to everybody, with or without an account.
+# Registration and login need no account, and an account may use them.
 table("POST",   "api/auth/register",                 201, 201, 201, 201, 201, 201, 201, body=registration)
 # The routes of Google and GitHub answer 404 unless their client ids are set, as in tests/accounts/test_oauth.py.
 for provider in ("google", "github"):
@@ -232,8 +232,8 @@ for name in NAMES:
     table("GET", f"api/reports/{name}",              401, 403, 403, 200, 200, 403, 200)
 
 # fmt: on
-#: Pages that are no endpoints of the API: the log-in page of the browsable API, the admin (tests/security/
-#: test_admin_urls.py), the last pattern under /api, and the metrics (tests/operations/test_metrics.py).
+#: Pages outside of the API: login for browsers, the admin site, the last pattern under /api, and the metrics. They have
+#: tests of their own (tests/operations/test_metrics.py, tests/security).
 NOT_OF_THE_API = ("session/", "admin/", "api/", "metrics")
 
 ROWS = table.rows
@@ -242,7 +242,7 @@ CELLS = [pytest.param(row, actor, id=f"{row} by {actor}") for row in ROWS for ac
 
 
 def plain(route: str) -> str:
-    """Return a route as documents write it: `api/patients/{id}` for `api/patients/<str:patient_id>`."""
+    """Return a route in short form: `api/patients/{id}` for `api/patients/<str:patient_id>`."""
     return re.sub(r"<[^>]+>", "{id}", route.replace("^", "").replace("$", ""))
 
 
@@ -266,7 +266,7 @@ def other_routes(patterns: list[Any] | None = None, prefix: str = "") -> Iterato
 
 
 def send(client: APIClient, row: Row, people: People, actor: str) -> tuple[Any, set[str], list[AuditEntry]]:
-    """Send the request; return the response, the tables and collections it changed, and its audit entries."""
+    """Create the records, send the request, and return the response, the changed tables and the audit entries."""
     key = row.of(people) if row.of else MISSING
     body = row.body(people, actor) if row.body else None
     before = everything()
@@ -290,22 +290,22 @@ def test_every_row_has_its_audit_entries():
     assert set(EXPECTED) == {str(row) for row in ROWS}
 
 
-def test_what_is_no_endpoint_is_known():
+def test_pages_that_are_not_endpoints_are_listed():
     strangers = [path for path in other_routes() if not path.startswith(NOT_OF_THE_API)]
     assert strangers == [""]  # the way from / to the API
-    # The one pattern under /api that is no endpoint answers 404 to every path that the others do not match.
+    # One pattern under /api is not an endpoint: it answers 404 to every path that no other pattern matches.
     assert [path for path in other_routes() if path.startswith("api")] == ["api/"]
 
 
 @pytest.mark.parametrize("row", ROWS, ids=str)
 def test_every_row_is_allowed_to_somebody(row: Row):
-    """A row that nobody may call could be refused for its body instead of its actor."""
+    """Otherwise a denial could be an error in the body."""
     assert row.path.startswith("api/auth/oauth/") or any(status < 300 for status in row.statuses)
 
 
 @pytest.mark.parametrize(("row", "actor"), CELLS)
 def test_cell(people: People, row: Row, actor: str):
-    """The answer, what it changed, and exactly the audit entries that `EXPECTED` names."""
+    """Compare the response, the changes in both databases and the audit entries with the tables."""
     expected = row.statuses[ACTORS.index(actor)]
     response, touched, entries = send(people.client(actor), row, people, actor)
     assert response.status_code == expected, response.content
@@ -383,12 +383,12 @@ def test_lists_hold_what_the_actor_may_see(people: People, resource: str, actor:
 
 
 def test_account_without_a_record_owns_nothing(people: People):
-    """An account without a record must not match rows without an owner."""
+    """It sees no rows, also none without an id: a missing record must not match a missing id."""
     make_patient(people.admin, "P3")
     make_appointment(people)
     make_prescription(people)
     make_bill(people)
-    # Rows without an owner, which only a write past the services can make.
+    # A row that no service could have written.
     for name in ("appointments", "prescriptions"):
         documents = clinical_database()[name]
         stored = documents.find_one({})
