@@ -2,8 +2,10 @@
 
 PORT ?= 8000
 WORKERS ?= 3
-# The number of test files that run at the same time, each with databases of its own.
-JOBS ?= 2
+# The number of pytest workers, each with databases of its own. The first runs the tests that wait for servers, and leaves
+# the processor to the others (tests/scheduling.py), so there is one more than cores.
+CORES ?= 2
+JOBS ?= $(shell expr $(CORES) + 1)
 # The first Python on the PATH that is new enough.
 PYTHON ?= $(or $(shell for python in python3 python3.14 python3.13 python3.12 python3.11; do \
 	$$python -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && echo $$python && break; done),python3)
@@ -11,7 +13,7 @@ PY := .venv/bin/python
 INSTALL := $(PY) -m pip --disable-pip-version-check install --quiet
 COMPILE := $(PY) -m uv pip compile --quiet --universal --custom-compile-command "make requirements" pyproject.toml
 
-.PHONY: run serve test bench fuzz postman lint audit leaks format openapi screenshots requirements clean
+.PHONY: run serve test test-fast bench fuzz postman lint audit leaks format openapi screenshots requirements clean
 
 run: .venv/for-running
 	$(PY) manage.py start --port $(PORT)
@@ -22,9 +24,14 @@ serve: .venv/for-running
 test: .venv/for-development
 	$(PY) -m pytest --numprocesses $(JOBS) --dist loadfile --no-loadscope-reorder
 
+# The tests to run while writing code. They leave out the tests that start servers, wait for an outage or drive a browser,
+# the data sets, the benchmarks, and some tables that are long: SLOW in tests/scheduling.py lists all of them.
+test-fast: .venv/for-development
+	$(PY) -m pytest --numprocesses $(CORES) --dist loadfile --no-loadscope-reorder -m "not slow and not fuzz"
+
 # Sends requests that Schemathesis generates from the OpenAPI document, in every role.
 fuzz: .venv/for-development
-	$(PY) -m pytest --numprocesses $(JOBS) -m fuzz tests/security/test_schema.py
+	$(PY) -m pytest --numprocesses $(CORES) -m fuzz tests/security/test_schema.py
 
 # Runs the Postman collection against the server that `make run` or `make serve` started.
 postman: postman/node_modules

@@ -1,7 +1,7 @@
-"""What every test stands on: the real databases, emptied around each test, and people to act with.
+"""Fixtures of every test: the real databases, emptied around each test, and people who act in it.
 
-A test of the API marks itself `@pytest.mark.django_db`: PostgreSQL is rolled back after it; MongoDB, which cannot be,
-is emptied before it.
+A test that uses the databases has the mark `django_db`. PostgreSQL is rolled back after the test; MongoDB is emptied
+before it, because no outer transaction can undo what it has committed.
 """
 
 import gc
@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 from django.core import signals
 from django.db import close_old_connections, connection, connections
+from django.test import TransactionTestCase
 from django.test.utils import override_settings, setup_databases, teardown_databases
 from pytest_django import DjangoDbBlocker
 from rest_framework.test import APIClient
@@ -18,21 +19,27 @@ from whitenoise.middleware import WhiteNoiseMiddleware
 
 from billing.models import Fee
 from healthcare.postgresql import cache, circuit_breaker
+from tests.databases import TableEmptier, empty_collections
 from tests.fees import restore_fees
 from tests.people import People
+from tests.people_template import PeopleTemplate
 
 
 @pytest.fixture(scope="session")
 def django_db_setup(django_test_environment: None, django_db_blocker: DjangoDbBlocker) -> Iterator[None]:
     """Make and migrate both test databases, and connect to MongoDB.
 
-    pytest-django's own makes those only that a test declares. Declaring `clinical`, where nothing can be rolled back,
-    would make each test flush PostgreSQL too (design 3.10); undeclared, no *new* connection to it is allowed.
+    This replaces pytest-django's fixture, which makes only the databases that a test declares. A test that declared
+    `clinical`, where nothing can be rolled back, would make pytest-django flush PostgreSQL after it as well. Tests that
+    do not declare it cannot open a new connection to it, so the connection is opened here.
     """
     with django_db_blocker.unblock():
-        made = setup_databases(verbosity=0, interactive=False, aliases=set(connections))
+        made = setup_databases(verbosity=0, interactive=False, aliases=dict.fromkeys(connections))
         connections["clinical"].ensure_connection()
-    yield
+        emptier = TableEmptier()
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(TransactionTestCase, "_fixture_teardown", lambda _: emptier.empty())
+        yield
     with django_db_blocker.unblock():
         cache.close()
         _end_other_sessions()
@@ -40,7 +47,7 @@ def django_db_setup(django_test_environment: None, django_db_blocker: DjangoDbBl
 
 
 def _end_other_sessions() -> None:
-    """Of threads that a test has left: PostgreSQL drops no database that somebody uses."""
+    """End the sessions of threads that a test has left, because PostgreSQL drops no database that is in use."""
     if connection.vendor == "postgresql":
         with connection.cursor() as cursor:
             cursor.execute(
@@ -51,14 +58,14 @@ def _end_other_sessions() -> None:
 
 @pytest.fixture(scope="session", autouse=True)
 def fast_passwords() -> Iterator[None]:
-    """Hash passwords cheaply: bcrypt takes a quarter of a second each, by design. Its own test asks for it back."""
+    """Hash passwords with MD5: bcrypt takes a quarter of a second for each. The test of bcrypt sets it again."""
     with override_settings(PASSWORD_HASHERS=["django.contrib.auth.hashers.MD5PasswordHasher"]):
         yield
 
 
 @pytest.fixture(scope="session", autouse=True)
 def static_files_found_once() -> Iterator[None]:
-    """Look for them once: each client of a test has middleware of its own, which takes 10 ms to find 400 of them."""
+    """Find the static files once: every test client has its own WhiteNoise, which takes 10 ms to find 400 files."""
     files: dict[str, Any] = {}
     find = WhiteNoiseMiddleware.add_files_from_finders
 
@@ -75,29 +82,15 @@ def static_files_found_once() -> Iterator[None]:
 
 @pytest.fixture(autouse=True)
 def empty_clinical_database(request: pytest.FixtureRequest) -> None:
-    """Empty the rooms' collections before a test that uses the databases."""
+    """Empty the apps' collections before a test that uses the databases."""
     if request.node.get_closest_marker("django_db"):
         request.getfixturevalue("django_db_setup")
-        database = connections["clinical"].database
-        for name in _filled(database):
-            database[name].delete_many({})
-
-
-def _filled(database: Any) -> list[str]:
-    """The rooms' collections that hold something: asked in one go, since most are empty before most tests."""
-    names = [name for name in database.list_collection_names() if name != "django_migrations"]
-    first, *others = [name for name in names if not name.startswith("system.")]
-
-    def its_name(name: str) -> list[dict[str, Any]]:
-        return [{"$limit": 1}, {"$project": {"_id": {"$literal": name}}}]
-
-    united = [{"$unionWith": {"coll": name, "pipeline": its_name(name)}} for name in others]
-    return [row["_id"] for row in database[first].aggregate([*its_name(first), *united])]
+        empty_collections()
 
 
 @pytest.fixture(autouse=True)
 def first_fees(request: pytest.FixtureRequest) -> None:
-    """Have the fee table of the migrations, which a test that empties PostgreSQL takes away from those behind it."""
+    """Restore the fees that the migrations make, because a test that commits leaves an empty table."""
     if marker := request.node.get_closest_marker("django_db"):
         request.getfixturevalue("transactional_db" if marker.kwargs.get("transaction") else "db")
         if not Fee.objects.exists():
@@ -106,13 +99,13 @@ def first_fees(request: pytest.FixtureRequest) -> None:
 
 @pytest.fixture(autouse=True)
 def no_outage_remembered(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Begin with PostgreSQL in reach: a test that plays an outage leaves this process wary for seconds."""
+    """Begin with a closed circuit breaker: after an outage in a test it stays open for seconds."""
     monkeypatch.setattr(circuit_breaker, "postgresql", circuit_breaker.CircuitBreaker())
 
 
 @pytest.fixture
 def kept_connections() -> Iterator[None]:
-    """Keep the test's transaction open where it calls the application itself; Django's test client does this, too."""
+    """Keep the test's transaction open while the test calls the WSGI application, as Django's test client does."""
     ends = (signals.request_started, signals.request_finished)
     for each in ends:
         each.disconnect(close_old_connections)
@@ -121,10 +114,18 @@ def kept_connections() -> Iterator[None]:
         each.connect(close_old_connections)
 
 
+@pytest.fixture(scope="session")
+def people_template(django_db_setup: None, django_db_blocker: DjangoDbBlocker, fast_passwords: None) -> PeopleTemplate:
+    """Make the people once for all tests of this process, before anything that a test changes."""
+    with django_db_blocker.unblock():
+        empty_collections()
+        return PeopleTemplate()
+
+
 @pytest.fixture
-def people(db: None) -> People:
-    """One account of each kind with its records: see `tests.people`."""
-    return People.make()
+def people(db: None, people_template: PeopleTemplate) -> People:
+    """Store one account of each role with its records: see `tests.people`."""
+    return people_template.restore()
 
 
 @pytest.fixture
@@ -133,7 +134,7 @@ def anonymous() -> APIClient:
 
 
 def pytest_collection_finish() -> None:
-    """Leave what is there by now to the end: the collector of cycles went through all of it again and again."""
+    """Freeze what is loaded by now, because the garbage collector would traverse all of it again and again."""
     gc.collect()
     gc.freeze()
     gc.set_threshold(50_000, 20, 50)

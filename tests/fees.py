@@ -1,4 +1,4 @@
-"""The fee table that migrating makes."""
+"""The fee table that the migrations make."""
 
 from importlib import import_module
 
@@ -7,6 +7,6 @@ from django.db import connection
 
 
 def restore_fees() -> None:
-    """Make it anew, as the migration does; rows that are there stay."""
+    """Insert the fees as the migration does; rows that exist stay."""
     with connection.schema_editor() as editor:
         import_module("billing.migrations.0002_first_fees").add_fees(apps, editor)

@@ -1,4 +1,4 @@
-"""The people of the tests: accounts of every role, two patients and two doctors with their records."""
+"""The people who act in tests: an account of every role, and two patients and two doctors with their records."""
 
 from dataclasses import dataclass
 from typing import Any, Self
@@ -39,7 +39,7 @@ class ServerHandler(ForceAuthClientHandler):
 
 
 def client_of(user: User | None) -> APIClient:
-    """A client with the account's Bearer token; an anonymous one for None."""
+    """Return a client that sends a bearer token of the account; an anonymous client for None."""
     client = APIClient()
     client.handler = ServerHandler()
     if user is not None:
@@ -49,7 +49,7 @@ def client_of(user: User | None) -> APIClient:
 
 @dataclass
 class People:
-    """`patient` and `doctor` are whom things belong to, `other_…` are strangers of the same role."""
+    """`patient` and `doctor` own the records of a test; `other_patient` and `other_doctor` are strangers to them."""
 
     admin: User
     staff: User
@@ -64,8 +64,9 @@ class People:
 
     @classmethod
     def make(cls) -> Self:
+        """Make the people by the services. The fixture `people` restores them from a template instead."""
         admin = make_account(Role.ADMIN, "admin@example.org")
-        accounts = {
+        accounts: dict[str, Any] = {
             "staff": make_account(Role.STAFF, "staff@example.org"),
             "patient": make_account(Role.PATIENT, "patient@example.org"),
             "other_patient": make_account(Role.PATIENT, "other.patient@example.org"),
@@ -75,13 +76,13 @@ class People:
         return cls(admin=admin, **accounts, **_make_records(admin, accounts))
 
     def client(self, who: str) -> APIClient:
-        """A client for "anonymous", "admin", "other_doctor" …"""
+        """Return a client of one of the people by field name, or of "anonymous"."""
         return client_of(None if who == "anonymous" else getattr(self, who))
 
 
 @clinical_transaction
 def _make_records(admin: User, accounts: dict[str, User]) -> dict[str, Any]:
-    """In one transaction, as most tests begin with it."""
+    """Make the records in one transaction, which is faster than one for each."""
     return {
         "patient_record": make_patient(admin, "P1", user_id=accounts["patient"].pk),
         "other_patient_record": make_patient(admin, "P2", name="Noor Haddad", user_id=accounts["other_patient"].pk),

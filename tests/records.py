@@ -1,4 +1,4 @@
-"""Records for tests beside the people of `tests.people`, made by the services as an admin makes them."""
+"""Records that tests make by the services, as an admin: appointments, prescriptions and bills of `tests.people`."""
 
 from datetime import date, timedelta
 from decimal import Decimal
@@ -20,7 +20,7 @@ def days_from_now(days: int) -> date:
 
 
 def make_appointment(people: People, **fields: Any) -> Appointment:
-    """A visit of `people.patient` with `people.doctor` in a week's time, unless `fields` say otherwise."""
+    """Book a visit of `people.patient` with `people.doctor` in a week, unless `fields` say otherwise."""
     visit = {"patient_id": "P1", "doctor_id": "D1", "date": days_from_now(7), "time": "10:00", "disease": "Asthma"}
     return appointment_services.book_appointment(actor=people.admin, **{**visit, **fields})
 
@@ -32,7 +32,7 @@ def complete(people: People, visit: Appointment) -> Appointment:
 
 
 def make_prescription(people: People, **fields: Any) -> Prescription:
-    """Written by `people.doctor` for `people.patient`."""
+    """Issue a prescription by `people.doctor` for `people.patient`."""
     words = {"patient_id": "P1", "drug": "Salbutamol", "dosage": "2 puff", "frequency": "As needed"}
     return prescription_services.issue_prescription(
         actor=people.admin, **{**words, "doctor_id": "D1", "disease": "Asthma", **fields}

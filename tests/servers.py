@@ -1,8 +1,8 @@
-"""A pytest plugin that starts a mongod and a PostgreSQL for the test run and points the settings to them.
+"""Pytest plugin that starts a MongoDB and a PostgreSQL server for the run, and points the settings at them.
 
-pyproject.toml names it in `addopts`. The environment is made before Django reads its settings; the servers
-start with the session, and never for `--help` or `--collect-only`. With pytest-xdist each worker has its own, and the
-process that only hands out the tests has none.
+pyproject.toml names the plugin in `addopts`. It sets the environment before Django reads its settings. The servers
+start with the session, but not for `--help` or `--collect-only`. With pytest-xdist each worker has servers of its own,
+and the controller has none.
 """
 
 import os
@@ -14,7 +14,7 @@ import pytest
 from devstack import DevStackError
 from devstack.ephemeral import EphemeralStack
 
-# Settings that a developer's shell may contain. They are removed; a test that needs one sets it.
+# Variables that a developer's shell may have set and that no test may see. A test that needs one sets it.
 PERSONAL_SETTINGS = (
     "ADMIN_TOTP_REQUIRED",
     "ALLOWED_HOSTS",
@@ -63,19 +63,19 @@ def pytest_load_initial_conftests(early_config: pytest.Config) -> None:
         JWT_SECRET_KEY="another secret for tests, long enough for HMAC with SHA-256 as well",
         DEBUG="0",
         HTTPS_ONLY="0",
-        # Most tests log in often; the tests of the limits set their own rates.
+        # Tests log in more often than the limit allows; the tests of the limits set their own.
         LOGIN_RATE="1000000/m",
     )
     environ.Env.read_env = staticmethod(_read_no_env_file)
 
 
 def _read_no_env_file(*_: object, **__: object) -> None:
-    """Replace `Env.read_env`, because the tests must not depend on a developer's `.env`."""
+    """Replace `Env.read_env`, so that the tests do not depend on a developer's `.env`."""
 
 
 @pytest.hookimpl(tryfirst=True)  # the report header is written in the same hook
 def pytest_sessionstart(session: pytest.Session) -> None:
-    if session.config.option.collectonly or _only_hands_out(session.config):
+    if session.config.option.collectonly or _is_controller(session.config):
         return
     try:
         session.config.stash[STACK].up()
@@ -84,14 +84,14 @@ def pytest_sessionstart(session: pytest.Session) -> None:
 
 
 def pytest_report_header(config: pytest.Config) -> str | None:
-    if config.option.collectonly or _only_hands_out(config):
+    if config.option.collectonly or _is_controller(config):
         return None
     versions = (f"{server.name} {server.version}" for server in config.stash[STACK].status())
     return f"servers: {', '.join(versions)}"
 
 
-def _only_hands_out(config: pytest.Config) -> bool:
-    """Whether this is pytest-xdist's controller, which runs no test."""
+def _is_controller(config: pytest.Config) -> bool:
+    """Tell whether this is pytest-xdist's controller, which distributes the tests and runs none."""
     return bool(getattr(config.option, "numprocesses", None)) and not hasattr(config, "workerinput")
 
 
@@ -116,8 +116,8 @@ def pytest_make_collect_report() -> Generator[None, pytest.CollectReport, pytest
 
 
 def _refuse_skip(report: pytest.TestReport | pytest.CollectReport) -> None:
-    """Fail a skipped test, because CI must run every test; the reason of the skip must be removed."""
+    """Turn a skipped test into a failure in CI, where every test must run."""
     if _skips_fail():
         reason = report.longrepr[2] if isinstance(report.longrepr, tuple) else str(report.longrepr)
         report.outcome = "failed"
-        report.longrepr = f"skipped, which CI takes for a failure: {reason}"
+        report.longrepr = f"skipped, which is a failure in CI: {reason}"

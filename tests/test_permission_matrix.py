@@ -1,8 +1,9 @@
 """The permission matrix (docs/api.md, "Who may call what"): one test for each endpoint and actor.
 
-Every routed (path, method) has its rows here, or `test_every_route_has_a_row` fails. A denial is checked with a body
-that is accepted from whoever may send it, so that it is refused for who asks, and both databases are compared before
-and after: a refused request has changed nothing.
+Every routed path and method has a row here, or `test_every_route_has_a_row` fails. A request that must be denied has a
+body that is accepted from an account that may send it, so the reason of the denial is the account. Both databases are
+compared before and after, because a denied request must change nothing. The audit entries of each request are compared
+with the table in `tests/audit/entries_of_requests.py`.
 """
 
 import json
@@ -13,13 +14,16 @@ from typing import Any
 
 import pytest
 from bson import ObjectId
-from django.db import connections
 from django.urls import URLPattern, URLResolver, get_resolver
 from rest_framework.test import APIClient
 
 from accounts import tokens
 from healthcare.api.checks import api_actions
+from healthcare.audit_log.models import AuditEntry
 from reports.queries import NAMES
+from tests.audit.entries_of_requests import EXPECTED, described, expected_entries
+from tests.audit.trail import recording
+from tests.databases import clinical_database
 from tests.people import PASSWORD, People, make_patient
 from tests.records import days_from_now, make_appointment, make_bill, make_prescription
 from tests.snapshots import changed, everything
@@ -261,24 +265,29 @@ def other_routes(patterns: list[Any] | None = None, prefix: str = "") -> Iterato
             yield plain(path)
 
 
-def send(client: APIClient, row: Row, people: People, actor: str) -> Any:
-    """Create the records, send the request, and return the response and the changes in both databases."""
+def send(client: APIClient, row: Row, people: People, actor: str) -> tuple[Any, set[str], list[AuditEntry]]:
+    """Create the records, send the request, and return the response, the changed tables and the audit entries."""
     key = row.of(people) if row.of else MISSING
     body = row.body(people, actor) if row.body else None
     before = everything()
-    response = client.generic(
-        row.method,
-        "/" + row.path.replace("{id}", str(key)),
-        data=json.dumps(body) if body is not None else "",
-        content_type="application/json" if body is not None else "application/octet-stream",
-    )
-    return response, changed(before, everything())
+    with recording() as made:
+        response = client.generic(
+            row.method,
+            "/" + row.path.replace("{id}", str(key)),
+            data=json.dumps(body) if body is not None else "",
+            content_type="application/json" if body is not None else "application/octet-stream",
+        )
+    return response, changed(before, everything()), made.entries
 
 
 def test_every_route_has_a_row():
     routed = set(routed_methods())
     assert ("api/patients/{id}", "PATCH") in routed
     assert routed == {(row.path, row.method) for row in ROWS}
+
+
+def test_every_row_has_its_audit_entries():
+    assert set(EXPECTED) == {str(row) for row in ROWS}
 
 
 def test_pages_that_are_not_endpoints_are_listed():
@@ -296,8 +305,9 @@ def test_every_row_is_allowed_to_somebody(row: Row):
 
 @pytest.mark.parametrize(("row", "actor"), CELLS)
 def test_cell(people: People, row: Row, actor: str):
+    """Compare the response, the changes in both databases and the audit entries with the tables."""
     expected = row.statuses[ACTORS.index(actor)]
-    response, touched = send(people.client(actor), row, people, actor)
+    response, touched, entries = send(people.client(actor), row, people, actor)
     assert response.status_code == expected, response.content
     if expected >= 400:
         assert touched == set()
@@ -306,6 +316,11 @@ def test_cell(people: People, row: Row, actor: str):
     elif row.method != "GET":
         assert touched
     assert ("WWW-Authenticate" in response) == (expected == 401)
+    assert described(entries) == expected_entries(row, actor, expected, people, response)
+    for entry in entries:
+        assert (entry.channel, entry.address, entry.request_id) == ("api", "127.0.0.1", response["X-Request-ID"])
+        assert (entry.reason is None) == (entry.outcome == "success")
+        assert entry.subject or "{id}" not in row.path
 
 
 @pytest.mark.parametrize("actor", ACTORS)
@@ -375,8 +390,10 @@ def test_account_without_a_record_owns_nothing(people: People):
     make_bill(people)
     # A row that no service could have written.
     for name in ("appointments", "prescriptions"):
-        documents = connections["clinical"].database[name]
-        stray = documents.find_one({}) | {"_id": ObjectId() if name == "prescriptions" else "A0"}
+        documents = clinical_database()[name]
+        stored = documents.find_one({})
+        assert stored
+        stray = stored | {"_id": ObjectId() if name == "prescriptions" else "A0"}
         documents.insert_one(stray | {"patient_id": None, "doctor_id": None})
     for record in (people.patient_record, people.doctor_record):
         type(record).objects.filter(pk=record.pk).update(user_id=None)

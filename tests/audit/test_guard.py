@@ -1,4 +1,4 @@
-"""The trail is not optional: what reads or writes about people without a word in it ends in an error or fails here."""
+"""The audit log is not optional: code that reads or writes personal data without an entry fails, at runtime or here."""
 
 import ast
 import inspect
@@ -13,16 +13,15 @@ from bson import ObjectId
 from django.apps import apps
 from django.conf import settings
 from django.contrib import admin
-from django.db import OperationalError, connections
+from django.db import OperationalError
 from django.http import HttpRequest, HttpResponse
 from django.test import Client, override_settings
-from django.urls import include, path
+from django.urls import URLPattern, URLResolver, include, path
 from rest_framework.request import Request
 from rest_framework.response import Response
 from rest_framework.test import APIClient
 
-import healthcare.urls
-from accounts.models import Role
+from accounts.models import Role, User
 from billing.models import Bill
 from healthcare import audit_context
 from healthcare.api.serializers import OutSerializer
@@ -38,16 +37,17 @@ from patients import queries as patient_queries
 from patients import services as patient_services
 from patients.models import Patient
 from tests.audit.entries import recording
+from tests.databases import clinical_database
 from tests.people import People, make_account
 from tests.records import complete, make_appointment
 
 pytestmark = pytest.mark.django_db
 
-# --- Views that forget ----------------------------------------------------------------------------------------------
+# --- Views without an entry -----------------------------------------------------------------------------------------
 
 
-class Forgetful(ResourceViewSet):
-    """Answers with a patient's name, past the serializer that would have said so."""
+class UnauditedView(ResourceViewSet):
+    """A view that returns a patient's name without the serializer that would record the access."""
 
     resource = "patient"
     allowed = {"retrieve": {Role.ADMIN}}
@@ -57,39 +57,45 @@ class Forgetful(ResourceViewSet):
         return Response({"name": patient["name"]})
 
 
-def forgetful_page(request: HttpRequest) -> HttpResponse:
-    names = patient_queries.matching(request.user).as_queryset().values_list("name", flat=True)  # type: ignore[arg-type]
-    return HttpResponse(", ".join(names))
+def unaudited_page(request: HttpRequest) -> HttpResponse:
+    user = request.user
+    assert isinstance(user, User)
+    RETURNED_NAMES[:] = [document["name"] for document in patient_queries.matching(user).read()]
+    return HttpResponse(", ".join(RETURNED_NAMES))
 
 
-urlpatterns = [
-    path("api/forgetful", Forgetful.as_view({"get": "retrieve"})),
-    path("admin/forgetful", admin.site.admin_view(forgetful_page)),
-    path("", include(healthcare.urls.urlpatterns)),
+#: The names in the last response of `unaudited_page`, which show that the page itself has worked.
+RETURNED_NAMES: list[str] = []
+
+urlpatterns: list[URLPattern | URLResolver] = [
+    path("api/unaudited", UnauditedView.as_view({"get": "retrieve"})),
+    path("admin/unaudited", admin.site.admin_view(unaudited_page)),
+    path("", include("healthcare.urls")),
 ]
 
 
 @override_settings(ROOT_URLCONF=__name__)
-def test_a_view_that_says_nothing_of_what_it_shows_ends_in_an_error(people: People) -> None:
+def test_a_view_that_records_no_access_is_an_error(people: People) -> None:
     client = people.client("admin")
     client.raise_request_exception = False
-    answer = client.get("/api/forgetful")
+    answer = client.get("/api/unaudited")
     assert (answer.status_code, answer.json()["status"]) == (500, 500)
     assert "Ali" not in answer.content.decode()
-    # What does say it still works, through the same URLs.
+    # Views that record the access work through the same URLs.
     assert client.get("/api/patients/P1").status_code == 200
 
 
 @override_settings(ROOT_URLCONF=__name__)
-def test_an_admin_page_that_says_nothing_of_what_it_shows_ends_in_an_error(people: People) -> None:
+def test_an_admin_page_that_records_no_access_is_an_error(people: People) -> None:
     browser = Client(raise_request_exception=False)
     browser.force_login(people.admin)
-    answer = browser.get("/admin/forgetful")
+    answer = browser.get("/admin/unaudited")
+    assert RETURNED_NAMES == ["Ali Raza", "Noor Haddad"]
     assert answer.status_code == 500
     assert "Ali" not in answer.content.decode()
 
 
-def rooms_with(name: str) -> Iterator[ModuleType]:
+def query_modules_with(name: str) -> Iterator[ModuleType]:
     for config in apps.get_app_configs():
         if (Path(config.path) / "queries.py").is_file() and config.path.startswith(str(settings.BASE_DIR)):
             module = import_module(f"{config.name}.queries")
@@ -97,12 +103,12 @@ def rooms_with(name: str) -> Iterator[ModuleType]:
                 yield module
 
 
-#: Who treats is no secret: `doctors.queries.visible_to`.
+#: Queries about public data: everybody may know who the doctors are.
 ABOUT_NOBODY = {"doctors.queries"}
 
 
-def test_every_visibility_query_says_that_it_was_used(people: People) -> None:
-    modules = {module.__name__: module for module in rooms_with("visible_to")}
+def test_every_visibility_query_marks_its_resource_as_queried(people: People) -> None:
+    modules = {module.__name__: module for module in query_modules_with("visible_to")}
     assert {"patients.queries", "appointments.queries", "billing.queries", "accounts.queries"} <= set(modules)
     for name, module in modules.items():
         for account in (people.admin, people.patient, people.doctor, people.staff):
@@ -121,14 +127,14 @@ def every_subclass(kind: type[Any]) -> Iterator[type[Any]]:
         yield from every_subclass(child)
 
 
-def test_every_answer_that_names_a_patient_says_whom() -> None:
+def test_every_serializer_with_a_patient_id_records_the_access() -> None:
     named = {kind for kind in serializers_of_answers() if "patient_id" in kind().fields}
     assert len(named) >= 5
-    # `me` tells an account which record is its own.
+    # `me` shows an account the id of its own record.
     assert {kind.__name__ for kind in named if not kind.resource} == {"MeOut"}
 
 
-def test_every_admin_says_what_it_shows() -> None:
+def test_every_admin_page_records_the_access() -> None:
     from audit.admin import AuditEntryAdmin
 
     assert len(admin.site._registry) >= 9
@@ -139,8 +145,9 @@ def test_every_admin_says_what_it_shows() -> None:
     assert {a.resource for a in admin.site._registry.values() if not a.names_people} == {"doctor", "fee", "group"}  # type: ignore[attr-defined]
 
 
-# --- Services that forget -------------------------------------------------------------------------------------------
+# --- Services without an entry --------------------------------------------------------------------------------------
 
+#: Functions that write an audit entry.
 RECORDING_CALLS = {"events.publish", "recorder.record", "recorder.record_consequence"}
 
 
@@ -151,7 +158,7 @@ def services() -> Iterator[ModuleType]:
 
 
 def calls_of(module: ModuleType) -> dict[str, set[str]]:
-    """Function → the dotted names of what it calls."""
+    """Return, for each function, the dotted names of the functions that it calls."""
     tree = ast.parse(inspect.getsource(module))
     return {
         node.name: {ast.unparse(call.func) for call in ast.walk(node) if isinstance(call, ast.Call)}
@@ -160,8 +167,8 @@ def calls_of(module: ModuleType) -> dict[str, set[str]]:
     }
 
 
-def tells(calls: dict[str, set[str]], everywhere: dict[str, dict[str, set[str]]], name: str, seen: set[str]) -> bool:
-    """Whether a function leads to an entry, by itself or by what it calls in its own or another room's services."""
+def records(calls: dict[str, set[str]], everywhere: dict[str, dict[str, set[str]]], name: str, seen: set[str]) -> bool:
+    """Tell whether a function writes an entry, itself or by a function that it calls in any app's services."""
     if name in seen:
         return False
     seen.add(name)
@@ -171,7 +178,7 @@ def tells(calls: dict[str, set[str]], everywhere: dict[str, dict[str, set[str]]]
         module, _, function = called.rpartition(".")
         elsewhere = everywhere.get(f"{module.removesuffix('_services')}s.services") if module else None
         elsewhere = elsewhere or everywhere.get(f"{module.removesuffix('_services')}.services")
-        if tells(calls, everywhere, called, seen) or (elsewhere and tells(elsewhere, everywhere, function, set())):
+        if records(calls, everywhere, called, seen) or (elsewhere and records(elsewhere, everywhere, function, set())):
             return True
     return False
 
@@ -189,17 +196,17 @@ def test_every_service_with_an_actor_leads_to_an_entry() -> None:
     silent = [
         f"{module.__name__}.{name}"
         for module, name in acting
-        if not tells(everywhere[module.__name__], everywhere, name, set())
+        if not records(everywhere[module.__name__], everywhere, name, set())
     ]
     assert silent == []
 
 
-# --- While PostgreSQL is out ----------------------------------------------------------------------------------------
+# --- While PostgreSQL cannot be reached -----------------------------------------------------------------------------
 
 
 @pytest.fixture
 def postgresql_is_out(monkeypatch: pytest.MonkeyPatch) -> None:
-    """For the trail alone: the account was read, then the server went. (The whole outage: tests/live.)"""
+    """Let only the audit log fail, as if the server went after the account was read. (Whole outages: tests/live.)"""
 
     def gone(*args: Any, **kwargs: Any) -> None:
         raise OperationalError("connection refused")
@@ -232,7 +239,7 @@ def test_a_read_leaves_an_event_and_is_delivered_once(
 def test_a_read_whose_insert_went_through_unanswered_is_one_entry(
     people: People, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A frozen server does what it was sent when it thaws; one that dies may have done it."""
+    """A frozen server executes the statement when it resumes, and a server that dies may have executed it."""
     insert = recorder._insert
 
     def go_unanswered(*args: Any, **kwargs: Any) -> None:
@@ -249,7 +256,7 @@ def test_a_read_whose_insert_went_through_unanswered_is_one_entry(
     assert [(entry.action, entry.patient_ids) for entry in made.entries] == [("patient.viewed", ["P1"])]
 
 
-def test_an_event_from_before_the_trail_is_delivered(people: People) -> None:
+def test_an_event_without_audit_facts_is_delivered(people: People) -> None:
     visit = complete(people, make_appointment(people))
     event = raw.collection(Event).find_one({"kind": "appointment.completed"})
     assert event
@@ -287,7 +294,7 @@ def test_an_entry_that_cannot_be_written_is_no_silent_loss(people: People, monke
     assert "Ali" not in answer.content.decode()
 
 
-# --- What an entry holds --------------------------------------------------------------------------------------------
+# --- Contents of an entry -------------------------------------------------------------------------------------------
 
 
 def test_a_list_of_fifty_is_one_entry_with_fifty_ids(people: People) -> None:
@@ -315,25 +322,25 @@ def test_entries_hold_no_data(people: People) -> None:
     assert len(made.entries) == 6
     for entry in made.entries:
         said = str([getattr(entry, field.name) for field in entry._meta.concrete_fields])
-        # An id that somebody made up is an id that was asked for; a text in its place is nobody's.
+        # A made-up id is recorded as the id that was requested; a text that cannot be an id is not recorded.
         assert ("Quarx" in said) == (entry.patient_ids == ["Quarx"])
-        # However the number is spelled. (Three digits alone are in a key now and then.)
+        # The number in any spelling. (Three digits alone occur in keys.)
         assert "9997733" not in said.replace(" ", "")
-    assert "Quarx" not in str(list(connections["clinical"].database["events"].find()))
+    assert "Quarx" not in str(list(clinical_database()["events"].find()))
 
 
 @pytest.mark.parametrize(
     ("path", "status"),
     [("/api/patients?page_size=0", 400), ("/api/nowhere", 404), ("/api/patients?search=" + "a" * 5000, 400)],
 )
-def test_a_malformed_request_is_no_refusal(people: People, path: str, status: int) -> None:
+def test_a_malformed_request_is_not_recorded_as_refused(people: People, path: str, status: int) -> None:
     client = people.client("doctor")
     with recording() as made:
         assert client.get(path).status_code == status
     assert made.entries == []
 
 
-def test_what_a_service_refuses_is_on_record(people: People) -> None:
+def test_requests_refused_by_services_are_recorded(people: People) -> None:
     visit = {"patient_id": "P1", "doctor_id": "D1", "date": "2031-05-05", "time": "09:00"}
     client = people.client("admin")
     assert client.post("/api/appointments", visit, format="json").status_code == 201
@@ -348,8 +355,8 @@ def test_what_a_service_refuses_is_on_record(people: People) -> None:
     ]
 
 
-def test_what_was_undone_with_a_refusal_does_not_stand_for_it(people: People, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Registration makes the account first; were the patient's record refused, the account would go with it."""
+def test_a_request_refused_after_an_undone_write_is_recorded(people: People, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Registration makes the account first; when the patient record is refused the account is rolled back."""
 
     def refuse(**_: Any) -> None:
         raise patient_services.DuplicatePatient("email")
@@ -361,8 +368,10 @@ def test_what_was_undone_with_a_refusal_does_not_stand_for_it(people: People, mo
     assert [(e.action, e.outcome, e.reason) for e in made.entries] == [("account.created", "refused", "duplicate")]
 
 
-def test_what_outlives_the_transaction_around_it_is_delivered(people: People, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A registration commits the record before the account; when the account fails the entry must not go with it."""
+def test_an_event_that_outlives_the_surrounding_transaction_is_delivered(
+    people: People, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Registration commits the patient record before the account; when the account fails the entry must stay."""
     create = patient_services.create_patient
 
     def create_and_crash(**values: Any) -> None:
@@ -379,7 +388,7 @@ def test_what_outlives_the_transaction_around_it_is_delivered(people: People, mo
     assert [(e.action, e.outcome, e.patient_ids) for e in made.entries] == [("patient.created", "success", [record.pk])]
 
 
-def test_a_token_that_is_no_good_is_refused_in_one_word(people: People) -> None:
+def test_an_invalid_token_has_one_reason(people: People) -> None:
     client = APIClient()
     client.credentials(HTTP_AUTHORIZATION="Bearer nonsense")
     with recording() as made:
@@ -407,7 +416,7 @@ def test_logins_and_account_changes(people: People) -> None:
     ]
 
 
-def test_a_replayed_refresh_token_is_on_record(people: People) -> None:
+def test_a_replayed_refresh_token_is_recorded(people: People) -> None:
     from accounts import tokens
 
     pair = tokens.start_family(people.doctor)
@@ -421,7 +430,7 @@ def test_a_replayed_refresh_token_is_on_record(people: People) -> None:
 
 
 def test_another_account_leaves_its_own_name(people: People) -> None:
-    """Two requests of two people, one after the other in one process, do not mix."""
+    """Two requests of two accounts, one after the other in one process, do not mix."""
     other = make_account(Role.DOCTOR, "third.doctor@example.org")
     from tests.people import client_of
 

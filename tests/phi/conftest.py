@@ -1,3 +1,5 @@
+"""Fixtures of the tests of field-level encryption."""
+
 import base64
 import hashlib
 import secrets
@@ -15,12 +17,12 @@ def new_key() -> bytes:
 
 
 def as_text(key: bytes) -> str:
-    """A master key as PHI_MASTER_KEY takes it."""
+    """Return a master key in the format of PHI_MASTER_KEY."""
     return base64.b64encode(key).decode()
 
 
 def configured(*keys: bytes) -> dict[str, Any]:
-    """settings.PHI_ENCRYPTION with these master keys, the last of them the current one."""
+    """Return `settings.PHI_ENCRYPTION` with these master keys, of which the last is the current one."""
     providers = {f"local:key_{hashlib.sha256(key).hexdigest()[:12]}": {"key": key} for key in keys}
     return {"kms_providers": providers, "provider": list(providers)[-1], "master_key": None}
 
@@ -32,7 +34,7 @@ def key() -> bytes:
 
 @pytest.fixture
 def phi(db: None, empty_clinical_database: None, key: bytes) -> Iterator[None]:
-    """Encryption, with a master key of this test's own."""
+    """Switch encryption on, with a new master key."""
     encryption.forget()
     with override_settings(PHI_ENCRYPTION=configured(key)):
         yield

@@ -1,4 +1,4 @@
-"""`encrypt_phi`, `rotate_phi_key`, and what a process with the wrong key is told at its start."""
+"""The commands `encrypt_phi` and `rotate_phi_key`, and the check of the key when a process starts."""
 
 import os
 import subprocess
@@ -74,7 +74,7 @@ def test_existing_values_are_encrypted(admin: Any, key: bytes) -> None:
     ]
 
 
-def test_it_is_taken_up_where_it_was_interrupted(admin: Any, key: bytes, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_it_continues_where_it_was_interrupted(admin: Any, key: bytes, monkeypatch: pytest.MonkeyPatch) -> None:
     for number in range(9):
         make_patient(admin, f"P{number}", **VALUES)
     monkeypatch.setattr(encrypt_phi, "BATCH", 4)
@@ -92,11 +92,12 @@ def test_it_is_taken_up_where_it_was_interrupted(admin: Any, key: bytes, monkeyp
 
 
 def test_a_change_meanwhile_is_kept(admin: Any, key: bytes, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Somebody changes a record between its being read and its being written."""
+    """A record that changes between the command's read and its write keeps the change."""
     make_patient(admin, "P1", **VALUES)
     encryption.forget()
     with override_settings(PHI_ENCRYPTION=configured(key)):
-        write, calls = raw.Collection.bulk_write, []
+        write = raw.Collection.bulk_write
+        calls: list[int] = []
 
         def late(self: raw.Collection, *args: Any, **options: Any) -> Any:
             if not calls:
@@ -132,7 +133,7 @@ def test_rotation_rewraps_and_the_old_key_can_go(phi: None, admin: Any, key: byt
     old, new = configured(key)["provider"], configured(newer)["provider"]
     with override_settings(PHI_ENCRYPTION=configured(key, newer)):
         encryption.forget()
-        # Both at once: what the old one has wrapped is read.
+        # With both keys, values that the old one has wrapped are readable.
         assert Patient.objects.get(pk="P1").phone == VALUES["phone"]
         assert "1 data keys would be" in run("rotate_phi_key", dry_run=True)
         assert wrapped_by() == {old}
@@ -147,7 +148,7 @@ def test_rotation_rewraps_and_the_old_key_can_go(phi: None, admin: Any, key: byt
         assert Patient.objects.get(pk="P1").notes == VALUES["notes"]
 
 
-# --- At the start ----------------------------------------------------------------------------------------------------
+# --- When a process starts -------------------------------------------------------------------------------------------
 
 
 def check() -> None:
@@ -203,7 +204,7 @@ def test_a_process_with_the_wrong_key_does_not_start(phi: None, given: str, star
 
 
 @pytest.mark.parametrize("text", ["short", "AAAA", "not base64!", as_text(b"\0" * 96), as_text(new_key()[:95])])
-def test_a_key_that_is_none_is_said_at_the_start(text: str) -> None:
+def test_an_invalid_key_stops_the_start(text: str) -> None:
     from tests.test_settings import GIVEN, settings_in
 
     secrets = {"SECRET_KEY": "s" * 50, "JWT_SECRET_KEY": "j" * 50}

@@ -1,4 +1,4 @@
-"""Encrypted fields: what MongoDB holds, what Python sees, and what can be asked."""
+"""Encrypted fields: the values in MongoDB, the values in Python, and the queries that are possible."""
 
 import threading
 from concurrent.futures import ThreadPoolExecutor
@@ -41,7 +41,7 @@ def admin() -> Any:
     return make_account("admin", "admin@example.org")
 
 
-def test_fields_are_the_ones_of_the_brief() -> None:
+def test_the_five_contact_fields_are_encrypted() -> None:
     assert set(encrypted_fields(Patient)) == set(VALUES)
     deterministic = {name for name, field in encrypted_fields(Patient).items() if field.is_deterministic}
     assert deterministic == {"email", "national_id"}
@@ -113,7 +113,7 @@ def test_search_sends_no_plain_value_when_all_are_encrypted(
 
 @pytest.mark.parametrize("lookup", ["icontains", "gt", "startswith", "regex", "iexact"])
 @pytest.mark.parametrize("name", list(VALUES))
-def test_what_cannot_be_answered_is_refused(name: str, lookup: str) -> None:
+def test_lookups_that_encryption_prevents_are_refused(name: str, lookup: str) -> None:
     with pytest.raises(FieldError, match="encrypted"):
         Patient.objects.filter(**{f"{name}__{lookup}": "x"}).exists()
 
@@ -134,7 +134,7 @@ def test_registration_encrypts(phi: None) -> None:
     assert encryption.is_encrypted(document["email"])
 
 
-def test_rules_about_values_are_judged_on_the_text(phi: None, admin: Any) -> None:
+def test_values_are_validated_before_they_are_encrypted(phi: None, admin: Any) -> None:
     answer = client_of(admin).post("/api/patients", {"name": "A", "phone": "no"}, format="json")
     assert answer.status_code == 400
     assert answer.json()["errors"][0]["pointer"] == "/phone"
@@ -156,7 +156,7 @@ def test_threads_share_one_key(phi: None, people: People) -> None:
     assert index["unique"]
 
 
-# --- Without the right key nothing is written plain, and nothing is a 500 --------------------------------------------
+# --- Without the right key: nothing is written in plain text, and nothing is a 500 -----------------------------------
 
 
 def test_without_a_key_encrypted_values_are_not_shown(phi: None, admin: Any) -> None:

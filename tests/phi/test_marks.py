@@ -1,8 +1,8 @@
-"""Nothing of the encrypted fields is readable anywhere at rest: not in MongoDB's files, PostgreSQL's, or a log.
+"""Encrypted values are not readable at rest: not in the files of MongoDB or PostgreSQL, and not in a log.
 
-A hundred patients are made, changed, looked for, treated, billed and reported on through a server of their own on
-databases of their own, whose MongoDB compresses nothing and logs every command. Each encrypted field holds a mark; so
-do fields that are plain, and those marks have to be found, or the search would prove nothing.
+The test makes, changes, searches, treats, bills and reports on a hundred patients through a server with databases of
+its own, whose MongoDB compresses nothing and logs every command. Each encrypted field holds a mark. Some plain fields
+hold marks too, which the test must find, because otherwise its search would prove nothing.
 """
 
 import json
@@ -31,7 +31,7 @@ PASSWORD = "correct horse battery staple"
 
 DIGITS = "".join(secrets.choice("0123456789") for _ in range(9))
 WORDS = {name: f"{name}mark{secrets.token_hex(8)}" for name in ("email", "address", "national", "notes")}
-#: What must not be found anywhere, and in `PLAIN` what must be.
+#: Marks that must not be found anywhere. Those of `PLAIN` must be found.
 SECRET = {"phone": DIGITS, **WORDS}
 PLAIN = {"mongodb": f"Plainmark{secrets.token_hex(6)}", "postgresql": f"Billmark{secrets.token_hex(6)}"}
 
@@ -52,7 +52,9 @@ def uncompressed(monkeypatch: pytest.MonkeyPatch) -> None:
 
     def member(*args: Any, **options: Any) -> Program:
         program = usual(*args, **options)
-        program.command.extend(
+        command = program.command
+        assert isinstance(command, list)
+        command.extend(
             ["--wiredTigerCollectionBlockCompressor", "none", "--wiredTigerJournalCompressor", "none",
              "--wiredTigerIndexPrefixCompression", "false", "--slowms", "0"]
         )  # fmt: skip
@@ -97,7 +99,7 @@ def test_no_mark_is_readable_at_rest(databases: EphemeralStack, tmp_path: Path) 
     for name, content in files.items():
         found = {field for field, mark in SECRET.items() if mark.encode() in content}
         assert not found, f"{found} can be read in {name}"
-    # The same search finds what is plain: in the files, in both dumps and in MongoDB's log.
+    # The same search finds the plain marks: in the files, in both dumps and in MongoDB's log.
     assert any(PLAIN["mongodb"].encode() in files[name] for name in mongodb_files)
     assert any(PLAIN["mongodb"].encode() in content for name, content in files.items() if "/logs/mongodb" in name)
     assert PLAIN["mongodb"].encode() in files["BSON of patients"]
@@ -105,7 +107,7 @@ def test_no_mark_is_readable_at_rest(databases: EphemeralStack, tmp_path: Path) 
 
 
 def live(server: LiveServer) -> None:
-    """What a hospital does with its patients, mistakes included."""
+    """Send the requests of a hospital, invalid ones included."""
     client = server.client()
     login = client.post("/auth/login", {"email": "root@example.org", "password": PASSWORD})
     client = server.client(login.body["access_token"])
@@ -119,7 +121,7 @@ def live(server: LiveServer) -> None:
     for number in range(0, PATIENTS, 5):
         treat(client, number)
     assert len(client.get("/patients?page_size=200").body["results"]) == PATIENTS
-    # Mistakes: the values stand in what is refused, and in no answer's error and no log.
+    # Invalid requests hold the values; no error message and no log may.
     for name, value in values_of(1).items():
         for body in ({name: value * 200}, {name: [value]}, {value: value}, {"name": 1, name: value}):
             answer = client.patch("/patients/P1", body)
@@ -149,7 +151,7 @@ def treat(client: Client, number: int) -> None:
 
 
 def dump_of_mongodb(databases: EphemeralStack) -> dict[str, bytes]:
-    """Every document of every collection, the oplog's included, as the server keeps it."""
+    """Return every document of every collection, the oplog included, as BSON."""
     dumped = {}
     with MongoClient[dict[str, Any]](databases.addresses["MONGODB_URI"]) as client:
         names = [(name, collection) for name in ("healthcare", "local", "config")

@@ -1,4 +1,4 @@
-"""The status of every page of the admin for every kind of user, with all pages taken from Django's URL resolver.
+"""Every URL of the admin, from the resolver, requested by every kind of account with GET and with POST.
 
 A page without a row in the table fails the test, and so does a row without a page.
 """
@@ -26,9 +26,9 @@ pytestmark = pytest.mark.django_db
 #: `patient`.
 WHO = ("Front desk", "Billing", "Auditors", "Managers", "doctor", "other_doctor", "nobody", "admin", "patient",
        "anonymous")  # fmt: skip
-#: + is shown, v is shown and accepts no form, - is forbidden, > redirects (patients and anonymous users to the log-in),
-#: 0 is not found, p accepts POST only.
-STATUSES = {"+": 200, "v": 200, "-": 403, ">": 302, "0": 404, "p": 405}
+#: + is answered, v is answered but accepts no form, - is refused, > redirects (without a staff account: to the log-in),
+#: 0 is not found, p accepts only POST.
+ANSWERS = {"+": 200, "v": 200, "-": 403, ">": 302, "0": 404, "p": 405}
 PAGES = [
     ("++++++++>>", ""),
     (">>>>>>>>++", "login/"),
@@ -136,13 +136,13 @@ PAGES = [
 ]
 
 
-#: Beginning of a regular expression in the resolver → name in the table.
+#: The regular expressions in the resolver: their beginnings → their names here.
 PATTERNS = {"^(?P<app_label>": "<app_label>/", "(?P<url>": "<anything else>"}
 
 
 def routes() -> set[str]:
-    """Return the routes of all models and pages that are registered with the admin."""
-    site = next(each for each in get_resolver().url_patterns if str(each.pattern) == "admin/")
+    """Return every route of the admin."""
+    site: Any = next(each for each in get_resolver().url_patterns if str(each.pattern) == "admin/")
     found: set[str] = set()
 
     def collect(patterns: list[Any], prefix: str) -> None:
@@ -159,7 +159,7 @@ def routes() -> set[str]:
 
 @pytest.fixture
 def paths(people: People) -> dict[str, str]:
-    """Route → path, with the primary key of a row if the route has one."""
+    """Return the path of each route, with the key of a row in the routes that take one."""
     keys = {
         "patients/patient/": people.patient_record.pk,
         "doctors/doctor/": people.doctor_record.pk,
@@ -212,17 +212,17 @@ def test_every_page_has_a_row() -> None:
 
 
 @pytest.mark.parametrize("who", WHO)
-def test_pages_have_the_status_of_the_table(groups: None, people: People, paths: dict[str, str], who: str) -> None:
-    """Neither reading the pages nor sending forms to those that accept none changes anything."""
+def test_pages_answer_as_the_table_says(groups: None, people: People, paths: dict[str, str], who: str) -> None:
+    """Nothing changes, neither by requesting all pages nor by sending forms to those that accept none."""
     browser = browser_of(people, who)
     expected = {route: answers[WHO.index(who)] for answers, route in PAGES}
     before = everything()
     answered = {route: browser.get(path).status_code for route, path in paths.items()}
-    assert answered == {route: STATUSES[each] for route, each in expected.items()}
+    assert answered == {route: ANSWERS[each] for route, each in expected.items()}
     form = {"post": "yes", "name": "Mallory", "status": "cancelled", "drug": "x", "total_cost": "0"}
     for route, each in expected.items():
         if each not in "+p" and route != "login/":
             status = browser.post(paths[route], form).status_code
             assert status == 403 if each == "v" else status in (302, 403, 404, 405), (route, status)
-    # Requests write the session, and a report that is older than a minute is computed again.
+    # Requests update their session, and a report that is older than a minute is computed again.
     assert changed(before, everything()) <= {"postgresql django_session", "mongodb report_results"}

@@ -1,4 +1,4 @@
-"""The permission matrix by field: who may read and who may write which, and whose rows a filter or an export shows."""
+"""The permission matrix by field: who may read and write which field, and whose rows filters and exports return."""
 
 from typing import Any
 
@@ -17,8 +17,8 @@ pytestmark = pytest.mark.django_db
 
 # --- Writing ---------------------------------------------------------------------------------------------------------
 
-#: Resource → field → a value that is taken from whoever may write it. Every field that an answer has is here, and every
-#: one of a body: what is missing fails `test_every_field_is_in_the_table`.
+#: Resource → field → a value that is accepted from an account that may write the field. A field of a response or of a
+#: body that is missing here fails `test_every_field_is_in_the_table`.
 VALUES: dict[str, dict[str, Any]] = {
     "patients": {
         "name": "Lin Tao", "birth_date": "1980-01-02", "age": 40, "sex": "female", "diseases": ["Asthma"],
@@ -58,7 +58,7 @@ VISIT = {"date", "time", "duration_minutes", "disease", "status"}
 COURSE = {
     "drug", "dosage", "frequency", "cost", "disease", "appointment_id", "start_date", "duration_days", "instructions",
 }  # fmt: skip
-#: Resource → who may change rows of it → which fields. Nobody else may change any.
+#: Resource → account that may change rows of it → fields that it may change. No other account may change any.
 WRITABLE: dict[str, dict[str, set[str]]] = {
     "patients": {"patient": PATIENT_OWN, "admin": PATIENT_ALL},
     "doctors": {"doctor": DOCTOR_OWN, "admin": {*DOCTOR_OWN, "user_id"}},
@@ -67,7 +67,7 @@ WRITABLE: dict[str, dict[str, set[str]]] = {
     "billing": {"admin": {"total_cost", "disease", "status", "appointment_id"}},
     "accounts": {"admin": {"is_active", "role"}},
 }
-#: Resource → who may read a row of it; everybody of them reads the same fields.
+#: Resource → accounts that may read a row of it. All of them read the same fields.
 READERS: dict[str, tuple[str, ...]] = {
     "patients": ("patient", "doctor", "other_doctor", "admin"),
     "doctors": ("patient", "doctor", "other_doctor", "admin"),
@@ -76,15 +76,15 @@ READERS: dict[str, tuple[str, ...]] = {
     "billing": ("patient", "admin"),
     "accounts": ("admin",),
 }
-#: What a body takes and no answer shows.
+#: Fields that a body takes and no response shows.
 WRITE_ONLY = {"password"}
-#: What stands in the tables and never in an answer or a body.
+#: Columns that are never in a response or a body.
 NEVER = {"revision", "is_superuser", "is_staff", "token_version"}
 
 
 @pytest.fixture
 def rows(people: People) -> dict[str, str]:
-    """The path of a row of each resource; all belong to the patient P1 and the doctor D1."""
+    """Make a row of each resource, of the patient P1 and the doctor D1, and return their paths."""
     make_appointment(people, appointment_id="A1")
     return {
         "patients": "/api/patients/P1",
@@ -97,7 +97,7 @@ def rows(people: People) -> dict[str, str]:
 
 
 ACTORS = ("patient", "other_patient", "doctor", "other_doctor", "staff", "admin")
-#: Written last: after these a row takes no other change.
+#: Written last, because a row accepts no other change after these.
 FINAL = ("status", "role", "is_active", "user_id")
 
 
@@ -127,10 +127,10 @@ def test_fields_that_are_the_actors_to_write(people: People, rows: dict[str, str
 
 @pytest.mark.parametrize("resource", VALUES)
 def test_every_field_is_in_the_table(people: People, rows: dict[str, str], resource: str) -> None:
-    shown = set(people.client("admin").get(rows[resource]).json())
-    assert shown | WRITE_ONLY | NEVER >= set(VALUES[resource])
-    assert shown <= set(VALUES[resource])
-    assert not shown & (WRITE_ONLY | NEVER)
+    fields = set(people.client("admin").get(rows[resource]).json())
+    assert fields | WRITE_ONLY | NEVER >= set(VALUES[resource])
+    assert fields <= set(VALUES[resource])
+    assert not fields & (WRITE_ONLY | NEVER)
 
 
 @pytest.mark.parametrize("resource", VALUES)
@@ -156,13 +156,13 @@ def test_who_registers_is_nothing_but_a_patient(people: People) -> None:
     assert not User.objects.filter(email="new@example.org").exists()
 
 
-# --- Filters that name somebody else's ids ---------------------------------------------------------------------------
+# --- Filters with the ids of other people ----------------------------------------------------------------------------
 
 OTHERS = {"patient": "patient_id=P2", "other_patient": "patient_id=P1"}
 FOREIGN = [
     *((who, f"{name}?{ids}") for who, ids in OTHERS.items() for name in ("appointments", "prescriptions", "billing")),
     *((who, f"{name}?{ids}&doctor_id=D1") for who, ids in OTHERS.items() for name in ("appointments", "prescriptions")),
-    # Every doctor sees whole charts, and no bills.
+    # Every doctor may read whole charts, but no bills.
     ("other_doctor", "appointments?doctor_id=D1"),
     ("other_doctor", "appointments?doctor_id=D1&patient_id=P1"),
 ]  # fmt: skip
@@ -183,7 +183,7 @@ def test_filter_by_somebody_elses_id_is_empty(people: People, rows: dict[str, st
     ["audit?patient_id=P1", "audit?actor=1", "accounts?role=admin", "accounts?email=admin@example.org",
      "patients?national_id=756", "patients/P2/access-log", "billing?patient_id=P1"],
 )  # fmt: skip
-def test_what_only_admins_may_ask(people: People, rows: dict[str, str], actor: str, path: str) -> None:
+def test_filters_that_only_admins_may_use(people: People, rows: dict[str, str], actor: str, path: str) -> None:
     answer = people.client(actor).get(f"/api/{path}")
     if actor == "patient" and path == "billing?patient_id=P1":
         assert answer.status_code == 200, "their own bills"
@@ -194,7 +194,7 @@ def test_what_only_admins_may_ask(people: People, rows: dict[str, str], actor: s
 
 
 def test_cursor_of_somebody_else_shows_ones_own_rows(people: People) -> None:
-    """A cursor says where to go on, not whose rows: the other patient's own come out of it."""
+    """A cursor holds a position and no permission: with a stolen one the other patient reads their own rows."""
     for number in range(3):
         make_appointment(people, appointment_id=f"A{number}", time=f"1{number}:00")
         make_appointment(people, appointment_id=f"B{number}", patient_id="P2", doctor_id="D2", time=f"1{number}:00")
@@ -204,12 +204,12 @@ def test_cursor_of_somebody_else_shows_ones_own_rows(people: People) -> None:
     assert {row["patient_id"] for row in rows} <= {"P2"}
 
 
-# --- Pages of the admin, of which each is tried for everybody in test_admin_urls.py, and exports ---------------------
+# --- Pages of the admin and exports (test_admin_urls.py requests every page as everybody) ----------------------------
 
 
 def patterns(resolver: URLResolver) -> list[URLPattern]:
-    """The admin's own, whatever models and pages are registered."""
-    site = next(each for each in resolver.url_patterns if str(each.pattern) == "admin/")
+    """Return the URL patterns of the admin."""
+    site: Any = next(each for each in resolver.url_patterns if str(each.pattern) == "admin/")
     flat, waiting = [], list(site.url_patterns)
     while waiting:
         each = waiting.pop()
@@ -229,13 +229,13 @@ def status_of(account: User | None, path: str) -> int:
 def test_one_permission_opens_the_pages_of_one_model(people: People, rows: dict[str, str], model: str) -> None:
     clerk = make_account("staff", "clerk@example.org")
     clerk.user_permissions.add(Permission.objects.get(codename=f"view_{model}"))
-    opened = {
+    accessible = {
         str(registered._meta.model_name)
         for registered in django_admin.site._registry
         if status_of(clerk, reverse(f"admin:{registered._meta.app_label}_{registered._meta.model_name}_changelist"))
         == 200
     }
-    assert opened == {model}
+    assert accessible == {model}
 
 
 @pytest.mark.parametrize(
@@ -243,7 +243,7 @@ def test_one_permission_opens_the_pages_of_one_model(people: People, rows: dict[
     [("anonymous", 302), ("patient", 302), ("doctor", 403), ("staff", 403), ("admin", 200)],
 )
 def test_exports_of_the_admin(people: People, who: str, expected: int) -> None:
-    """Whoever has a list exports it; doctors have four. (What is in the files: tests/test_import_export.py.)"""
+    """An account that may see a list may export it: doctors have four. (Contents: tests/test_import_export.py.)"""
     for_doctors = {f"{name}_export" for name in (
         "patients_patient", "doctors_doctor", "appointments_appointment", "prescriptions_prescription",
     )}  # fmt: skip

@@ -1,6 +1,6 @@
-"""What somebody sends who means harm, by class: each is refused with a 4xx, at once, and changes nothing.
+"""Hostile requests by class: each is answered with a 4xx within two seconds, and changes nothing.
 
-Every case is sent by an account that may do what it asks for, so that it is the input that is refused.
+Every request is sent by an account that is allowed to send it, so the reason of the refusal is the input.
 """
 
 import json
@@ -27,6 +27,7 @@ class Case:
     path: str
     body: bytes | None = None
     content_type: str = JSON
+    #: As WSGI names them: HTTP_ACCEPT.
     headers: tuple[tuple[str, str], ...] = ()
 
     def __str__(self) -> str:
@@ -47,7 +48,7 @@ COURSE = {"patient_id": "P1", "drug": "Amoxicillin", "dosage": "500mg", "frequen
 BILL = {"patient_id": "P1", "total_cost": "12.50"}
 LOGIN = {"email": "admin@example.org", "password": PASSWORD}
 
-# --- Operators of MongoDB, where a value should be: in bodies and in query strings
+# --- MongoDB operators in the place of a value, in bodies and in query strings
 
 OPERATORS: list[Any] = [
     {"$ne": None}, {"$gt": ""}, {"$regex": ".*"}, {"$where": "sleep(9000)"}, {"$in": ["P1", "P2"]}, {"$exists": True},
@@ -72,7 +73,7 @@ for query in (
 ):  # fmt: skip
     case("operators", "GET", f"/api/{query}")
 
-# --- Types: every JSON type where another belongs
+# --- Types: every JSON type in the place of another
 
 for value in (True, 1, 1.5, [], {}, ["x"], {"a": 1}, None):
     if value is not None:
@@ -96,9 +97,9 @@ for body in (
     b"\xff\xfe",
 ):
     case("types", "POST", "/api/patients", body)
-for value in ("yes", "1", "TRUE", 1, [True]):
-    case("types", "PATCH", "/api/doctors/D1", {"accepting_patients": value})
-    case("types", "PATCH", "/api/accounts/{account}", {"is_active": value})
+for flag in ("yes", "1", "TRUE", 1, [True]):
+    case("types", "PATCH", "/api/doctors/D1", {"accepting_patients": flag})
+    case("types", "PATCH", "/api/accounts/{account}", {"is_active": flag})
 
 # --- Unicode
 
@@ -165,7 +166,7 @@ for length in (10_001, 500_000):
     case("size", "POST", "/api/auth/refresh", {"refresh_token": "x" * length})
 case("size", "POST", "/api/patients", {"name": "x" * 1_100_000})
 case("size", "PATCH", "/api/patients/P1", {"phone": "+1 234 567 890 (1) - . / (2) 3 x12345"})
-# Longer than what was typed, in the one spelling that addresses are stored in.
+# Addresses are stored case-folded, and this one becomes too long by that.
 GROWING = "a@" + ".".join(["ß" * 60] * 4) + ".com"
 case("size", "POST", "/api/auth/register", {"email": GROWING, "password": "an uncommon phrase", "name": "x"})
 case("size", "POST", "/api/accounts", {"email": GROWING, "password": "an uncommon phrase", "role": "staff"})
@@ -230,7 +231,7 @@ for key in ("nobody", "000000000000000000000000", "9" * 30, "1e3", "true", "0", 
     case("ids", "DELETE", f"/api/billing/{key}")
     case("ids", "PATCH", f"/api/accounts/{key}", {"is_active": False})
 
-# --- Regular expressions and other languages, where words from a list or of a form are wanted
+# --- Regular expressions and other languages in the place of an enumeration or of a fixed format
 
 for pattern in (".*", "^(a+)+$", "(?i)asthma", "sched.*", "[", "\\", "a{99999}", "'; DROP TABLE billing; --",
                 "1 OR 1=1", "${jndi:ldap://x}", "{{7*7}}", "$(id)", "%s%s%n", "<script>alert(1)</script>"):  # fmt: skip
@@ -263,7 +264,7 @@ def test_there_are_enough() -> None:
     assert all(len(cases) >= 9 for cases in CASES.values())
 
 
-def doctors(case: Case) -> bool:
+def needs_doctor(case: Case) -> bool:
     return case.path.startswith("/api/prescriptions") and case.method == "POST"
 
 
@@ -275,7 +276,7 @@ def test_refused_at_once_and_nothing_changed(people: People, kind: str) -> None:
     admin, doctor = client_of(people.admin), client_of(people.doctor)
     before = everything()
     for each in CASES[kind]:
-        client = APIClient() if kind == "credentials" else doctor if doctors(each) else admin
+        client = APIClient() if kind == "credentials" else doctor if needs_doctor(each) else admin
         answer, seconds = send(client, each, people)
         assert 400 <= answer.status_code < 500, (each, answer.status_code, answer.content[:300])
         assert seconds < SECONDS, each
@@ -288,13 +289,12 @@ def test_refused_at_once_and_nothing_changed(people: People, kind: str) -> None:
 def send(client: APIClient, case: Case, people: People) -> tuple[Any, float]:
     path = case.path.replace("{account}", str(people.patient.pk))
     began = time.monotonic()
-    answer = client.generic(
-        case.method, path, data=case.body or b"", content_type=case.content_type, **dict(case.headers)
-    )
+    options: dict[str, Any] = {"data": case.body or b"", "content_type": case.content_type, **dict(case.headers)}
+    answer = client.generic(case.method, path, **options)
     return answer, time.monotonic() - began
 
 
-# --- Where any text is allowed, it is text ---------------------------------------------------------------------------
+# --- Fields that accept any text ------------------------------------------------------------------------------------
 
 TEXTS = [
     ".*", "^(a+)+$", "(?x)ali", '"ali" -raza', "-ali", "ali -raza", '"', "\\", "a" * 200, "ali OR raza", "%", "$where",
@@ -304,7 +304,7 @@ TEXTS = [
 
 @pytest.mark.parametrize("text", TEXTS)
 def test_search_takes_every_text_for_words(people: People, text: str) -> None:
-    """It finds who has all of the words in their name, whatever the signs between them mean elsewhere."""
+    """The search returns the patients whose names hold all of the words; other characters have no meaning."""
     began = time.monotonic()
     answer = client_of(people.admin).get("/api/patients", {"search": text})
     assert answer.status_code == 200
@@ -349,7 +349,6 @@ def test_html_is_text_everywhere(people: People) -> None:
     course = make_prescription(people, drug=MARKUP, instructions=MARKUP, disease=MARKUP)
     browser = Client()
     browser.force_login(people.admin)
-    html = {"HTTP_ACCEPT": "text/html"}
     for path in (
         "/api/patients", "/api/patients/P1", "/api/doctors/D1", "/api/appointments/A1", "/api/reports/top-doctors",
         "/admin/patients/patient/", "/admin/patients/patient/P1/change/", "/admin/doctors/doctor/",
@@ -361,21 +360,21 @@ def test_html_is_text_everywhere(people: People) -> None:
         f"/admin/prescriptions/prescription/{course.pk}/change/", "/admin/reports/top-doctors/",
         "/admin/reports/disease-trends/", "/admin/healthcare/auditentry/", "/admin/healthcare/event/",
     ):  # fmt: skip
-        answer = browser.get(path, **html)
+        answer = browser.get(path, headers={"Accept": "text/html"})
         assert answer.status_code == 200, path
         assert_text(answer, path)
     chosen = {"action": "cancel_visits", "_selected_action": "A1"}
     for confirmed in ({}, {"confirmed": "yes"}):
         place = f"/admin/appointments/appointment/?day={visit.date}"
         assert_text(browser.post(place, {**chosen, **confirmed}), place)
-    for page in ("patients/patient", "doctors/doctor"):
-        found = browser.get(f"/admin/{page}/autocomplete/?q=img")
+    for autocomplete in ("patients/patient", "doctors/doctor"):
+        found = browser.get(f"/admin/{autocomplete}/autocomplete/?q=img")
         assert (found["Content-Type"], found["X-Content-Type-Options"]) == ("application/json", "nosniff")
     chart = client.get("/api/reports/top-doctors?format=svg")
     assert b"<script" not in chart.getvalue() if chart.streaming else b"<script" not in chart.content
 
 
-# --- The admin takes the filters that it offers ----------------------------------------------------------------------
+# --- Filters of the admin -------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(

@@ -1,7 +1,7 @@
-"""Schemathesis over the OpenAPI document, as everybody: no 5xx, no status and no shape that is not documented.
+"""Schemathesis sends generated requests to every operation of the OpenAPI document, as each kind of account.
 
-Whatever it makes up is sent to the application itself, on the real databases. Ids in paths and bodies are half of the
-time those of records that are there, so that the services behind are reached, too.
+No response may be a 5xx, or have a status or a shape that is not documented. The requests go to the application on the
+real databases. Half of the ids in paths and bodies are ids of stored records, so that the services are reached as well.
 """
 
 import zlib
@@ -36,7 +36,7 @@ schema.app = Application()
 
 @pytest.fixture
 def known(people: People) -> dict[str, str]:
-    """Ids that are there, by the parameter or field that takes them."""
+    """Make records, and return their ids by the parameter or field that takes them."""
     make_appointment(people, appointment_id="A1")
     return {
         "patient_id": "P1",
@@ -66,6 +66,6 @@ def test_operation(case: schemathesis.Case, actor: str, people: People, known: d
         account = getattr(people, actor)
         account.refresh_from_db()
         if account.is_active:
-            # Anew each time: an example may well have logged it out, or changed its password.
+            # A new token for each example, because an example may have logged the account out or changed its password.
             case.headers["Authorization"] = f"Bearer {tokens.start_family(account)['access_token']}"
     case.call_and_validate(checks=CHECKS)

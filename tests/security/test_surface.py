@@ -1,4 +1,4 @@
-"""What stands between the system and the outside: keys, headers, cookies, sessions, origins, proxies."""
+"""The outer surface of the system: keys, headers, cookies, sessions, origins and proxies."""
 
 import os
 import re
@@ -112,7 +112,7 @@ def test_admin_may_do_what_its_theme_needs_and_no_more(people: People, path: str
 
 @pytest.mark.django_db
 def test_admin_pages_hold_no_script_of_their_own(people: People) -> None:
-    """What the policy would not run is not there."""
+    """The Content-Security-Policy would block inline scripts, so no page may have one."""
     browser = Client()
     browser.force_login(people.admin)
     paths = [
@@ -157,7 +157,7 @@ def test_scheme_counts_from_a_named_proxy_only(settings: Settings) -> None:
 @pytest.mark.django_db
 @pytest.mark.parametrize("path", ["/admin/login/", "/session/login/", "/api/auth/login", "/api/none", "/schema"])
 def test_body_that_is_larger_than_anything_is_not_read(path: str) -> None:
-    """A file in a form is the way around Django's own bound, and the form's page asks nobody for a log-in."""
+    """Django's own limit does not count uploaded files, and the log-in pages accept forms from everybody."""
     head = b'--x\r\nContent-Disposition: form-data; name="f"; filename="f"\r\n\r\n'
     body = head + b"\0" * (10 * 1_048_576) + b"\r\n--x--\r\n"
     answer = Client().generic("POST", path, body, content_type="multipart/form-data; boundary=x")
@@ -217,7 +217,7 @@ def test_session_ends_with_the_power_of_its_account(people: People, change: dict
 
 
 @pytest.mark.django_db
-def test_own_password_in_the_admin_is_on_record_and_ends_the_others(people: People) -> None:
+def test_own_password_change_in_the_admin_is_recorded_and_ends_other_sessions(people: People) -> None:
     from tests.audit.entries import recording
 
     here, elsewhere = Client(), Client()
@@ -246,7 +246,7 @@ def test_no_other_origin_by_default() -> None:
 
 
 def test_named_origins_only() -> None:
-    """In a process of its own: the middleware is there only with the setting."""
+    """Start a process for it, because the CORS middleware is installed only if origins are set."""
     code = """
 import django; django.setup()
 from django.test import Client
@@ -274,7 +274,7 @@ for path in ("/api/patients", "/admin/"):
 
 @pytest.mark.django_db
 def test_every_answer_with_a_token_is_not_stored(people: People) -> None:
-    """As no answer of the API is: what it holds is a person's."""
+    """No cache may store a response of the API, because it holds personal data."""
     for path in ("/api/patients", "/api/patients/P1", "/api/auth/me", "/api/none", "/api/reports/top-doctors.csv"):
         answer = people.client("admin").get(path)
         assert answer["Cache-Control"] == "no-store", path
@@ -296,7 +296,7 @@ def test_deleted_account_ends_its_tokens(people: People) -> None:
     assert answer.status_code == 401
 
 
-# --- What docs/security.md says --------------------------------------------------------------------------------------
+# --- The table of threats in docs/security.md ------------------------------------------------------------------------
 
 
 def test_every_threat_has_a_test_that_is_there() -> None:

@@ -1,4 +1,4 @@
-"""Ways around the doors that somebody has tried once: through the admin, an old session, a value that grows."""
+"""Attempts to bypass a check: through the admin, through an old session, with a value that grows when it is stored."""
 
 import re
 import time
@@ -50,7 +50,7 @@ def clerk(*permissions: str) -> User:
     return account
 
 
-# --- What the API refuses, asked of the admin ------------------------------------------------------------------------
+# --- Requests that the API refuses, sent to the admin ----------------------------------------------------------------
 
 
 @pytest.mark.parametrize("link", ["other", ""])
@@ -73,14 +73,14 @@ def test_admin_ties_a_doctors_record_to_an_account(people: People) -> None:
     assert Doctor.objects.get(pk="D1").user_id == stranger
 
 
-# --- A permission that would give all the others ---------------------------------------------------------------------
+# --- Permissions that would give all other permissions ---------------------------------------------------------------
 
 
 def test_accounts_and_groups_are_written_by_admins_alone(people: People) -> None:
-    """Whoever sets passwords can become anybody, and whoever writes groups can give themself everything."""
+    """An account that sets passwords can become anybody, and one that writes groups can give itself everything."""
     group = Group.objects.create(name="clerks")
     account = clerk(
-        *(f"{deed}_{model}" for deed, model in product(("view", "add", "change", "delete"), ("user", "group")))
+        *(f"{action}_{model}" for action, model in product(("view", "add", "change", "delete"), ("user", "group")))
     )
     account.groups.add(group)
     browser = browser_of(account)
@@ -107,7 +107,7 @@ def test_accounts_and_groups_are_written_by_admins_alone(people: People) -> None
 
 
 def test_own_credentials_change_with_themselves_only(people: People) -> None:
-    """Who finds an admin's screen unlocked has neither the password nor a code."""
+    """Somebody at an admin's unlocked screen knows neither the password nor a code."""
     secret = second_factor.new_secret()
     second_factor.set_up(actor=people.admin, secret=secret, code=code_of(secret))
     browser = browser_of(people.admin)
@@ -164,7 +164,7 @@ def test_token_beside_the_cookie_keeps_no_session_alive(people: People) -> None:
 
 
 def test_session_ends_after_its_time_however_busy_it_is(people: People, settings: Settings) -> None:
-    """Django counts a session's age from the last time that it was written, which is every minute here."""
+    """Django counts a session's age from its last write, which happens every minute here."""
     settings.SESSION_COOKIE_AGE = 12 * 3600
     browser = logged_in(people)
 
@@ -179,7 +179,7 @@ def test_session_ends_after_its_time_however_busy_it_is(people: People, settings
     assert "_auth_user_id" not in browser.session
 
 
-def test_right_password_at_the_wrong_door_is_on_record(people: People) -> None:
+def test_login_of_a_patient_to_the_admin_is_recorded(people: People) -> None:
     with recording() as made:
         page = Client().post("/admin/login/", {"username": people.patient.email, "password": PASSWORD})
         wrong = Client().post("/admin/login/", {"username": people.patient.email, "password": NEW})
@@ -221,19 +221,19 @@ def test_admin_answers_hostile_filters_and_keys(people: People) -> None:
     assert changed(before, everything()) <= {"postgresql django_session"}
 
 
-def test_what_the_api_takes_fits_where_it_is_kept() -> None:
-    """A text that is longer than its column is an error of the server, not of who sent it."""
+def test_values_that_the_api_accepts_fit_their_columns() -> None:
+    """A text that is longer than its column would be a 500."""
     compared = set()
-    rooms = (
+    pairs = (
         (PatientIn, Patient), (RegistrationIn, Patient), (DoctorIn, Doctor), (AppointmentIn, Appointment),
         (PrescriptionIn, Prescription), (BillIn, Bill), (AccountIn, User),
     )  # fmt: skip
-    for taken, model in rooms:
+    for serializer, model in pairs:
         columns = {field.name: getattr(field, "max_length", None) for field in model._meta.get_fields()}
-        for name, field in taken().fields.items():
-            # Passwords are kept as their hashes.
+        for name, field in serializer().fields.items():
+            # Passwords are stored as hashes.
             if columns.get(name) and getattr(field, "max_length", None) and name != "password":
-                assert field.max_length <= columns[name], (taken, name)
+                assert field.max_length <= columns[name], (serializer, name)
                 compared.add((model, name))
     assert len(compared) >= 20
 
@@ -254,29 +254,29 @@ def test_answer_to_a_body_of_unknown_fields_is_short(people: People) -> None:
     assert {error["code"] for error in answer.json()["errors"]} == {"unknown"}
 
 
-# --- Pages that know of several rooms --------------------------------------------------------------------------------
+# --- Pages that show records of several apps -------------------------------------------------------------------------
 
 
 def test_who_sees_visits_alone_reads_no_names(people: People) -> None:
-    """The pages about visits name patients and doctors as far as the reader's groups say."""
+    """The pages about visits name patients and doctors only if the account's permissions include them."""
     today = make_appointment(people, appointment_id="A1", date=days_from_now(0), time="23:00")
     browser = browser_of(clerk("view_appointment", "change_appointment", "add_appointment"))
     place = "/admin/appointments/appointment/"
-    opened = {}
+    statuses = {}
     for path in (
         "/admin/", place, f"{place}A1/change/", f"{place}A1/move/", f"{place}week/D1/", f"{place}slots/?doctor_id=D1",
         "/admin/patients/patient/autocomplete/?q=Ali", "/admin/doctors/doctor/autocomplete/",
     ):  # fmt: skip
         page = browser.get(path)
-        opened[path] = page.status_code
+        statuses[path] = page.status_code
         assert not re.search("Ali Raza|Amara Okafor", page.content.decode()), path
     asked = browser.post(place, {"action": "cancel_visits", "_selected_action": "A1"}).content.decode()
     assert today.patient_id in asked
     assert "Ali Raza" not in asked
-    assert list(opened.values()) == [200, 200, 200, 200, 404, 404, 403, 403]
+    assert list(statuses.values()) == [200, 200, 200, 200, 404, 404, 403, 403]
 
 
-def test_who_sees_patients_alone_reads_nothing_of_the_other_rooms(people: People) -> None:
+def test_account_that_sees_only_patients_reads_nothing_of_other_apps(people: People) -> None:
     make_appointment(people, appointment_id="A1", disease="Hidden disease")
     page = browser_of(clerk("view_patient", "change_patient")).get("/admin/patients/patient/P1/change/")
     assert b"Ali Raza" in page.content
@@ -284,7 +284,7 @@ def test_who_sees_patients_alone_reads_nothing_of_the_other_rooms(people: People
     assert b"timeline" not in page.content
 
 
-def test_who_makes_patients_and_sees_none_is_told_of_none(people: People) -> None:
+def test_account_that_adds_patients_and_sees_none_learns_of_no_duplicate(people: People) -> None:
     Patient.objects.filter(pk="P1").update(birth_date="1980-01-01")
     form: dict[str, Any] = {"name": "Ali Raza", "birth_date": "1980-01-01"}
     answer = browser_of(clerk("add_patient")).post("/admin/patients/patient/add/", form)

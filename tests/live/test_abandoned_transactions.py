@@ -1,4 +1,4 @@
-"""Orphaned transactions: MongoDB ends the open transaction of a killed process, and so unlocks its records."""
+"""Abandoned transactions: MongoDB ends the open transaction of a killed process, and so unlocks its records."""
 
 import os
 import subprocess
