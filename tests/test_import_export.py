@@ -209,12 +209,15 @@ def test_import_of_an_unchanged_export_writes_nothing(
 def test_export_can_be_imported_into_an_empty_system(
     browser: Client, people: People, records: None, file_format: str
 ) -> None:
+    connection: Any = connections["clinical"]
+    patients = connection.database.patients
+
     def stored() -> dict[str, Any]:
-        found = connections["clinical"].database.patients.find_one({"_id": "P1"})
+        found = patients.find_one({"_id": "P1"})
         return {name: found[name] for name in ("name", "phone", "national_id", "notes", "diseases", "address", "email")}
 
     before, file = stored(), export(browser, "patients_patient", file_format, "?q=P1").content
-    connections["clinical"].database.patients.delete_one({"_id": "P1"})
+    patients.delete_one({"_id": "P1"})
     previewed = preview(browser, "patients_patient", file, file_format)
     assert row_types(previewed) == ["new"], row_errors(previewed)
     confirm(browser, "patients_patient", previewed)
@@ -478,7 +481,7 @@ def test_files_of_spreadsheet_programs_are_read(browser: Client, people: People)
     assert row_types(preview(browser, "patients_patient", semicolons)) == ["new"]
     from datetime import datetime, time
 
-    sheet = [
+    sheet: list[list[Any]] = [
         ["appointment_id", "patient_id", "doctor_id", "date", "time", "duration_minutes", None],
         ["A77", "P1", "D2", datetime(2031, 5, 5), time(9, 30), 45.0, None],  # noqa: DTZ001
         [None] * 7,

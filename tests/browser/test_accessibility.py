@@ -6,7 +6,7 @@ The pages are checked in light and dark colours, on a wide and a narrow screen.
 from pathlib import Path
 from typing import Any
 
-import axe_playwright_python
+import axe_playwright_python  # type: ignore[import-untyped]
 import pytest
 from playwright.sync_api import Page, expect
 
@@ -20,7 +20,7 @@ pytestmark = pytest.mark.django_db(transaction=True)
 
 AXE = (Path(axe_playwright_python.__file__).parent / "axe.min.js").read_text(encoding="utf-8")
 #: All rules on a wide screen, the rules about colours in dark colours, and all others on a narrow screen.
-SCREENS = (
+SCREENS: tuple[tuple[str, int, dict[str, Any]], ...] = (
     ("light", 1280, {}),
     ("dark", 1280, {"runOnly": ["color-contrast", "link-in-text-block"]}),
     ("light", 390, {"rules": {"color-contrast": {"enabled": False}}}),
