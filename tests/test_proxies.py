@@ -11,7 +11,7 @@ import pytest
 from django.test import RequestFactory
 
 from healthcare.client_address import client_address
-from tests.audit.trail import recording
+from tests.audit.recording import recording
 from tests.people import People
 
 PROXIES = ["10.0.0.5", "10.1.0.0/16", "2001:db8::/32"]

@@ -192,7 +192,7 @@ def act(browser: Client, action: str, *keys: str, **more: str) -> Any:
 
 def test_a_sick_doctors_day_is_cancelled_and_the_patients_are_listed(people: People, diary: dict[str, str]) -> None:
     from patients.services import update_patient
-    from tests.audit.trail import recording
+    from tests.audit.recording import recording
 
     update_patient(actor=people.admin, patient_id="P1", phone=diary["P1"])
     browser = browser_of(people, "admin")

@@ -28,7 +28,7 @@ from healthcare.staff_admin import import_export
 from patients import services as patient_services
 from patients.models import Patient
 from prescriptions.models import Prescription
-from tests.audit.trail import recording
+from tests.audit.recording import recording
 from tests.people import People, make_account
 from tests.records import complete, make_appointment, make_bill, make_prescription
 from tests.snapshots import changed, everything

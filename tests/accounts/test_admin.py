@@ -10,7 +10,7 @@ from django.urls import reverse
 from accounts import tokens
 from accounts.models import Role, User
 from doctors.models import Doctor
-from tests.audit.trail import recording
+from tests.audit.recording import recording
 from tests.people import PASSWORD, People, client_of, make_account
 from tests.snapshots import changed, everything
 

@@ -21,7 +21,7 @@ from rest_framework.test import APIClient
 from accounts import second_factor, tokens
 from accounts.models import User
 from healthcare import encrypted_tokens
-from tests.audit.trail import recording
+from tests.audit.recording import recording
 from tests.people import PASSWORD, make_account
 
 pytestmark = pytest.mark.django_db

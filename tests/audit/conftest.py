@@ -1,15 +1,15 @@
-"""A trail that a test may alter: its own months of it, wiped as nobody else can."""
+"""An audit log that a test may alter."""
 
 from collections.abc import Iterator
 
 import pytest
 
-from tests.audit.trail import wipe
+from tests.audit.recording import wipe
 
 
 @pytest.fixture
-def own_trail(transactional_db: None) -> Iterator[None]:
-    """An empty trail before and after the test, whose entries are committed."""
+def own_audit_log(transactional_db: None) -> Iterator[None]:
+    """Empty the audit log before and after the test, whose entries are committed."""
     wipe()
     yield
     wipe()

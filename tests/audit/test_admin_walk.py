@@ -15,7 +15,7 @@ from billing.models import Fee
 from healthcare.audit_log.models import AuditEntry
 from healthcare.outbox.models import Event
 from reports.queries import NAMES as REPORTS
-from tests.audit.trail import Recorded, recording
+from tests.audit.recording import Recorded, recording
 from tests.people import PASSWORD, People, make_account
 from tests.records import make_appointment, make_bill, make_prescription
 
@@ -382,7 +382,7 @@ def test_a_form_without_a_csrf_token_is_recorded(people: People) -> None:
     ]
 
 
-def test_refusals_within_a_bulk_action_are_recorded(people: People) -> None:
+def test_denied_rows_of_a_bulk_action_are_recorded(people: People) -> None:
     browser = browser_of(people.doctor)
     for number, time in enumerate(("09:00", "10:00", "11:00"), start=1):
         make_appointment(people, appointment_id=f"A{number}", time=time)

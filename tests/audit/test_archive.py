@@ -1,4 +1,4 @@
-"""Old months move into files that can be checked, and their partitions go; crashes in between are made good."""
+"""`archive_audit` moves old months into files and drops their partitions, and continues after a crash."""
 
 import gzip
 import json
@@ -17,7 +17,7 @@ from healthcare.audit_log import recorder
 from healthcare.audit_log.models import AuditEntry, AuditPatient
 from tests.audit.test_seals import chain, tamper, verify, write
 
-pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.usefixtures("own_trail", "old_months")]
+pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.usefixtures("own_audit_log", "old_months")]
 
 OLD = ("2024-11", "2024-12", "2025-01")
 
@@ -45,7 +45,7 @@ def partitions() -> set[str]:
 
 
 def write_in(monkeypatch: pytest.MonkeyPatch, month: str, number: int) -> None:
-    """Entries of a month that is over."""
+    """Insert entries of a past month."""
     with monkeypatch.context() as patched:
         patched.setattr(clock, "now", lambda: datetime.fromisoformat(f"{month}-15T12:00:00+00:00"))
         write(number)
@@ -58,7 +58,7 @@ def archive(directory: Path, before: str = "2025-02-01") -> str:
 
 
 @pytest.fixture
-def three_months(own_trail: None, old_months: None, monkeypatch: pytest.MonkeyPatch) -> None:
+def three_months(own_audit_log: None, old_months: None, monkeypatch: pytest.MonkeyPatch) -> None:
     for number, month in enumerate(OLD, start=3):
         write_in(monkeypatch, month, number)
     write(2)
@@ -87,7 +87,7 @@ def test_months_move_into_files(tmp_path: Path) -> None:
     whole, differences, summary = verify("--archive", str(tmp_path))
     assert (whole, differences) == (True, "")
     assert "7 are archived" in summary
-    # That it was done is on record.
+    # The command itself is recorded.
     assert list(AuditEntry.objects.filter(action="audit.archived").values_list("subject", flat=True)) == [
         "2024-11", "2024-12",
     ]  # fmt: skip
@@ -149,7 +149,7 @@ def test_a_month_dropped_without_a_checkpoint_is_found(tmp_path: Path) -> None:
     assert not whole
     assert "of 2024-12 was removed" in differences
     assert "(4 in all)" in differences
-    # Nor does one that somebody made up help: it belongs to the chain.
+    # A forged checkpoint does not help, because checkpoints are part of the chain.
     head = queries.head()
     forged = {**head, "_id": head["_id"] + 1, "kind": "archive", "month": "2024-12", "count": 4, "file_hash": "0" * 64}
     chain().insert_one({**forged, "leaves": b""})
@@ -200,7 +200,7 @@ def test_what_comes_between_the_file_and_the_end_of_the_month_stays(
 
 @pytest.mark.usefixtures("three_months")
 def test_a_crashed_run_goes_on_in_another_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The partitions are not dropped before the file is where the run says that it is."""
+    """The partitions are dropped only when the file is in the folder of the run."""
     with monkeypatch.context() as patched:
         patched.setattr(services, "_drop", lambda month, *, upto: False)
         archive(tmp_path / "lost", before="2024-12-01")
@@ -234,7 +234,7 @@ def test_a_month_that_is_archived_while_it_is_verified_is_no_difference(
 
 @pytest.mark.usefixtures("three_months")
 def test_what_comes_for_an_archived_month_stays_and_is_sealed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """An event that was set aside for months and then delivered."""
+    """An event can be a dead letter for months before it is delivered."""
     archive(tmp_path)
     write_in(monkeypatch, "2024-11", 1)
     services.seal()

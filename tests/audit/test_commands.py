@@ -1,4 +1,4 @@
-"""What operators do by commands is on record under the command's name, and the relay seals what came."""
+"""Commands of operators leave audit entries with the command's name, and `relay_events --watch` seals new entries."""
 
 import os
 import subprocess
@@ -22,7 +22,7 @@ from tests.audit.test_seals import verify, write
 from tests.live.conftest import environment_of_this_run
 from tests.people import PASSWORD
 
-pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.usefixtures("own_trail")]
+pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.usefixtures("own_audit_log")]
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -32,7 +32,7 @@ def manage(*words: str, **environment: str) -> subprocess.Popen[bytes]:
     return subprocess.Popen([sys.executable, "manage.py", *words], cwd=ROOT, env=settings, stdout=subprocess.DEVNULL)
 
 
-def test_commands_are_on_record() -> None:
+def test_commands_are_recorded() -> None:
     superuser = {"DJANGO_SUPERUSER_EMAIL": "root@example.org", "DJANGO_SUPERUSER_PASSWORD": PASSWORD}
     assert manage("createsuperuser", "--noinput", **superuser).wait(60) == 0
     assert manage("seed", "--patients", "3", "--workers", "1", "--verbosity", "0").wait(60) == 0
@@ -47,7 +47,7 @@ def test_commands_are_on_record() -> None:
     assert len(entries[1].patient_ids) == 3
 
 
-def test_a_password_that_is_set_by_a_command_is_on_record(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_password_that_is_set_by_a_command_is_recorded(monkeypatch: pytest.MonkeyPatch) -> None:
     account = User.objects.create_user("root@example.org", PASSWORD, role="admin")
     monkeypatch.setattr(changepassword.Command, "_get_pass", lambda *_: "another uncommon phrase")
     call_command("changepassword", "root@example.org", stdout=StringIO())
@@ -70,8 +70,8 @@ def test_the_relay_seals_while_it_watches() -> None:
     assert verify()[0]
 
 
-def test_what_reads_everything_is_on_record_before_it_does(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Also when somebody ends it halfway."""
+def test_commands_that_read_everything_are_recorded_before_they_read(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The entry stays if somebody interrupts the command."""
 
     def interrupt(*_: Any, **__: Any) -> NoReturn:
         raise KeyboardInterrupt

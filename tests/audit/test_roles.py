@@ -1,4 +1,4 @@
-"""What PostgreSQL itself refuses: to everybody by triggers, to the application by its role."""
+"""Statements that PostgreSQL refuses: to everybody by triggers, and to the application by its role."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -18,7 +18,7 @@ from tests.audit.test_seals import verify, write
 from tests.people import PASSWORD, People
 from tests.records import complete, make_appointment, make_bill
 
-pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.usefixtures("own_trail")]
+pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.usefixtures("own_audit_log")]
 
 SCRIPT = Path(settings.BASE_DIR) / "healthcare" / "sql" / "database_roles.sql"
 
@@ -32,7 +32,7 @@ def execute(sql: str, *values: Any) -> list[Any]:
 @pytest.fixture
 def roles() -> Iterator[None]:
     execute(SCRIPT.read_text(encoding="utf-8"))
-    execute(SCRIPT.read_text(encoding="utf-8"))  # it may be run any number of times
+    execute(SCRIPT.read_text(encoding="utf-8"))  # the script can be run any number of times
     yield
     for role in ("healthcare_app", "healthcare_archivist"):
         execute(f"DROP OWNED BY {role}")
@@ -49,7 +49,7 @@ def acting_as(role: str) -> Iterator[None]:
 
 
 def refused(sql: str, *values: Any) -> str:
-    """Why the statement is refused: its SQLSTATE's name."""
+    """Return the SQLSTATE with which the statement is refused."""
     with pytest.raises(ProgrammingError) as error, transaction.atomic(using="default"):
         execute(sql, *values)
     return str(getattr(error.value.__cause__, "sqlstate", ""))
@@ -75,7 +75,7 @@ CHANGES = [
 
 
 def on_partitions(sql: str) -> str:
-    """The statement about this month's partition, or about one that is empty yet."""
+    """Fill in this month's partition, or next month's, which is still empty."""
     now = clock.now()
     following = now.replace(day=1) + timedelta(days=32)
     return sql.format(month=f"audit_entries_{now:%Y_%m}", coming=f"audit_entries_{following:%Y_%m}")
@@ -127,7 +127,7 @@ def test_the_orm_offers_no_change() -> None:
         "UPDATE django_migrations SET name = 'x'",
     ],
 )
-def test_the_application_inserts_and_reads_the_trail_and_nothing_else(sql: str) -> None:
+def test_the_application_only_inserts_and_reads_entries(sql: str) -> None:
     write(1)
     with acting_as("healthcare_app"):
         assert refused(on_partitions(sql)) == "42501"
@@ -154,7 +154,7 @@ def test_the_application_works_as_its_role(people: People) -> None:
 
 
 @pytest.mark.usefixtures("roles")
-def test_the_archivist_reads_the_trail_and_has_ended_months_dropped() -> None:
+def test_the_archivist_only_reads_entries_and_drops_past_months() -> None:
     execute("SELECT audit_make_month('2024-03-01')")
     execute(
         "INSERT INTO audit_entries (at, role, action, patient_ids, outcome, channel)"
@@ -178,7 +178,7 @@ def test_the_archivist_reads_the_trail_and_has_ended_months_dropped() -> None:
 
 @pytest.mark.usefixtures("roles")
 def test_archiving_uses_the_role_that_it_is_given(tmp_path: Path, settings: Any) -> None:
-    """The application's role cannot drop a month, the archivist's login can."""
+    """The application's role cannot drop a month, and the archivist's login can."""
     execute("SELECT audit_make_month('2024-03-01')")
     execute(
         "INSERT INTO audit_entries (at, role, action, patient_ids, outcome, channel)"
@@ -191,7 +191,7 @@ def test_archiving_uses_the_role_that_it_is_given(tmp_path: Path, settings: Any)
         with acting_as("healthcare_app"):
             with pytest.raises(services.MonthNotArchived, match="may not drop months"):
                 list(services.archive(before=date(2024, 4, 1), directory=tmp_path / "mine"))
-            # Nothing was begun that it could not end.
+            # The command stopped before its first step.
             assert not (tmp_path / "mine").exists()
             assert not queries.checkpoint_of("2024-03")
             settings.ARCHIVE_DATABASE_URL = (

@@ -1,4 +1,4 @@
-"""The chain of seals: what is sealed, and that every kind of tampering is found and named."""
+"""The chain of seals over the audit log: sealing, and the detection of every kind of tampering."""
 
 import os
 import subprocess
@@ -17,12 +17,13 @@ from django.db import IntegrityError, connection, connections
 from audit import queries, seals, services
 from healthcare.audit_log import recorder
 from healthcare.audit_log.models import AuditEntry, AuditHead
+from tests.databases import clinical_database
 
-pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.usefixtures("own_trail")]
+pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.usefixtures("own_audit_log")]
 
 
 def write(number: int, **facts: Any) -> list[int]:
-    """Entries of one patient each; their ids."""
+    """Insert entries of one patient each, and return their ids."""
     before = AuditEntry.objects.order_by("id").values_list("id", flat=True).last() or 0
     for index in range(number):
         recorder.record("patient.viewed", actor=None, patient_ids=[f"P{index}"], subject=f"P{index}", **facts)
@@ -30,7 +31,7 @@ def write(number: int, **facts: Any) -> list[int]:
 
 
 def verify(*arguments: str) -> tuple[bool, str, str]:
-    """Whether the trail is what was sealed, what is said about differences, and the summary."""
+    """Run `verify_audit`; return whether it succeeded, its lines about differences, and its summary."""
     out, err = StringIO(), StringIO()
     try:
         call_command("verify_audit", *arguments, stdout=out, stderr=err)
@@ -40,7 +41,7 @@ def verify(*arguments: str) -> tuple[bool, str, str]:
 
 
 def tamper(sql: str, *values: Any) -> None:
-    """Change the tables as somebody may who has the server."""
+    """Change the tables as a superuser of the server can."""
     with connection.cursor() as cursor:
         cursor.execute("SET session_replication_role = replica")
         cursor.execute(sql, values)
@@ -49,10 +50,10 @@ def tamper(sql: str, *values: Any) -> None:
 
 
 def chain() -> Any:
-    return connections["clinical"].database["audit_seals"]
+    return clinical_database()["audit_seals"]
 
 
-def test_what_is_sealed_is_whole() -> None:
+def test_sealed_entries_are_verified() -> None:
     write(7)
     out = StringIO()
     call_command("seal_audit", stdout=out)
@@ -68,7 +69,7 @@ def test_what_is_sealed_is_whole() -> None:
     assert verify()[0]
 
 
-def test_nothing_new_makes_no_seal() -> None:
+def test_without_new_entries_there_is_no_new_seal() -> None:
     assert services.seal() == (0, 0, 0, seals.BEGINNING)
     assert verify()[0]
     write(1)
@@ -76,7 +77,7 @@ def test_nothing_new_makes_no_seal() -> None:
     assert services.seal().seals == 0
 
 
-def test_long_trails_have_many_links(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_many_entries_make_many_seals(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(seals, "LENGTH", 4)
     monkeypatch.setattr(queries, "SEALS_AT_ONCE", 2)
     monkeypatch.setattr(queries, "ENTRIES_AT_ONCE", 3)
@@ -134,7 +135,7 @@ def test_an_inserted_entry_is_found() -> None:
     ids = write(5)
     tamper("DELETE FROM audit_entries WHERE id = %s", ids[2])
     services.seal()
-    assert verify()[0] is False  # the rows of its patient lead nowhere
+    assert verify()[0] is False  # the rows of its patient refer to no entry
     tamper("DELETE FROM audit_patients WHERE entry_id = %s", ids[2])
     assert verify()[0]
     tamper(
@@ -196,7 +197,7 @@ def test_a_changed_seal_is_found(change: Callable[[dict[str, Any]], dict[str, An
 
 
 def test_a_seal_made_anew_over_altered_entries_breaks_the_chain() -> None:
-    """Whoever rewrites both stores has to make all later seals anew, and then the noted head is gone."""
+    """Somebody who rewrites both databases must make all later seals again, and then the noted head is missing."""
     one, two, three = three_seals()
     tamper("UPDATE audit_entries SET role = 'admin' WHERE id > %s AND id <= %s", two["after"], two["upto"])
     leaves = [seals.leaf_of(entry) for entry in queries.entries(after=two["after"], upto=two["upto"])]
@@ -221,7 +222,7 @@ def test_a_missing_seal_is_found() -> None:
     chain().delete_one({"_id": 2})
     assert "broken seal: Seal 2 is missing." in verify()[1]
     chain().delete_many({"_id": {"$gt": 1}})
-    # The chain's end is cut off: PostgreSQL has a note of it, and so may somebody else.
+    # The end of the chain is cut off, but PostgreSQL and perhaps an operator have its head.
     assert verify()[1] == "broken seal: Seal 2 is missing: PostgreSQL has a note of it. (2 in all)\n"
     services.seal()
     assert "broken seal: Seal 2 is not the one that PostgreSQL has a note of." in verify()[1]
@@ -233,7 +234,7 @@ def test_a_missing_seal_is_found() -> None:
     assert "broken seal: No seal has the hash" in verify("--head", head)[1]
 
 
-def test_a_note_that_a_crash_has_left_out_is_made_later(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_head_that_a_crash_has_left_out_is_stored_later(monkeypatch: pytest.MonkeyPatch) -> None:
     write(2)
     with monkeypatch.context() as patched:
         patched.setattr(services, "_note", lambda link: None)
@@ -244,15 +245,15 @@ def test_a_note_that_a_crash_has_left_out_is_made_later(monkeypatch: pytest.Monk
     assert AuditHead.objects.get().hash == queries.head()["hash"]
 
 
-def test_the_last_entries_of_a_trail_cannot_go_unseen() -> None:
+def test_removed_last_entries_are_found() -> None:
     ids = write(5)
     services.seal()
     tamper("DELETE FROM audit_entries WHERE id = %s", ids[-1])
     assert f"removed: Entry {ids[-1]} of " in verify()[1]
 
 
-def test_a_number_that_is_given_twice_is_found(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Where one question for entries ends and the next begins, too."""
+def test_a_duplicate_id_is_found(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The ids are compared across the batches in which the entries are read."""
     monkeypatch.setattr(queries, "ENTRIES_AT_ONCE", 2)
     ids = write(4)
     services.seal()
@@ -267,7 +268,7 @@ def test_a_number_that_is_given_twice_is_found(monkeypatch: pytest.MonkeyPatch) 
 
 @pytest.mark.parametrize("moment", ["1969-12-31", "6000-01-01", "infinity", "-infinity"])
 def test_a_time_that_no_seal_can_name_is_refused(moment: str) -> None:
-    """It would end all sealing."""
+    """Such an entry would stop all sealing."""
     with pytest.raises(IntegrityError), connection.cursor() as cursor:
         cursor.execute(
             "INSERT INTO audit_entries (at, role, action, patient_ids, outcome, channel)"
@@ -277,7 +278,7 @@ def test_a_time_that_no_seal_can_name_is_refused(moment: str) -> None:
 
 
 def test_an_entry_that_is_still_being_written_is_not_sealed_over() -> None:
-    """Its id is lower than one that is committed already: sealing waits for it, and gives up if it takes too long."""
+    """An open transaction holds a lower id than a committed one: sealing waits for it, for a limited time."""
     script = """
 import sys, psycopg
 with psycopg.connect(sys.argv[1]) as connection:
@@ -337,7 +338,7 @@ def test_sealing_beside_writers_leaves_nothing_out() -> None:
     assert verify()[0]
 
 
-def test_two_who_seal_at_once_make_one_chain() -> None:
+def test_two_processes_that_seal_at_once_make_one_chain() -> None:
     write(30)
     seal = "from audit import seals, services; seals.LENGTH = 1; services.seal()"
     prepared = (

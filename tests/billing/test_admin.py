@@ -15,7 +15,7 @@ from django.utils import timezone
 from billing import services
 from billing.models import Bill
 from healthcare.errors import Conflict
-from tests.audit.trail import recording
+from tests.audit.recording import recording
 from tests.people import People, make_account
 from tests.records import make_bill
 from tests.snapshots import changed, everything

@@ -15,7 +15,7 @@ from healthcare.mongodb import raw
 from patients.models import Patient
 from prescriptions.models import Prescription
 from reports.admin import PAGES
-from tests.audit.trail import recording
+from tests.audit.recording import recording
 from tests.browser.conftest import Visitor, Visitors
 from tests.live.wholeness import assert_whole
 from tests.people import PASSWORD, People, make_account, make_doctor

@@ -23,7 +23,7 @@ from appointments.models import Appointment
 from audit import services as audit_services
 from healthcare.outbox import events
 from operations.backups import backup, mongodb
-from tests.audit.trail import wipe
+from tests.audit.recording import wipe
 from tests.live.client import Client
 from tests.live.conftest import environment_of_this_run, token_of
 from tests.live.server import ROOT, LiveServer

@@ -11,7 +11,7 @@ from django.urls import reverse
 from django.utils import timezone
 
 from patients.models import Patient
-from tests.audit.trail import recording
+from tests.audit.recording import recording
 from tests.people import People, make_account, make_patient
 from tests.records import complete, days_from_now, make_appointment, make_bill, make_prescription
 

@@ -10,7 +10,7 @@ from django.test import Client
 
 from billing.services import change_bill
 from reports.admin import PAGES
-from tests.audit.trail import recording
+from tests.audit.recording import recording
 from tests.people import People, make_account
 from tests.records import days_from_now, make_appointment, make_bill, make_prescription
 

@@ -28,7 +28,7 @@ from patients.serializers import PatientIn, RegistrationIn
 from prescriptions.models import Prescription
 from prescriptions.serializers import PrescriptionIn
 from tests.accounts.test_second_factor import code_of
-from tests.audit.trail import recording
+from tests.audit.recording import recording
 from tests.people import PASSWORD, People, client_of, make_account
 from tests.records import days_from_now, make_appointment
 from tests.snapshots import changed, everything

@@ -1,4 +1,4 @@
-"""What is on record, for tests to compare, and to wipe as nobody else can."""
+"""The audit entries that a block of a test leaves, and how a test deletes all entries."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -10,13 +10,16 @@ from healthcare.audit_log.models import AuditEntry
 
 
 class Recorded:
-    """The entries that came while a block ran. (Tables of tests hold those of other tests, too: nobody can delete.)"""
+    """The audit entries that were inserted while a block ran.
+
+    The table may hold entries of earlier tests as well, because nobody can delete entries.
+    """
 
     def __init__(self) -> None:
         self.entries: list[AuditEntry] = []
 
     def said(self) -> list[tuple[Any, ...]]:
-        """Action, outcome, role, account and patients of each entry, in order."""
+        """Return the action, outcome, role, account and patients of each entry, in order."""
         return [
             (entry.action, entry.outcome, entry.role, entry.actor_id, sorted(entry.patient_ids))
             for entry in self.entries
@@ -25,6 +28,7 @@ class Recorded:
 
 @contextmanager
 def recording() -> Iterator[Recorded]:
+    """Collect the audit entries that the block inserts."""
     recorded = Recorded()
     with connection.cursor() as cursor:
         cursor.execute("SELECT CASE WHEN is_called THEN last_value ELSE 0 END FROM audit_entry_id")
@@ -34,9 +38,9 @@ def recording() -> Iterator[Recorded]:
 
 
 def wipe() -> None:
-    """Delete the entries and the notes of their seals; those in MongoDB go with its other documents."""
+    """Delete all entries and heads from PostgreSQL; the seals in MongoDB are emptied with its other documents."""
     with connection.cursor() as cursor:
-        # The superuser of the embedded server can switch all triggers off.
+        # The role of the tests is a superuser, which can switch off the triggers that refuse it.
         cursor.execute("SET session_replication_role = replica")
         for table in ("audit_patients", "audit_entries", "audit_heads"):
             cursor.execute(f"DELETE FROM {table}")  # noqa: S608 - one of these
