@@ -6,6 +6,7 @@ before it, because no outer transaction can undo what it has committed.
 
 import gc
 from collections.abc import Iterator
+from typing import Any
 
 import pytest
 from django.core import signals
