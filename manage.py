@@ -1,5 +1,5 @@
 #!/usr/bin/env python
-"""Operators' entry point: every command of the system, `manage.py help` lists them."""
+"""Command line of the system; `manage.py help` lists the commands."""
 
 import os
 import secrets
@@ -11,14 +11,14 @@ def main() -> None:
     try:
         from django.core.exceptions import ImproperlyConfigured
         from django.core.management import execute_from_command_line
-    except ImportError as missing:
+    except ImportError as error:
         raise SystemExit(
-            f"{missing}. Run `make run` once: it makes .venv and installs the requirements; "
+            f"{error}. Run `make run` once, which makes .venv and installs the requirements; "
             "then use .venv/bin/python manage.py."
-        ) from missing
+        ) from error
     from healthcare import audit_context
 
-    # What a command does with people's data is on record under its name.
+    # The audit log records a command's access to patient data under the command's name.
     command = sys.argv[1] if len(sys.argv) > 1 else "help"
     with audit_context.audit_context(
         channel="command", request_id=audit_context.as_id(f"{command}-{secrets.token_hex(8)}")
@@ -26,7 +26,7 @@ def main() -> None:
         try:
             execute_from_command_line(sys.argv)
         except ImproperlyConfigured as error:
-            raise SystemExit(f"The settings cannot be right: {error}") from error
+            raise SystemExit(f"The settings are invalid: {error}") from error
 
 
 if __name__ == "__main__":

@@ -1,4 +1,7 @@
-"""Accounts in the staff's admin. Passwords by Django's own forms, everything else by the services."""
+"""Admin pages of accounts and groups, and the page of the second factor.
+
+Passwords are changed by Django's own forms, everything else by the services.
+"""
 
 from collections.abc import Iterable
 from copy import copy
@@ -27,13 +30,13 @@ from healthcare.staff_admin.autocomplete import MAX_RESULTS, AutocompleteMixin
 from healthcare.staff_admin.model_admin import AuditedAdmin, CappedPaginator, DomainErrorAdmin
 from healthcare.web.rate_limits import TooManyAttempts, require_wait, with_wait
 
-_BY_SERVICE = ("name", "role", "is_active")
-#: The record that an account has in a room → the pages of that room.
-RECORD_PAGES = {"doctor_id": "doctors_doctor", "patient_id": "patients_patient"}
+_SERVICE_FIELDS = ("name", "role", "is_active")
+#: The field that names an account's record → the prefix of the URL names of the record's pages.
+RECORD_URL_PREFIXES = {"doctor_id": "doctors_doctor", "patient_id": "patients_patient"}
 
 
 class PasswordForm(AdminPasswordChangeForm):
-    """Somebody else's new password, or none for who logs in by a provider; by the service."""
+    """Set or remove another account's password. Accounts without one log in by an identity provider."""
 
     actor: User
 
@@ -46,9 +49,9 @@ class PasswordForm(AdminPasswordChangeForm):
 
 
 class AccountCreationForm(UserCreationForm):
-    """Two passwords and what an account needs; e-mails are compared in one spelling."""
+    """The form of a new account. The model compares e-mail addresses in lower case."""
 
-    usable_password = None  # Django's way to remove a form field
+    usable_password = None  # Django removes a form field that is None.
 
     class Meta:
         model = User
@@ -62,14 +65,17 @@ class AccountCreationForm(UserCreationForm):
 
 @admin.register(User)
 class AccountAdmin(AutocompleteMixin, DomainErrorAdmin, UserAdmin):
-    """Accounts, for admins: who changes them can take any power. A permission of a group lets look, no more."""
+    """Accounts. Only admins change them, because a changed account may have any permission.
+
+    A group's permissions allow other accounts to view only.
+    """
 
     resource = "account"
-    action_names = {"find": "listed"}
+    action_names = {"autocomplete": "listed"}
     add_form = AccountCreationForm
     form = UserChangeForm
     change_password_form = PasswordForm
-    list_display = ("id", "role", "is_active", "made")
+    list_display = ("id", "role", "is_active", "created")
     list_filter = ("role", "is_active")
     search_fields = ("email",)
     search_help_text = _("The whole e-mail address.")
@@ -81,11 +87,11 @@ class AccountAdmin(AutocompleteMixin, DomainErrorAdmin, UserAdmin):
     sortable_by = ()
     actions = ("disable_accounts", "enable_accounts", "remove_second_factor")
     filter_horizontal = ("groups", "user_permissions")
-    readonly_fields = ("email", "record", "seen", "made")
+    readonly_fields = ("email", "record", "last_login_at", "created")
     fieldsets = (
         (None, {"fields": ("email", "password", "name", "role", "is_active", "record")}),
         (_("Permissions of staff"), {"fields": ("groups", "user_permissions")}),
-        (_("Dates"), {"fields": ("seen", "made")}),
+        (_("Dates"), {"fields": ("last_login_at", "created")}),
     )
     add_fieldsets = ((None, {"fields": ("email", "name", "role", "password1", "password2")}),)
 
@@ -96,77 +102,76 @@ class AccountAdmin(AutocompleteMixin, DomainErrorAdmin, UserAdmin):
         email = search_term.strip().casefold()
         return (queryset.filter(email=email) if email else queryset), False
 
-    def find(self, user: Any, words: str) -> Iterable[tuple[str, str]]:
-        """By the beginning of the e-mail, for the forms that tie a record to an account."""
+    def autocomplete_results(self, user: Any, words: str) -> Iterable[tuple[str, str]]:
+        """Return accounts whose e-mail address begins with the words, for forms that connect a record to an account."""
         audit_context.record_access("account.listed")
         if not words:
             return
-        found = queries.visible_to(user).filter(email__startswith=normalize_email(words))
-        for account in found.order_by("email")[:MAX_RESULTS]:
+        matches = queries.visible_to(user).filter(email__startswith=normalize_email(words))
+        for account in matches.order_by("email")[:MAX_RESULTS]:
             yield str(account.pk), f"{account.email}, {account.get_role_display()}"
 
-    @admin.display(description=_("made"), ordering="created_at")
-    def made(self, user: User) -> str:
+    @admin.display(description=_("created"), ordering="created_at")
+    def created(self, user: User) -> str:
         return clock.display(user.created_at)
 
     @admin.display(description=_("last login"))
-    def seen(self, user: User) -> str:
+    def last_login_at(self, user: User) -> str:
         return clock.display(user.last_login)
 
     @admin.display(description=_("record"))
     def record(self, user: User) -> Any:
-        """The doctor's or patient's record of the account, or the way to make one."""
+        """Return a link to the doctor's or patient's record of the account, or to the form for a new one."""
         name = {Role.DOCTOR: "doctor_id", Role.PATIENT: "patient_id"}.get(Role(user.role))
         if name is None:
-            return _("none: accounts of staff and admins need none")
-        place, key = f"admin:{RECORD_PAGES[name]}", records.record_ids_of(user)[name]
+            return _("none: accounts of staff and admins have no record")
+        prefix, key = f"admin:{RECORD_URL_PREFIXES[name]}", records.record_ids_of(user)[name]
         if key is not None:
-            return format_html('<a class="underline" href="{}">{}</a>', reverse(f"{place}_change", args=[key]), key)
-        path = f"{reverse(f'{place}_add')}?user_id={user.pk}"
-        return format_html('<a class="underline" href="{}">{}</a>', path, _("none yet: make the record"))
+            return format_html('<a class="underline" href="{}">{}</a>', reverse(f"{prefix}_change", args=[key]), key)
+        path = f"{reverse(f'{prefix}_add')}?user_id={user.pk}"
+        return format_html('<a class="underline" href="{}">{}</a>', path, _("none yet: create the record"))
 
     @admin.action(description=_("Disable"), permissions=["change"])
     def disable_accounts(self, request: HttpRequest, queryset: Any) -> HttpResponse | None:
-        return self._switch(request, queryset, is_active=False)
+        return self._set_active(request, queryset, is_active=False)
 
     @admin.action(description=_("Enable"), permissions=["change"])
     def enable_accounts(self, request: HttpRequest, queryset: Any) -> HttpResponse | None:
-        return self._switch(request, queryset, is_active=True)
+        return self._set_active(request, queryset, is_active=True)
 
-    def _switch(self, request: HttpRequest, queryset: Any, *, is_active: bool) -> HttpResponse | None:
-        users = self.chosen(request, queryset)
+    def _set_active(self, request: HttpRequest, queryset: Any, *, is_active: bool) -> HttpResponse | None:
+        users = self.selected_rows(request, queryset)
         if not users:
             return None
-        meaning = _("They can log in again.") if is_active else _("They cannot log in, and are logged out at once.")
+        explanation = _("They can log in again.") if is_active else _("They are logged out and cannot log in again.")
         if "confirmed" not in request.POST:
-            return self.show_chosen(
+            return self.selected_rows_page(
                 request,
                 users,
                 title=_("Enable these accounts?") if is_active else _("Disable these accounts?"),
-                explanation=meaning,
+                explanation=explanation,
                 headings=(_("number"), _("e-mail"), _("role"), _("active")),
-                cells=_cells,
+                cells=_columns,
                 button=_("Enable the accounts") if is_active else _("Disable the accounts"),
             )
 
-        def switch(user: User) -> User:
+        def set_active(user: User) -> User:
             return services.change_account(actor=request.user, user_id=user.pk, is_active=is_active)  # type: ignore[arg-type]
 
-        done = self.apply(request, users, switch)
-        said = _("Enabled accounts: %(number)d.") if is_active else _("Disabled accounts: %(number)d.")
-        self.message_user(request, said % {"number": len(done)}, messages.SUCCESS if done else messages.WARNING)
+        done = self.apply_to_rows(request, users, set_active)
+        text = _("Enabled accounts: %(number)d.") if is_active else _("Disabled accounts: %(number)d.")
+        self.message_user(request, text % {"number": len(done)}, messages.SUCCESS if done else messages.WARNING)
         return None
 
     @admin.action(description=_("Remove the second factor"), permissions=["change"])
     def remove_second_factor(self, request: HttpRequest, queryset: Any) -> None:
-        """For colleagues who have lost the phone: they log in with the password alone until they set up another."""
+        """Remove the second factor of users who have lost their phone, so that they log in by password alone."""
         removed = 0
         for user in queryset:
             if user.pk == request.user.pk:
-                # Whoever finds the screen unlocked has no code.
-                self.message_user(
-                    request, _("Your own goes with one of its codes, at “Second factor”."), messages.ERROR
-                )
+                # Removing one's own needs a code, so that somebody else at an unlocked screen cannot do it.
+                text = _("To remove your own second factor, open the page “Second factor” and enter a code.")
+                self.message_user(request, text, messages.ERROR)
                 continue
             try:
                 second_factor.remove(actor=request.user, user=user)  # type: ignore[arg-type]
@@ -176,40 +181,40 @@ class AccountAdmin(AutocompleteMixin, DomainErrorAdmin, UserAdmin):
         self.message_user(request, _("The second factor of %(number)d accounts was removed.") % {"number": removed})
 
     def has_add_permission(self, request: HttpRequest) -> bool:
-        """Admins alone, whatever a group says: who makes accounts or sets their passwords can become anybody."""
+        """Allow admins only: who creates accounts or sets passwords can log in as anybody."""
         return request.user.is_superuser
 
     def has_change_permission(self, request: HttpRequest, obj: User | None = None) -> bool:
         return request.user.is_superuser
 
     def user_change_password(self, request: HttpRequest, id: str, form_url: str = "") -> HttpResponse:  # noqa: A002
-        """Somebody else's: one's own asks for the present one first."""
+        """Change another account's password. One's own page asks for the present password first."""
         if id == str(request.user.pk):
             return HttpResponseRedirect(reverse("admin:password_change"))
 
         class Form(PasswordForm):
             actor = request.user  # type: ignore[assignment]
 
-        # One admin serves all requests: the one with a form that knows who acts is a copy.
-        mine = copy(self)
-        mine.change_password_form = Form
-        return super(AccountAdmin, mine).user_change_password(request, id, form_url)
+        # All requests share this ModelAdmin, so a copy of it has the form of this user.
+        own = copy(self)
+        own.change_password_form = Form
+        return super(AccountAdmin, own).user_change_password(request, id, form_url)
 
     def has_delete_permission(self, request: HttpRequest, obj: User | None = None) -> bool:
-        """Accounts are disabled, not deleted: bills, the log and the audit trail go on naming them."""
+        """Forbid deletion: accounts are disabled instead, because the audit log and other records name them."""
         return False
 
     def save_model(self, request: HttpRequest, obj: User, form: Any, change: bool) -> None:
         if not change:
             values = {name: form.cleaned_data[name] for name in ("email", "name", "role")}
-            made = services.create_account(
+            account = services.create_account(
                 actor=request.user,  # type: ignore[arg-type]
                 password=form.cleaned_data["password1"],
                 **values,
             )
-            obj.__dict__.update(made.__dict__)
+            obj.__dict__.update(account.__dict__)
             return
-        changed = {name: form.cleaned_data[name] for name in _BY_SERVICE if name in form.changed_data}
+        changed = {name: form.cleaned_data[name] for name in _SERVICE_FIELDS if name in form.changed_data}
         if changed:
             services.change_account(actor=request.user, user_id=obj.pk, **changed)  # type: ignore[arg-type]
 
@@ -221,13 +226,13 @@ admin.site.unregister(Group)
 
 @admin.register(Group)
 class StaffGroupAdmin(AuditedAdmin, GroupAdmin):
-    """Groups of staff and what they may do. Admins change them: whoever else did could take any power."""
+    """Groups of staff and their permissions. Only admins change them, because a group may have any permission."""
 
     resource = "group"
     names_people = False
 
     def has_add_permission(self, request: HttpRequest) -> bool:
-        """Admins alone, whatever a group says: who writes groups can give themself everything."""
+        """Allow admins only: who writes groups can give themself any permission."""
         return request.user.is_superuser
 
     def has_change_permission(self, request: HttpRequest, obj: Group | None = None) -> bool:
@@ -237,16 +242,16 @@ class StaffGroupAdmin(AuditedAdmin, GroupAdmin):
         return request.user.is_superuser
 
 
-def _cells(user: User) -> tuple[Any, ...]:
+def _columns(user: User) -> tuple[Any, ...]:
     return user.pk, user.email, user.get_role_display(), _("yes") if user.is_active else _("no")
 
 
-#: Where the secret waits, encrypted, until the app has shown its first code.
-_PENDING = "second_factor"
+#: The session key of the encrypted secret, until the user enters a first code of the authenticator app.
+_SESSION_KEY = "second_factor"
 
 
 def second_factor_page(request: HttpRequest) -> HttpResponseBase:
-    """Set up an authenticator app, or take it away again with one of its codes."""
+    """Set up an authenticator app, or remove it with one of its codes."""
     user = User.objects.get(pk=request.user.pk or 0)
     is_set_up = second_factor.is_set_up(user)
     form = SecondFactorForm(request.POST or None)
@@ -258,36 +263,38 @@ def second_factor_page(request: HttpRequest) -> HttpResponseBase:
             limits.password_change(user)
             if is_set_up:
                 if not second_factor.accepts(user, code):
-                    raise InvalidValue("This is not the code that the app shows now.", code="wrong_code", field="code")
+                    raise InvalidValue(
+                        "Wrong code: enter the code that the app shows now.", code="wrong_code", field="code"
+                    )
                 second_factor.remove(actor=user, user=user)
                 update_session_auth_hash(request, user)
                 messages.success(request, _("The second factor was removed."))
                 return HttpResponseRedirect(reverse("admin:second_factor"))
-            if _PENDING not in request.session:
-                raise InvalidValue("Read the secret below with the app first.", field="code")
-            secret = second_factor.Adapter().decrypt(request.session[_PENDING])
+            if _SESSION_KEY not in request.session:
+                raise InvalidValue("Scan the QR code below with the app first.", field="code")
+            secret = second_factor.Adapter().decrypt(request.session[_SESSION_KEY])
             context["recovery_codes"] = second_factor.set_up(actor=user, secret=secret, code=code)
-            # The browser that did it goes on, and no other.
+            # All other sessions of the account end.
             update_session_auth_hash(request, user)
-            del request.session[_PENDING]
+            del request.session[_SESSION_KEY]
             return TemplateResponse(request, "admin/second_factor.html", context)
-        except DomainError as refusal:
-            if isinstance(refusal, TooManyAttempts):
-                require_wait(request, refusal)
-            audit_context.mark_refused(refusal.code)
-            form.add_error("code" if refusal.field else None, refusal.detail)
+        except DomainError as error:
+            if isinstance(error, TooManyAttempts):
+                require_wait(request, error)
+            audit_context.mark_refused(error.code)
+            form.add_error("code" if error.field else None, error.detail)
     if not is_set_up:
-        # The same secret until it is taken: the page may be sent twice, and the app has read it once.
-        if _PENDING not in request.session:
-            request.session[_PENDING] = second_factor.Adapter().encrypt(second_factor.new_secret())
-        context["secret"] = second_factor.Adapter().decrypt(request.session[_PENDING])
+        # The secret stays the same until it is confirmed: after a wrong code the page is shown again.
+        if _SESSION_KEY not in request.session:
+            request.session[_SESSION_KEY] = second_factor.Adapter().encrypt(second_factor.new_secret())
+        context["secret"] = second_factor.Adapter().decrypt(request.session[_SESSION_KEY])
         context["picture"] = second_factor.qr_code(user, context["secret"])
     context["is_set_up"] = is_set_up
     return with_wait(request, TemplateResponse(request, "admin/second_factor.html", context))
 
 
-def second_factor_first(request: HttpRequest) -> HttpResponse | None:
-    """Where ADMIN_TOTP_REQUIRED says so, the page to set one up comes before all others."""
+def require_second_factor(request: HttpRequest) -> HttpResponse | None:
+    """Redirect to the page that sets up a second factor, if ADMIN_TOTP_REQUIRED is on and the account has none."""
     page = request.resolver_match.url_name if request.resolver_match else ""
     if not settings.ADMIN_TOTP_REQUIRED or page in ("second_factor", "logout", "jsi18n"):
         return None
@@ -302,4 +309,4 @@ admin.site.add_page(  # type: ignore[attr-defined]
     "second_factor",
     actions=("admin.viewed", "account.second_factor_amended"),
 )
-admin.site.add_gate(second_factor_first)  # type: ignore[attr-defined]
+admin.site.add_interceptor(require_second_factor)  # type: ignore[attr-defined]

@@ -1,6 +1,6 @@
-"""Logging in with a browser, at the admin and for the browsable API, and changing one's password there.
+"""Forms for logging in with a browser, to the admin and the browsable API, and for changing one's own password.
 
-The same limits, codes and entries in the audit trail as at /auth.
+Rate limits, one-time codes and audit entries are the same as those of the API at /auth.
 """
 
 from typing import Any
@@ -22,7 +22,7 @@ from healthcare.web.rate_limits import TooManyAttempts, require_wait
 
 
 class CodeFormMixin(forms.Form):
-    """Adds the limits and the field for a code to one of Django's log-in forms."""
+    """Adds rate limits and a field for a one-time code to Django's log-in forms."""
 
     code = forms.CharField(
         label=_("One-time code"),
@@ -55,11 +55,11 @@ class CodeFormMixin(forms.Form):
 
 
 class SessionLoginForm(CodeFormMixin, AuthenticationForm):
-    """For the browsable API."""
+    """The log-in form of the browsable API."""
 
 
 class AdminLoginForm(CodeFormMixin, AdminAuthenticationForm):
-    """For the admin, which admits staff, doctors and admins."""
+    """The log-in form of the admin, which admits staff, doctors and admins."""
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
@@ -70,13 +70,13 @@ class AdminLoginForm(CodeFormMixin, AdminAuthenticationForm):
         try:
             super().confirm_login_allowed(user)
         except ValidationError:
-            # The password was right, so that Django tells nobody.
+            # The password was right, so Django sends no signal about a failed log-in.
             record_failed_login(user, "not_admitted")
             raise
 
 
 class OwnPasswordForm(AdminOwnPasswordChangeForm):
-    """Somebody's own password in the admin."""
+    """The form with which users of the admin change their own password."""
 
     user: User
 

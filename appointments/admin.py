@@ -1,4 +1,4 @@
-"""Appointments in the staff's admin: the list of a day, and what is done with several visits at once."""
+"""Admin pages of appointments: the list of a day, the pages of one appointment, and actions on several of them."""
 
 from collections.abc import Callable, Iterator
 from datetime import UTC, date, datetime, time, timedelta, timezone
@@ -29,7 +29,7 @@ from appointments.permissions import MAY_COMPLETE
 from appointments.serializers import AppointmentChanges, AppointmentIn
 from appointments.tables import AppointmentTable
 from doctors import queries as doctor_queries
-from doctors.admin import LINKS as DOCTOR_LINKS
+from doctors.admin import DOCTOR_LINKS
 from doctors.models import Doctor
 from healthcare import audit_context, clock
 from healthcare.errors import DomainError
@@ -37,50 +37,50 @@ from healthcare.staff_admin.autocomplete import AutocompleteField
 from healthcare.staff_admin.forms import ResourceForm
 from healthcare.staff_admin.import_export import ImportExportAdmin
 from patients import queries as patient_queries
-from patients.admin import LINKS, TIMELINE, Happening, Link
+from patients.admin import PATIENT_LINKS, TIMELINE_SOURCES, PatientLink, TimelineEntry
 from patients.models import Patient
 
-#: What the rooms behind this one put on a visit's page: a label and a path, or None for who may not go there.
-VISIT_LINKS: list[Callable[[HttpRequest, Appointment], tuple[Any, str] | None]] = []
+#: Functions of other apps that return a link for an appointment's page, or None if the user may not follow it.
+APPOINTMENT_LINKS: list[Callable[[HttpRequest, Appointment], tuple[Any, str] | None]] = []
 
-#: Of no interest to most, so the last on the form.
-KEY_LAST = ("appointment_id",)
-#: What it means that a visit ends so.
-ENDING = {
-    Status.COMPLETED: _("That it took place is final, and bills it."),
-    Status.CANCELLED: _("Its time is free for others at once, and it cannot be scheduled again."),
+#: Explains to users what a final status means.
+STATUS_EXPLANATIONS = {
+    Status.COMPLETED: _("The visit took place. This is final and creates a bill."),
+    Status.CANCELLED: _("The time is free for others at once. A cancelled visit cannot be scheduled again."),
 }
 
 
 class AppointmentForm(ResourceForm):
     new, changes = AppointmentIn, AppointmentChanges
-    patient_id = AutocompleteField(label=_("Patient"), page="admin:patients_patient_find")
-    doctor_id = AutocompleteField(label=_("Doctor"), page="admin:doctors_doctor_find")
+    patient_id = AutocompleteField(label=_("Patient"), url_name="admin:patients_patient_autocomplete")
+    doctor_id = AutocompleteField(label=_("Doctor"), url_name="admin:doctors_doctor_autocomplete")
     duration_minutes = forms.IntegerField(
         label=_("Minutes"),
         required=False,
         widget=UnfoldAdminIntegerFieldWidget,
-        help_text=_("The doctor's usual length when left empty."),
+        help_text=_("Leave empty for the doctor's usual length."),
     )
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         if "time" in self.fields:
-            self.fields["time"].help_text = _("HH:MM where the doctor works; empty for an untimed visit.")
+            self.fields["time"].help_text = _(
+                "HH:MM in the doctor's time zone. Leave empty for a visit without a time."
+            )
         if "appointment_id" in self.fields:
             self.fields["appointment_id"].required = False
-            self.fields["appointment_id"].help_text = _("Made by the system when left empty.")
+            self.fields["appointment_id"].help_text = _("Leave empty to have the system create an id.")
 
 
 class DayFilter(admin.SimpleListFilter):
-    """The visits of a day, today's unless another is asked for: `?day=2026-11-23`, or one of the words below.
+    """Filters by day: `?day=2026-11-23`, or one of the words below. The default is today.
 
-    A search looks at all days, as whoever searches has somebody in mind and not a day.
+    With a search the default is all days, because users search for a person and not for a day.
     """
 
     title = _("day")
     parameter_name = "day"
-    #: Word → the first and the last day, counted from today; None: all of them.
+    #: Word → the first and the last day, counted from today. None means all days.
     words: dict[str, tuple[int, int] | None] = {
         "yesterday": (-1, -1), "today": (0, 0), "tomorrow": (1, 1), "week": (0, 6), "all": None,
     }  # fmt: skip
@@ -92,23 +92,23 @@ class DayFilter(admin.SimpleListFilter):
         ]  # fmt: skip
 
     def choices(self, changelist: Any) -> Any:
-        shown = self.value() or ("all" if changelist.query else "today")
+        selected = self.value() or ("all" if changelist.query else "today")
         for word, title in self.lookup_choices:
             query = changelist.get_query_string({self.parameter_name: word})
-            yield {"selected": word == shown, "query_string": query, "display": title}
+            yield {"selected": word == selected, "query_string": query, "display": title}
 
     def queryset(self, request: HttpRequest, queryset: QuerySet[Appointment]) -> QuerySet[Appointment]:
         days = self._days(self.value() or ("all" if request.GET.get("q", "").strip() else "today"))
         return queryset if days is None else queryset.filter(date__gte=days[0], date__lte=days[1])
 
-    def _days(self, asked: str) -> tuple[date, date] | None:
-        if asked in self.words:
-            bounds, today = self.words[asked], localdate()
+    def _days(self, text: str) -> tuple[date, date] | None:
+        if text in self.words:
+            bounds, today = self.words[text], localdate()
             return None if bounds is None else (today + timedelta(days=bounds[0]), today + timedelta(days=bounds[1]))
         try:
-            day = date.fromisoformat(asked)
+            day = date.fromisoformat(text)
         except ValueError as error:
-            # The list shows itself without.
+            # Django then shows the list without filters.
             raise IncorrectLookupParameters from error
         return day, day
 
@@ -117,25 +117,25 @@ class DayFilter(admin.SimpleListFilter):
 class AppointmentAdmin(ImportExportAdmin):
     resource = "appointment"
     table = AppointmentTable
-    for_doctors = frozenset({"view", "add", "change"})
+    doctor_permissions = frozenset({"view", "add", "change"})
     action_names = {"add": "booked", "week": "listed"}
     form = AppointmentForm
-    list_display = ("appointment_id", "date", "wall_time", "doctor_id", "patient_id", "state", "disease")
+    list_display = ("appointment_id", "date", "local_time", "doctor_id", "patient_id", "state", "disease")
     list_filter = (DayFilter, "status")
     actions = ("complete_visits", "cancel_visits")
     search_fields = ("appointment_id", "patient_id", "doctor_id")
     search_help_text = _("The id of the appointment, the patient or the doctor.")
     ordering = ("-date", "-time", "-appointment_id")
     fixed_fields = ("appointment_id", "patient_id", "doctor_id")
-    computed_fields = ("begins", "made")
+    computed_fields = ("starts", "created")
     actions_detail = ("complete", "cancel", "move")
     change_form_before_template = "admin/links.html"
 
     class Media:
-        js = ("healthcare/find.js", "appointments/slots.js")
+        js = ("healthcare/autocomplete.js", "appointments/slots.js")
 
     def get_urls(self) -> list[URLPattern]:
-        """The pages of `appointments.diary` besides."""
+        """Add the pages of `appointments.diary`."""
         wrap = self.admin_site.admin_view
         return [
             path("slots/", wrap(slots_page), name="appointments_appointment_slots"),
@@ -145,8 +145,17 @@ class AppointmentAdmin(ImportExportAdmin):
 
     def get_fields(self, request: HttpRequest, obj: Any = None) -> Any:
         if obj is None:
-            # Status: a new one is scheduled.
-            return ("patient_id", "doctor_id", "free_slots", "date", "time", "duration_minutes", "disease", *KEY_LAST)
+            # Status is left out, because a new appointment is always scheduled.
+            return (
+                "patient_id",
+                "doctor_id",
+                "free_slots",
+                "date",
+                "time",
+                "duration_minutes",
+                "disease",
+                "appointment_id",
+            )
         return super().get_fields(request, obj)
 
     def get_readonly_fields(self, request: HttpRequest, obj: Any = None) -> tuple[str, ...]:
@@ -154,11 +163,11 @@ class AppointmentAdmin(ImportExportAdmin):
 
     @admin.display(description=_("free slots"))
     def free_slots(self, obj: Any) -> SafeString:
-        """The place that `slots.js` fills."""
+        """Return the element in which slots.js shows the free slots."""
         return format_html(
             '<div data-slots="{}" data-hint="{}" aria-live="polite"></div>',
             reverse("admin:appointments_appointment_slots"),
-            _("Choose a doctor to see what is free."),
+            _("Choose a doctor to see the free slots."),
         )
 
     def visible_to(self, user: Any) -> QuerySet[Appointment]:
@@ -184,33 +193,33 @@ class AppointmentAdmin(ImportExportAdmin):
         return (queryset.filter(wanted) if key else queryset), False
 
     def get_ordering(self, request: HttpRequest) -> tuple[str, ...]:
-        """A day from morning to evening; all days, the latest first."""
-        asked = request.GET.get(DayFilter.parameter_name)
-        is_everything = asked == "all" if asked else bool(request.GET.get("q", "").strip())
+        """Sort a day from morning to evening, and all days by the latest first."""
+        day = request.GET.get(DayFilter.parameter_name)
+        is_everything = day == "all" if day else bool(request.GET.get("q", "").strip())
         return self.ordering if is_everything else ("date", "time", "appointment_id")
 
     def render_change_form(self, request: HttpRequest, context: dict[str, Any], *args: Any, **kwargs: Any) -> Any:
         visit = kwargs.get("obj")
         if visit is not None:
-            context["links"] = [link for each in VISIT_LINKS if (link := each(request, visit))]
+            context["links"] = [link for each in APPOINTMENT_LINKS if (link := each(request, visit))]
         return super().render_change_form(request, context, *args, **kwargs)
 
     def get_changeform_initial_data(self, request: HttpRequest) -> dict[str, Any]:
-        """A link may say whom and when a visit is for; what else stands in it is not taken."""
+        """Take the patient, the doctor and the time from a link, and ignore all its other parameters."""
         given = super().get_changeform_initial_data(request)
         return {name: given[name] for name in ("patient_id", "doctor_id", "date", "time") if name in given}
 
     @admin.display(description=_("time"), ordering="time")
-    def wall_time(self, visit: Appointment) -> str:
-        """As people say it where the doctor works, and how far that clock is from UTC."""
+    def local_time(self, visit: Appointment) -> str:
+        """Return the time in the doctor's time zone, with its offset from UTC."""
         if not visit.time or visit.starts_at is None:
             return visit.time
-        wall = datetime.combine(visit.date, time.fromisoformat(visit.time), tzinfo=UTC)
-        return f"{visit.time}\N{NO-BREAK SPACE}{timezone(wall - visit.starts_at).tzname(None).replace('-', '−')}"
+        local = datetime.combine(visit.date, time.fromisoformat(visit.time), tzinfo=UTC)
+        return f"{visit.time}\N{NO-BREAK SPACE}{timezone(local - visit.starts_at).tzname(None).replace('-', '−')}"
 
     @admin.display(description=_("starts at"))
-    def begins(self, visit: Appointment) -> str:
-        """On the reader's clock."""
+    def starts(self, visit: Appointment) -> str:
+        """Return the start in the browser's time zone."""
         return clock.display(visit.starts_at)
 
     @display(
@@ -223,16 +232,16 @@ class AppointmentAdmin(ImportExportAdmin):
 
     @admin.action(description=_("Complete"), permissions=["change"])
     def complete_visits(self, request: HttpRequest, queryset: QuerySet[Appointment]) -> HttpResponse | None:
-        return self._end(request, queryset, Status.COMPLETED)
+        return self._set_status_of_selected(request, queryset, Status.COMPLETED)
 
-    @admin.action(description=_("Cancel, and list whom to call"), permissions=["change"])
+    @admin.action(description=_("Cancel, and list the patients to call"), permissions=["change"])
     def cancel_visits(self, request: HttpRequest, queryset: QuerySet[Appointment]) -> HttpResponse | None:
-        return self._end(request, queryset, Status.CANCELLED)
+        return self._set_status_of_selected(request, queryset, Status.CANCELLED)
 
-    # What is done with one visit, from buttons on its page: asked in a dialog, done by its POST.
+    # Actions on one appointment, by buttons on its page. A dialog asks for confirmation and sends a POST.
 
-    def _scheduled(self, request: HttpRequest, object_id: Any) -> Appointment | None:
-        """The visit, when it is one that the account may still change."""
+    def _scheduled_visit(self, request: HttpRequest, object_id: Any) -> Appointment | None:
+        """Return the appointment if it is scheduled and the user may change it."""
         if not hasattr(request, "visit"):
             request.visit = self.get_object(request, unquote(str(object_id)))  # type: ignore[attr-defined]
         visit: Appointment | None = request.visit  # type: ignore[attr-defined]
@@ -240,7 +249,7 @@ class AppointmentAdmin(ImportExportAdmin):
         return visit if is_open else None
 
     def has_end_permission(self, request: HttpRequest, object_id: Any = None) -> bool:
-        return self._scheduled(request, object_id) is not None
+        return self._scheduled_visit(request, object_id) is not None
 
     def has_complete_permission(self, request: HttpRequest, object_id: Any = None) -> bool:
         return getattr(request.user, "role", "") in MAY_COMPLETE and self.has_end_permission(request, object_id)
@@ -252,12 +261,12 @@ class AppointmentAdmin(ImportExportAdmin):
         variant=ActionVariant.SUCCESS,
         dialog={
             "title": _("Complete this visit?"),
-            "description": ENDING[Status.COMPLETED],
+            "description": STATUS_EXPLANATIONS[Status.COMPLETED],
             "form_submit_text": _("Complete the visit"),
         },
     )
     def complete(self, request: HttpRequest, form: Any, object_id: str) -> HttpResponse:
-        return self._end_one(request, object_id, Status.COMPLETED)
+        return self._set_status(request, object_id, Status.COMPLETED)
 
     @action(
         description=_("Cancel"),
@@ -266,23 +275,23 @@ class AppointmentAdmin(ImportExportAdmin):
         variant=ActionVariant.DANGER,
         dialog={
             "title": _("Cancel this visit?"),
-            "description": ENDING[Status.CANCELLED],
+            "description": STATUS_EXPLANATIONS[Status.CANCELLED],
             "form_submit_text": _("Cancel the visit"),
         },
     )
     def cancel(self, request: HttpRequest, form: Any, object_id: str) -> HttpResponse:
-        return self._end_one(request, object_id, Status.CANCELLED)
+        return self._set_status(request, object_id, Status.CANCELLED)
 
-    def _end_one(self, request: HttpRequest, object_id: str, status: Status) -> HttpResponse:
+    def _set_status(self, request: HttpRequest, object_id: str, status: Status) -> HttpResponse:
         key = unquote(object_id)
-        with self.telling(request):
+        with self.report_domain_errors(request):
             visit = services.change_appointment(actor=request.user, appointment_id=key, status=status)  # type: ignore[arg-type]
             self.message_user(request, _("The visit is %(status)s.") % {"status": visit.get_status_display()})
-        return self.back_to(request, object_id)
+        return self.redirect_to_row(request, object_id)
 
     @action(description=_("Move"), permissions=["end"], icon="event_repeat")
     def move(self, request: HttpRequest, object_id: str) -> HttpResponse:
-        """Another day and time, chosen from the doctor's free slots."""
+        """Move the appointment to another of the doctor's free slots."""
         visit = request.visit  # type: ignore[attr-defined]
         fields = ("date", "time", "duration_minutes")
         form = self.get_form(request, visit, change=True, fields=fields)(request.POST or None, instance=visit)
@@ -291,12 +300,12 @@ class AppointmentAdmin(ImportExportAdmin):
             try:
                 if form.validated:
                     visit = self.change(request.user, visit.pk, **form.validated)
-                    moved = _("The visit is on %(when)s now.") % {"when": f"{visit.date:%Y-%m-%d} {visit.time}"}
-                    self.message_user(request, moved, messages.SUCCESS)
+                    text = _("The visit is on %(when)s now.") % {"when": f"{visit.date:%Y-%m-%d} {visit.time}"}
+                    self.message_user(request, text, messages.SUCCESS)
                 return HttpResponseRedirect(reverse("admin:appointments_appointment_change", args=[visit.pk]))
-            except DomainError as refusal:
-                audit_context.mark_refused(refusal.code)
-                form.add_error(refusal.field if refusal.field in form.fields else None, refusal.detail)
+            except DomainError as error:
+                audit_context.mark_refused(error.code)
+                form.add_error(error.field if error.field in form.fields else None, error.detail)
         patient = patient_queries.visible_to(request.user).filter(pk=visit.patient_id).as_queryset().first()  # type: ignore[arg-type]
         audit_context.record_access("patient.viewed", [patient.pk] if patient else [])
         context = {
@@ -306,59 +315,62 @@ class AppointmentAdmin(ImportExportAdmin):
             "form": form,
             "media": self.media + form.media,
             "visit": visit,
-            "who": patient.name if patient else visit.patient_id,
+            "patient_name": patient.name if patient else visit.patient_id,
             "when": when,
-            # As the dialog's slots: to those who may see doctors.
+            # None if the user may not see doctors. The page then shows the doctor's id.
             "doctor": doctor_queries.visible_to(request.user).filter(pk=visit.doctor_id).as_queryset().first(),  # type: ignore[arg-type]
         }
         return TemplateResponse(request, "admin/appointment_move.html", context)
 
-    def _end(self, request: HttpRequest, queryset: QuerySet[Appointment], status: Status) -> HttpResponse | None:
-        """Ask first, then give each of the chosen visits its final status; one that is refused says why.
+    def _set_status_of_selected(
+        self, request: HttpRequest, queryset: QuerySet[Appointment], status: Status
+    ) -> HttpResponse | None:
+        """Ask for confirmation, then set the final status of each selected appointment, and report the errors.
 
-        Both steps are POSTs of the list's own form, so nothing ends by following a link.
+        Both steps are POSTs of the list's form, so no link changes an appointment.
         """
-        visits = self.chosen(request, queryset)
+        visits = self.selected_rows(request, queryset)
         is_cancelling = status == Status.CANCELLED
         if not visits:
             return None
         if "confirmed" not in request.POST:
-            return self._show(
+            return self._visits_page(
                 request,
                 visits,
                 title=_("Cancel these visits?") if is_cancelling else _("Complete these visits?"),
-                explanation=ENDING[status],
+                explanation=STATUS_EXPLANATIONS[status],
                 button=_("Cancel the visits") if is_cancelling else _("Complete the visits"),
             )
-        ended = self.apply(request, visits, partial(_give, request.user, status))
-        if ended:
-            done = {
-                Status.COMPLETED: ngettext("%(n)d visit was completed.", "%(n)d visits were completed.", len(ended)),
-                Status.CANCELLED: ngettext("%(n)d visit was cancelled.", "%(n)d visits were cancelled.", len(ended)),
+        changed = self.apply_to_rows(request, visits, partial(_change_status, request.user, status))
+        if changed:
+            texts = {
+                Status.COMPLETED: ngettext("%(n)d visit was completed.", "%(n)d visits were completed.", len(changed)),
+                Status.CANCELLED: ngettext("%(n)d visit was cancelled.", "%(n)d visits were cancelled.", len(changed)),
             }
-            self.message_user(request, done[status] % {"n": len(ended)}, messages.SUCCESS)
-        if not (ended and is_cancelling):
+            self.message_user(request, texts[status] % {"n": len(changed)}, messages.SUCCESS)
+        if not (changed and is_cancelling):
             return None
-        called = _("These visits were cancelled. The patients do not know yet.")
-        return self._show(request, ended, title=_("Whom to call"), explanation=called)
+        explanation = _("These visits were cancelled. Call the patients, who do not know it yet.")
+        return self._visits_page(request, changed, title=_("Patients to call"), explanation=explanation)
 
-    def _show(self, request: HttpRequest, visits: list[Appointment], **texts: Any) -> HttpResponse:
-        """The visits with their patients, as far as the reader may see patients."""
+    def _visits_page(self, request: HttpRequest, visits: list[Appointment], **texts: Any) -> HttpResponse:
+        """Return a page with the appointments, and with the patients' names if the user may see patients."""
         keys = {visit.patient_id for visit in visits}
-        found = {each.pk: each for each in patient_queries.visible_to(request.user).filter(pk__in=keys).as_queryset()}  # type: ignore[arg-type]
-        audit_context.record_access("patient.listed", found)
+        visible = patient_queries.visible_to(request.user).filter(pk__in=keys)  # type: ignore[arg-type]
+        patients = {patient.pk: patient for patient in visible.as_queryset()}
+        audit_context.record_access("patient.listed", patients)
 
         def cells(visit: Appointment) -> tuple[Any, ...]:
-            patient = found.get(visit.patient_id)
+            patient = patients.get(visit.patient_id)
             name = f"{patient.name} ({visit.patient_id})" if patient else visit.patient_id
             when = f"{visit.date:%Y-%m-%d} {visit.time}"
             return when, visit.doctor_id, name, patient.phone if patient else "", visit.get_status_display()
 
         headings = (_("when"), _("doctor"), _("patient"), _("phone"), _("status"))
-        return self.show_chosen(request, visits, headings=headings, cells=cells, **texts)
+        return self.selected_rows_page(request, visits, headings=headings, cells=cells, **texts)
 
 
-def _give(actor: Any, status: Status, visit: Appointment) -> Appointment:
+def _change_status(actor: Any, status: Status, visit: Appointment) -> Appointment:
     return services.change_appointment(actor=actor, appointment_id=visit.pk, status=status)
 
 
@@ -366,8 +378,8 @@ def _may_book(request: HttpRequest) -> bool:
     return admin.site.get_model_admin(Appointment).has_add_permission(request)
 
 
-def _visits(request: HttpRequest, patient: Patient) -> Iterator[Happening]:
-    """The chart's visits; a doctor follows the way to their own."""
+def _timeline_entries(request: HttpRequest, patient: Patient) -> Iterator[TimelineEntry]:
+    """Yield the appointments of the chart. Doctors get links to their own only."""
     pages = admin.site.get_model_admin(Appointment)
     if not pages.has_view_permission(request):
         return
@@ -376,7 +388,7 @@ def _visits(request: HttpRequest, patient: Patient) -> Iterator[Happening]:
     for visit in patient.appointments:
         may_open = not is_doctor or visit.doctor_id == own
         parts = (Status(visit.status).label, visit.doctor_id, visit.disease)
-        yield Happening(
+        yield TimelineEntry(
             day=visit.date,
             time=visit.time,
             kind="visit",
@@ -386,27 +398,27 @@ def _visits(request: HttpRequest, patient: Patient) -> Iterator[Happening]:
         )
 
 
-def _week(request: HttpRequest, doctor: Doctor) -> tuple[Any, str] | None:
-    """The way to a doctor's diary; a doctor has one to their own."""
+def _week_link(request: HttpRequest, doctor: Doctor) -> tuple[Any, str] | None:
+    """Return a link to a doctor's week. Doctors get a link to their own only."""
     pages = admin.site.get_model_admin(Appointment)
     is_doctor = getattr(request.user, "role", "") == "doctor"
-    is_theirs = not is_doctor or doctor.user_id == request.user.pk
-    if not (pages.has_view_permission(request) and is_theirs):
+    is_allowed = not is_doctor or doctor.user_id == request.user.pk
+    if not (pages.has_view_permission(request) and is_allowed):
         return None
     return _("Week"), reverse("admin:appointments_appointment_week", args=[doctor.pk])
 
 
-LINKS.append(Link(_("Book a visit"), "admin:appointments_appointment_add", _may_book))
-TIMELINE.append(_visits)
-DOCTOR_LINKS.append(_week)
+PATIENT_LINKS.append(PatientLink(_("Book a visit"), "admin:appointments_appointment_add", _may_book))
+TIMELINE_SOURCES.append(_timeline_entries)
+DOCTOR_LINKS.append(_week_link)
 
 
-def _figures(request: HttpRequest) -> dict[str, Any]:
-    """The dashboard's part: today's visits, and the cancellations of this week against the last; a doctor's own."""
+def _dashboard_figures(request: HttpRequest) -> dict[str, Any]:
+    """Return figures about today's visits and this week's cancellations. Doctors get those of their own visits."""
     if not admin.site.get_model_admin(Appointment).has_view_permission(request):
         return {}
     visible, today = queries.visible_to(request.user).as_queryset(), localdate()  # type: ignore[arg-type]
-    # Nobody is named; that somebody counted is on record.
+    # Counts name no patient, but the audit log has an entry for them.
     audit_context.record_access("appointment.counted")
     monday = today - timedelta(days=today.weekday())
     cancelled = visible.filter(status=Status.CANCELLED)
@@ -418,7 +430,7 @@ def _figures(request: HttpRequest) -> dict[str, Any]:
     return {
         "figures": [
             (_("Visits today"), waiting + done, _("%(done)d completed") % {"done": done}, f"{path}?day=today"),
-            *_free_slots(request),
+            *_free_slots_figure(request),
             (
                 _("Cancelled this week"),
                 this_week,
@@ -429,8 +441,8 @@ def _figures(request: HttpRequest) -> dict[str, Any]:
     }
 
 
-def _free_slots(request: HttpRequest) -> list[tuple[Any, ...]]:
-    """Of the doctors who take patients, for those who book; a doctor's own."""
+def _free_slots_figure(request: HttpRequest) -> list[tuple[Any, ...]]:
+    """Return the figure about today's free slots, for users who may book. Doctors get that of their own slots."""
     if not _may_book(request):
         return []
     doctors = doctor_queries.matching(request.user, available=True).as_queryset()  # type: ignore[arg-type]
@@ -443,4 +455,4 @@ def _free_slots(request: HttpRequest) -> list[tuple[Any, ...]]:
     return [(_("Free slots today"), number, _("still to come"), path)]
 
 
-admin.site.add_to_dashboard(_figures)  # type: ignore[attr-defined]
+admin.site.add_to_dashboard(_dashboard_figures)  # type: ignore[attr-defined]

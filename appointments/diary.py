@@ -1,4 +1,4 @@
-"""Pages of the admin about a doctor's time: the free slots that a form offers, and the diary of a week."""
+"""Admin pages about a doctor's time: the free slots below a form, and the diary of a week."""
 
 from datetime import date, timedelta
 from itertools import groupby
@@ -24,15 +24,15 @@ WEEK = timedelta(days=7)
 
 
 def slots_page(request: HttpRequest) -> HttpResponse:
-    """What the forms show beneath their fields: the free slots of a week, from `?from=` on, of `?doctor_id=`."""
-    pages = admin.site.get_model_admin(Appointment)
-    if not (pages.has_add_permission(request) or pages.has_change_permission(request)):
+    """Return the free slots of a doctor (`?doctor_id=`) for seven days from `?from=` on, as a part of a page."""
+    model_admin = admin.site.get_model_admin(Appointment)
+    if not (model_admin.has_add_permission(request) or model_admin.has_change_permission(request)):
         raise PermissionDenied
     doctor = _doctor(request, request.GET.get("doctor_id", ""))
     today = hours.today_of(doctor)
     since = max(_day(request.GET.get("from")) or today, today)
     until = min(since + timedelta(days=6), LATEST)
-    slots = _to_come(queries.free_slots(doctor.doctor_id, doctor, since=since, until=until))
+    slots = _upcoming(queries.free_slots(doctor.doctor_id, doctor, since=since, until=until))
     context = {
         "doctor": doctor,
         "days": [(day, [slot.time for slot in each]) for day, each in groupby(slots, key=lambda slot: slot.date)],
@@ -46,28 +46,28 @@ def slots_page(request: HttpRequest) -> HttpResponse:
 
 
 def week_page(request: HttpRequest, doctor_id: str) -> HttpResponse:
-    """A doctor's visits and free slots from a Monday to the Sunday after, of the day in `?week=`."""
-    pages = admin.site.get_model_admin(Appointment)
-    if not pages.has_view_permission(request):
+    """Show a doctor's appointments and free slots in the week, from Monday to Sunday, of the day in `?week=`."""
+    model_admin = admin.site.get_model_admin(Appointment)
+    if not model_admin.has_view_permission(request):
         raise PermissionDenied
-    own = doctor_queries.own_doctor_id(request.user)  # type: ignore[arg-type]
+    own_id = doctor_queries.own_doctor_id(request.user)  # type: ignore[arg-type]
     doctor = _doctor(request, doctor_id)
-    if getattr(request.user, "role", "") == "doctor" and own != doctor.pk:
+    if getattr(request.user, "role", "") == "doctor" and own_id != doctor.pk:
         audit_context.mark_refused("not_found")
         raise Http404
     today = hours.today_of(doctor)
-    shown = _day(request.GET.get("week")) or today
-    monday = max(shown - timedelta(days=shown.weekday()), EARLIEST)
+    day = _day(request.GET.get("week")) or today
+    monday = max(day - timedelta(days=day.weekday()), EARLIEST)
     visits = queries.visits_of_doctor(request.user, doctor.pk, monday, monday + timedelta(days=6))  # type: ignore[arg-type]
     _name_patients(request, visits)
     audit_context.record_access("appointment.listed", [visit.patient_id for visit in visits], subject=doctor.pk)
     context = {
         **admin.site.each_context(request),
-        "opts": pages.opts,
+        "opts": model_admin.opts,
         "title": _("Week of %(doctor)s") % {"doctor": doctor.name},
         "doctor": doctor,
         "days": _days(doctor, monday, visits),
-        "may_book": pages.has_add_permission(request) and monday + WEEK > today,
+        "may_book": model_admin.has_add_permission(request) and monday + WEEK > today,
         "earlier": max(monday - WEEK, EARLIEST),
         "later": min(monday + WEEK, LATEST - WEEK),
     }
@@ -75,11 +75,11 @@ def week_page(request: HttpRequest, doctor_id: str) -> HttpResponse:
 
 
 def _days(doctor: Doctor, monday: date, visits: list[Appointment]) -> list[dict[str, Any]]:
-    """Each day's rows in the order of the clock: a time with its visit, or with None for a free slot."""
+    """Return the rows of each day in the order of time: a time and its appointment, or None for a free slot."""
     today = hours.today_of(doctor)
     last = monday + timedelta(days=6)
     free = (
-        _to_come(queries.free_slots(doctor.doctor_id, doctor, since=max(monday, today), until=last))
+        _upcoming(queries.free_slots(doctor.doctor_id, doctor, since=max(monday, today), until=last))
         if last >= today
         else []
     )
@@ -94,43 +94,43 @@ def _days(doctor: Doctor, monday: date, visits: list[Appointment]) -> list[dict[
                 "date": day,
                 "is_today": day == today,
                 "is_closed": not windows and any(row.date == day and row.closed for row in doctor.exceptions),
-                "hours": [f"{_clock(window.start)}–{_clock(window.end)}" for window in windows],
+                "hours": [f"{_time(window.start)}–{_time(window.end)}" for window in windows],
                 "rows": sorted(rows, key=lambda row: row[0]),
             }
         )
     return days
 
 
-def _to_come(slots: list[hours.Slot]) -> list[hours.Slot]:
-    """Those that have not begun: of what is past nobody is asked whether it suits them."""
+def _upcoming(slots: list[hours.Slot]) -> list[hours.Slot]:
+    """Return the slots that have not begun."""
     now = clock.now()
     return [slot for slot in slots if slot.starts_at >= now]
 
 
 def _name_patients(request: HttpRequest, visits: list[Appointment]) -> None:
-    """Put the patient's name on each visit, as far as the reader may see patients."""
+    """Set `patient_name` of each appointment, to None if the user may not see the patient."""
     keys = {visit.patient_id for visit in visits}
-    found = dict(patient_queries.visible_to(request.user).filter(pk__in=keys).as_queryset().values_list("pk", "name"))  # type: ignore[arg-type]
-    audit_context.record_access("patient.listed", found)
+    names = dict(patient_queries.visible_to(request.user).filter(pk__in=keys).as_queryset().values_list("pk", "name"))  # type: ignore[arg-type]
+    audit_context.record_access("patient.listed", names)
     for visit in visits:
-        visit.patient_name = found.get(visit.patient_id)  # type: ignore[attr-defined]
+        visit.patient_name = names.get(visit.patient_id)  # type: ignore[attr-defined]
 
 
 def _doctor(request: HttpRequest, doctor_id: str) -> Doctor:
     try:
         return required(doctor_queries.visible_to(request.user).filter(pk=doctor_id).as_queryset().first())  # type: ignore[arg-type]
-    except DomainError as refusal:
-        audit_context.mark_refused(refusal.code)
-        raise Http404(_("There is no such doctor.")) from refusal
+    except DomainError as error:
+        audit_context.mark_refused(error.code)
+        raise Http404(_("There is no such doctor.")) from error
 
 
 def _day(text: str | None) -> date | None:
-    """A day that a link names; what is none is as if there were no such part."""
+    """Return the day of a parameter, or None if it is missing or is no date."""
     try:
         return min(max(date.fromisoformat(text or ""), EARLIEST), LATEST - WEEK)
     except ValueError:
         return None
 
 
-def _clock(minutes: int) -> str:
+def _time(minutes: int) -> str:
     return f"{minutes // 60:02}:{minutes % 60:02}"

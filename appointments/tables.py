@@ -1,19 +1,25 @@
-"""Appointments as the rows of a file."""
+"""Columns of the import and export of appointments."""
 
 from healthcare.staff_admin.import_export import ResourceTable
-from healthcare.staff_admin.import_export_widgets import Cell, Clock, Day, Moment, Number
+from healthcare.staff_admin.import_export_widgets import (
+    DateWidget,
+    IntegerWidget,
+    TextWidget,
+    TimestampWidget,
+    TimeWidget,
+)
 
 
 class AppointmentTable(ResourceTable):
     key = "appointment_id"
     columns = {
-        "appointment_id": Cell(),
-        "patient_id": Cell(),
-        "doctor_id": Cell(),
-        "date": Day(),
-        "time": Clock(),
-        "duration_minutes": Number(),
-        "status": Cell(),
-        "disease": Cell(),
+        "appointment_id": TextWidget(),
+        "patient_id": TextWidget(),
+        "doctor_id": TextWidget(),
+        "date": DateWidget(),
+        "time": TimeWidget(),
+        "duration_minutes": IntegerWidget(),
+        "status": TextWidget(),
+        "disease": TextWidget(),
     }
-    computed = {"starts_at": Moment(), "created_at": Moment()}
+    export_only = {"starts_at": TimestampWidget(), "created_at": TimestampWidget()}

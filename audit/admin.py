@@ -1,4 +1,4 @@
-"""The audit trail in the staff's admin: to be searched and exported, and nothing else."""
+"""Admin page of the audit log, which can be searched and exported, and not be changed."""
 
 import re
 from datetime import date, timedelta
@@ -27,10 +27,10 @@ EXPORT_BATCH = 2_000
 _TERM = re.compile(r"(?:(patient|account|action|day):)?(\S+)")
 
 
-def searched(text: str) -> Q | None:
-    """What a search means; None when it means nothing, such as account:everybody.
+def search_condition(text: str) -> Q | None:
+    """Return the condition of a search, or None if the search is not valid, such as account:everybody.
 
-    Every word has to hold: "patient:P1 action:patient.viewed day:2026-11-23"; a word without a name is a patient's id.
+    All words must match: "patient:P1 action:patient.viewed day:2026-11-23". A word without a name is a patient's id.
     """
     wanted = Q()
     for name, value in _TERM.findall(text):
@@ -52,7 +52,7 @@ def searched(text: str) -> Q | None:
     return wanted
 
 
-def searched_patients(text: str) -> list[str]:
+def patients_in_search(text: str) -> list[str]:
     return [value for name, value in _TERM.findall(text) if name in ("", "patient")]
 
 
@@ -71,16 +71,16 @@ class OutcomeFilter(admin.SimpleListFilter):
 class AuditEntryAdmin(AuditedAdmin):
     resource = "audit"
     action_names = {"export": "exported"}
-    list_display = ("moment", "who", "action", "patients", "outcome", "reason", "subject", "channel", "address")
+    list_display = ("timestamp", "actor", "action", "patients", "outcome", "reason", "subject", "channel", "address")
     list_filter = (OutcomeFilter,)
-    # Any name: `get_search_results` says what is searched.
+    # Django shows the search field if there is any name; `get_search_results` searches.
     search_fields = ("action",)
     search_help_text = _(
-        "A patient's id, or words such as patient:P1 account:17 action:patient.viewed day:2026-11-23; "
-        "all of them have to hold."
+        "Enter a patient's id, or words such as patient:P1 account:17 action:patient.viewed day:2026-11-23. "
+        "All of them must match."
     )
     ordering = ("-at", "-id")
-    fields = ("id", "moment", "who", *COLUMNS[4:])
+    fields = ("id", "timestamp", "actor", *COLUMNS[4:])
     sortable_by = ()
     paginator = CappedPaginator
     show_full_result_count = False
@@ -88,7 +88,7 @@ class AuditEntryAdmin(AuditedAdmin):
     list_per_page = 50
     list_select_related = ()
     actions = None
-    change_list_template = "admin/audit_trail.html"
+    change_list_template = "admin/audit_log.html"
 
     def has_add_permission(self, request: HttpRequest) -> bool:
         return False
@@ -105,40 +105,40 @@ class AuditEntryAdmin(AuditedAdmin):
     def get_search_results(
         self, request: HttpRequest, queryset: QuerySet[Any], search_term: str
     ) -> tuple[QuerySet[Any], bool]:
-        wanted = searched(search_term)
+        wanted = search_condition(search_term)
         return (queryset.none() if wanted is None else queryset.filter(wanted)), False
 
     @admin.display(description=_("time (UTC)"))
-    def moment(self, entry: AuditEntry) -> str:
+    def timestamp(self, entry: AuditEntry) -> str:
         return f"{entry.at:%Y-%m-%d %H:%M:%S}"
 
-    @admin.display(description=_("who"))
-    def who(self, entry: AuditEntry) -> str:
+    @admin.display(description=_("actor"))
+    def actor(self, entry: AuditEntry) -> str:
         return entry.role if entry.actor_id is None else f"{entry.role} {entry.actor_id}"
 
     @admin.display(description=_("patients"))
     def patients(self, entry: AuditEntry) -> str:
-        shown = ", ".join(entry.patient_ids[:5])
+        first = ", ".join(entry.patient_ids[:5])
         more = len(entry.patient_ids) - 5
-        return f"{shown} +{more}" if more > 0 else shown
+        return f"{first} +{more}" if more > 0 else first
 
     def get_urls(self) -> list[URLPattern]:
         export = self.admin_site.admin_view(self.export)
         return [path("export", export, name="healthcare_auditentry_export"), *super().get_urls()]
 
     def export(self, request: HttpRequest) -> HttpResponseBase:
-        """What the list's search and filters leave, all of it, as a CSV file."""
+        """Return all entries that the list's search and filters select as a CSV file."""
         if not self.has_view_permission(request):
             raise PermissionDenied
         try:
-            found = self.get_changelist_instance(request).queryset
+            entries = self.get_changelist_instance(request).queryset
         except IncorrectLookupParameters:
             return HttpResponseRedirect(reverse("admin:healthcare_auditentry_changelist"))
-        patients = searched_patients(request.GET.get("q", ""))
-        # Before the first line leaves.
+        patients = patients_in_search(request.GET.get("q", ""))
+        # The entry is written before the first line is sent.
         recorder.record("audit.exported", actor=request.user, patient_ids=patients)
-        rows = found.values_list(*COLUMNS).iterator(chunk_size=EXPORT_BATCH)
-        answer = StreamingHttpResponse(csv_export.csv_lines(COLUMNS, rows), content_type="text/csv; charset=utf-8")
-        name = f"audit-trail-{clock.now():%Y-%m-%dT%H%M%SZ}.csv"
-        answer["Content-Disposition"] = f'attachment; filename="{name}"'
-        return answer
+        rows = entries.values_list(*COLUMNS).iterator(chunk_size=EXPORT_BATCH)
+        response = StreamingHttpResponse(csv_export.csv_lines(COLUMNS, rows), content_type="text/csv; charset=utf-8")
+        name = f"audit-log-{clock.now():%Y-%m-%dT%H%M%SZ}.csv"
+        response["Content-Disposition"] = f'attachment; filename="{name}"'
+        return response

@@ -10,4 +10,4 @@ class AuditConfig(AppConfig):
         from audit import queries
         from healthcare.observability import metrics
 
-        metrics.register_gauges(queries.gauges)
+        metrics.register_gauges(queries.seal_lag_gauges)

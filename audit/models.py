@@ -1,4 +1,4 @@
-"""The seals of the audit trail, in MongoDB: out of reach of whoever can rewrite PostgreSQL."""
+"""The seals of the audit log. They are in MongoDB, so that rewriting PostgreSQL does not change them."""
 
 from typing import ClassVar
 
@@ -7,9 +7,9 @@ from django_mongodb_backend.managers import MongoManager
 
 
 class Seal(models.Model):
-    """One link of the chain: what some entries of the trail looked like, or that a month was archived.
+    """One link of the hash chain: the hashes of some entries of the audit log, or the fact that a month was archived.
 
-    Collection `audit_seals`; `_id` counts from 1. See `audit.seals` for what the hashes cover.
+    The seals are in the collection `audit_seals`, and `_id` counts from 1. `audit.seals` defines the hashes.
     """
 
     class Kind(models.TextChoices):
@@ -19,13 +19,13 @@ class Seal(models.Model):
     number = models.BigIntegerField(primary_key=True, db_column="_id")
     kind = models.CharField(max_length=8, choices=Kind)
     sealed_at = models.DateTimeField()
-    #: Entries with `after` < id <= `upto`, by arrival.
+    #: The seal covers the entries with `after` < id <= `upto`; ids are in the order of arrival.
     after = models.BigIntegerField()
     upto = models.BigIntegerField()
     count = models.PositiveIntegerField()
-    #: One `seals.LEAF` for each entry, by id.
+    #: One `seals.LEAF` for each entry, ordered by id.
     leaves = models.BinaryField()
-    #: The archived month and the SHA-256 of its file; null for entries.
+    #: The archived month and the SHA-256 of its file; null in a seal of entries.
     month = models.CharField(max_length=7, null=True)
     file_hash = models.CharField(max_length=64, null=True)
     previous = models.CharField(max_length=64)

@@ -1,8 +1,8 @@
-"""Who may read the audit trail; brief section 2."""
+"""Permissions of the audit log, by role (docs/roles.md)."""
 
 from accounts.models import Role
 from healthcare.api.permissions import RoleTable
 
-TRAIL: RoleTable = {"list": {Role.ADMIN}}
-#: Whose record it may be is `audit.queries.access_log`.
+AUDIT_LOG: RoleTable = {"list": {Role.ADMIN}}
+#: `audit.queries.access_log` decides which patients' records the account may read.
 ACCESS_LOG: RoleTable = {"access_log": {Role.ADMIN, Role.PATIENT}}

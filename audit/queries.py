@@ -1,4 +1,7 @@
-"""Reading the audit trail, which is reading about people, too: who looked goes on record like any other read."""
+"""Queries of the audit log, and of the seals and months by which it is verified.
+
+Reading the audit log is an access to people's data. Like every other access it is recorded in the audit log.
+"""
 
 from collections.abc import Iterable, Iterator
 from datetime import UTC, date, datetime, time, timedelta
@@ -19,16 +22,20 @@ from patients import queries as patient_queries
 
 Document = dict[str, Any]
 
-SEALS_AT_ONCE = 20
-ENTRIES_AT_ONCE = 5_000
+SEALS_PER_QUERY = 20
+ENTRIES_PER_QUERY = 5_000
+MAX_COUNTED_ENTRIES = 100_000
 
 
-def visible_to(user: User) -> QuerySet[AuditEntry]:
-    """All for admins and for staff whose groups make them auditors."""
+def visible_to(user: User, *, patient_id: str | None = None) -> QuerySet[Any]:
+    """Return the entries that the account may read: all for admins and for staff in a group of auditors, else none.
+
+    With a `patient_id` the rows are the `AuditPatient` rows of this patient, each of which refers to its entry.
+    """
     audit_context.mark_queried("audit")
-    if user.role == Role.ADMIN or is_permitted_staff(user, "healthcare.view_auditentry"):
-        return AuditEntry.objects.all()
-    return AuditEntry.objects.none()
+    rows = AuditEntry.objects.all() if patient_id is None else AuditPatient.objects.filter(patient_id=patient_id)
+    may_read = user.role == Role.ADMIN or is_permitted_staff(user, "healthcare.view_auditentry")
+    return rows if may_read else rows.none()
 
 
 def matching(
@@ -41,32 +48,31 @@ def matching(
     since: date | None = None,
     until: date | None = None,
 ) -> QuerySet[Any]:
-    """Visible entries that the filters leave, the latest first; days are those of UTC.
+    """Return the visible entries that match all filters, the latest first. Days are those of UTC.
 
-    With a patient the rows are the patient's `AuditPatient`, whose `entry` is read with them: their key is the order
-    of the list, so that each page is one range of it, also for a patient whom a million entries name.
+    With a `patient_id` the rows are `AuditPatient` rows with their entries. The key of these rows has the order of the
+    list, so that each page is one range of the index, even for a patient whom a million entries name.
     """
-    wanted = {"actor_id": actor, "action": action, "outcome": outcome}
-    filters = {name: value for name, value in wanted.items() if value is not None}
-    entries = visible_to(user)
+    given = {"actor_id": actor, "action": action, "outcome": outcome}
+    filters = {name: value for name, value in given.items() if value is not None}
+    rows = visible_to(user, patient_id=patient_id)
     if patient_id is None:
-        return _in_period(entries.filter(**filters), since, until).order_by("-at", "-id")
-    rows = AuditPatient.objects.all() if not entries.query.is_empty() else AuditPatient.objects.none()
-    rows = rows.filter(patient_id=patient_id, **{f"entry__{name}": value for name, value in filters.items()})
+        return _in_period(rows.filter(**filters), since, until).order_by("-at", "-id")
+    rows = rows.filter(**{f"entry__{name}": value for name, value in filters.items()})
     return _in_period(rows, since, until).select_related("entry").order_by("-at", "-entry_id")
 
 
 def access_log(
     user: User, patient_id: str, *, since: date | None = None, until: date | None = None
 ) -> QuerySet[AuditPatient]:
-    """The entries about a patient whom the account may see, the latest first. Raises: NotVisible."""
+    """Return the entries about a patient whose record the account may read, the latest first. Raises: NotVisible."""
     patient_queries.get_visible(user, patient_id)
     rows = AuditPatient.objects.filter(patient_id=patient_id)
     return _in_period(rows, since, until).select_related("entry").order_by("-at", "-entry_id")
 
 
 def with_names(rows: Iterable[AuditPatient], *, reader: User) -> Iterator[dict[str, Any]]:
-    """What an access log shows of its rows: who it was by name, unless that would name another patient."""
+    """Yield the items of an access log, with the names of the actors, except the names of other patients."""
     entries = [row.entry for row in rows]
     names = account_queries.names_of({entry.actor_id for entry in entries if entry.actor_id is not None})
     for entry in entries:
@@ -91,67 +97,74 @@ def _in_period(rows: QuerySet[Any], since: date | None, until: date | None) -> Q
     return rows
 
 
-# --- What is sealed ---------------------------------------------------------------------------------------------------
+# --- Seals -----------------------------------------------------------------------------------------------------------
 
 
 def head() -> Document:
-    """The last seal; one with number 0 before the first."""
+    """Return the last seal of the chain, or a seal with the number 0 if there is none."""
     found = raw.collection(Seal).find_one({}, sort=[("_id", -1)])
-    return found or {"_id": 0, "upto": 0, "hash": seals.BEGINNING}
+    return found or {"_id": 0, "upto": 0, "hash": seals.GENESIS_HASH}
 
 
 def all_seals(*, after: int = 0) -> Iterator[Document]:
-    """The chain from its beginning, some links at a time."""
-    while found := raw.collection(Seal).find({"_id": {"$gt": after}}, sort=[("_id", 1)], limit=SEALS_AT_ONCE):
+    """Yield the seals of the chain in order, beginning after a number."""
+    while found := raw.collection(Seal).find({"_id": {"$gt": after}}, sort=[("_id", 1)], limit=SEALS_PER_QUERY):
         yield from found
         after = found[-1]["_id"]
 
 
-def last_noted() -> int:
-    """The number of the last seal that PostgreSQL has a note of; 0 before the first."""
+def last_stored_head() -> int:
+    """Return the number of the last seal whose hash is in PostgreSQL, or 0 if there is none."""
     return AuditHead.objects.order_by("number").values_list("number", flat=True).last() or 0
 
 
-def noted(*, upto: int) -> Iterator[tuple[int, str]]:
-    """The seals that PostgreSQL has a note of, up to a number: number and hash, in order."""
+def stored_heads(*, upto: int) -> Iterator[tuple[int, str]]:
+    """Yield number and hash of the seals whose hash is in PostgreSQL, in order, up to a number."""
     after = 0
     while rows := list(
         AuditHead.objects.filter(number__gt=after, number__lte=upto)
         .order_by("number")
-        .values_list("number", "hash")[:ENTRIES_AT_ONCE]
+        .values_list("number", "hash")[:ENTRIES_PER_QUERY]
     ):
         yield from rows
         after = rows[-1][0]
 
 
-def checkpoints() -> dict[str, Document]:
-    """The links that say that a month was archived, by month."""
+def archive_seals() -> dict[str, Document]:
+    """Return the seals that state that a month was archived, by month."""
     found = raw.collection(Seal).find({"kind": Seal.Kind.ARCHIVE.value}, sort=[("_id", 1)])
     return {seal["month"]: seal for seal in found}
 
 
-def checkpoint_of(month: str) -> Document | None:
+def archive_seal_of(month: str) -> Document | None:
+    """Return the seal that states that the month was archived."""
     return raw.collection(Seal).find_one({"kind": Seal.Kind.ARCHIVE.value, "month": month})
 
 
 def leaves_of_month(month: str, upto_seal: int) -> Iterator[Leaf]:
-    """What the seals up to one of them say about a month's entries, by id."""
+    """Yield the leaves of a month's entries by id, from the seals up to a number."""
     for seal in all_seals():
         if seal["_id"] > upto_seal:
             return
         yield from (leaf for leaf in seals.unpack(seal["leaves"]) if seals.month_name(leaf.month) == month)
 
 
+# --- Entries to seal and to archive ----------------------------------------------------------------------------------
+
+
 def entries(
     *, after: int = 0, upto: int, month: str | None = None, limit: int | None = None
 ) -> Iterator[dict[str, Any]]:
-    """Entries with after < id <= upto as dicts by column, by id. For sealing: nobody sees them."""
+    """Yield the entries with after < id <= upto as dicts by column, ordered by id.
+
+    Sealing, verifying and archiving use the result. Nobody sees the entries.
+    """
     found = AuditEntry.objects.all() if month is None else entries_of_month(month)
     found = found.filter(id__lte=upto).order_by("id", "at")
-    # Nothing keeps a forger from giving a number twice, at two times: none of them is passed over.
+    # A forger can give one id to two entries at different times, so an id alone does not say where to continue.
     following = Q(id__gt=after)
     while True:
-        size = ENTRIES_AT_ONCE if limit is None else limit
+        size = ENTRIES_PER_QUERY if limit is None else limit
         rows = list(found.filter(following).values(*seals.COLUMNS)[:size])
         yield from rows
         if limit is not None or len(rows) < size:
@@ -160,29 +173,36 @@ def entries(
         following = Q(id__gte=last["id"]) & ~Q(id=last["id"], at__lte=last["at"])
 
 
-def unsealed(upto: int) -> int:
-    """How many entries have come since."""
+def count_unsealed(upto: int) -> int:
+    """Count the entries after the last one that is sealed."""
     return AuditEntry.objects.filter(id__gt=upto).count()
 
 
-def gauges() -> Iterator[tuple[str, str, float]]:
-    """How far the seals are behind, for metrics (healthcare.observability.metrics): no more is counted than 100,000 entries."""
+def seal_lag_gauges() -> Iterator[tuple[str, str, float]]:
+    """Yield name, help text and value of the Prometheus gauges that show how far the seals are behind.
+
+    At most 100,000 entries are counted, because /metrics must answer fast.
+    """
     waiting = AuditEntry.objects.filter(id__gt=head()["upto"]).order_by("id")
     oldest = waiting.values_list("at", flat=True).first()
     age = (clock.now() - oldest).total_seconds() if oldest else 0.0
-    number = waiting.values("id")[:100_000].count()
-    yield "healthcare_audit_unsealed_entries", "Entries of the audit trail behind the last seal, up to 100,000.", number
-    yield "healthcare_audit_unsealed_age_seconds", "How long the first of them has been there.", max(age, 0.0)
+    number = waiting.values("id")[:MAX_COUNTED_ENTRIES].count()
+    yield (
+        "healthcare_audit_unsealed_entries",
+        "Entries of the audit log after the last sealed one, at most 100,000.",
+        number,
+    )
+    yield "healthcare_audit_unsealed_age_seconds", "Age of the oldest of these entries.", max(age, 0.0)
 
 
 def entries_of_month(month: str) -> QuerySet[AuditEntry]:
-    """A month is "2026-11", of UTC."""
+    """Return the entries of a month such as "2026-11", in UTC."""
     first = date.fromisoformat(f"{month}-01")
     return AuditEntry.objects.filter(at__gte=midnight(first), at__lt=end_of(month))
 
 
 def end_of(month: str) -> datetime:
-    """When a month is over."""
+    """Return the instant at which a month ends."""
     return midnight((date.fromisoformat(f"{month}-01") + timedelta(days=31)).replace(day=1))
 
 
@@ -192,10 +212,10 @@ def has_entries(month: str, *, upto: int | None = None) -> bool:
 
 
 def first_moment() -> datetime | None:
-    """When the oldest entry in the tables happened."""
+    """Return the time of the oldest entry in the tables."""
     return AuditEntry.objects.order_by("at", "id").values_list("at", flat=True).first()
 
 
 def midnight(day: date) -> datetime:
-    """When a day of UTC begins."""
+    """Return the instant at which a day begins in UTC."""
     return datetime.combine(day, time.min, tzinfo=UTC)

@@ -1,8 +1,8 @@
-"""What a seal says, as pure functions: the form of an entry, its leaf, the hash of a link.
+"""Hashes of the audit log as pure functions: the canonical form of an entry, its leaf, and the hash of a seal.
 
-An entry's canonical form is JSON with sorted keys, every column of it. Its leaf is its id, half of the SHA-256 of the
-form, and its month: 26 bytes, so that the seals of ten million entries take 260 MB. The hash of a seal covers its
-leaves and the hash of the seal before it.
+The canonical form of an entry is JSON with sorted keys and every column. The leaf of an entry is its id, half of the
+SHA-256 of the canonical form, and its month: 26 bytes, so that the seals of ten million entries take 260 MB. The hash
+of a seal covers its leaves and the hash of the seal before it.
 """
 
 import hashlib
@@ -14,10 +14,10 @@ from typing import Any, NamedTuple
 
 from healthcare.audit_log.models import AuditEntry
 
-#: What the first seal continues.
-BEGINNING = "0" * 64
-#: Entries that one seal covers at most.
-LENGTH = 5_000
+#: The hash that the first seal has as that of its predecessor.
+GENESIS_HASH = "0" * 64
+#: The maximum number of entries that one seal covers.
+MAX_ENTRIES = 5_000
 LEAF = struct.Struct(">q16sH")
 COLUMNS = tuple(field.name for field in AuditEntry._meta.concrete_fields)
 
@@ -27,12 +27,12 @@ Document = Mapping[str, Any]
 class Leaf(NamedTuple):
     id: int
     digest: bytes
-    #: Months since January 1970, UTC.
+    #: Months since January 1970 in UTC.
     month: int
 
 
 def canonical(entry: Mapping[str, Any]) -> bytes:
-    """The one form of an entry: a line of an archive's file, and what its digest is made of."""
+    """Return the canonical form of an entry, which is hashed and is a line in the file of an archived month."""
     moment = entry["at"].astimezone(UTC).isoformat(timespec="microseconds")
     return json.dumps({**entry, "at": moment}, sort_keys=True, separators=(",", ":"), ensure_ascii=False).encode()
 
@@ -51,7 +51,7 @@ def month_number(moment: datetime) -> int:
 
 
 def month_name(number: int) -> str:
-    """ "2026-11"."""
+    """Return a name such as "2026-11"."""
     return f"{1970 + number // 12}-{number % 12 + 1:02d}"
 
 
@@ -60,7 +60,7 @@ def pack(leaves: Iterable[Leaf]) -> bytes:
 
 
 def unpack(leaves: bytes) -> Iterator[Leaf]:
-    """Raises: ValueError for what was never packed."""
+    """Yield the leaves of a seal. Raises: ValueError if the bytes are not whole leaves."""
     try:
         yield from (Leaf(*values) for values in LEAF.iter_unpack(leaves))
     except struct.error as error:
@@ -68,8 +68,8 @@ def unpack(leaves: bytes) -> Iterator[Leaf]:
 
 
 def hash_of(seal: Document) -> str:
-    """What the seal's `hash` has to be; `seal` is a document of the collection."""
-    said = {
+    """Return the hash of a seal, which is a document of the collection."""
+    hashed = {
         "number": seal["_id"],
         "kind": seal["kind"],
         "sealed_at": seal["sealed_at"].astimezone(UTC).isoformat(timespec="milliseconds"),
@@ -81,4 +81,4 @@ def hash_of(seal: Document) -> str:
         "file_hash": seal["file_hash"],
         "previous": seal["previous"],
     }
-    return hashlib.sha256(json.dumps(said, sort_keys=True).encode()).hexdigest()
+    return hashlib.sha256(json.dumps(hashed, sort_keys=True).encode()).hexdigest()

@@ -1,4 +1,4 @@
-"""Sealing the audit trail, and archiving months of it."""
+"""Services that seal the audit log and archive its old months."""
 
 import gzip
 import hashlib
@@ -25,20 +25,20 @@ from healthcare.audit_log import recorder
 from healthcare.mongodb import raw
 from healthcare.routers import DEFAULT
 
-#: How long sealing waits for transactions that had begun before it.
-PATIENCE_SECONDS = 10.0
-#: Months that have a partition before anything happens in them.
+#: How long sealing waits for transactions that began before it.
+SEAL_TIMEOUT_SECONDS = 10.0
+#: The number of coming months that have a partition.
 MONTHS_AHEAD = 3
 
 Document = dict[str, Any]
 
 
-class StillWriting(Exception):
-    """A transaction has been open for longer than sealing waits: what it wrote may not be visible yet."""
+class TransactionStillOpen(Exception):
+    """A transaction is open for longer than sealing waits, so its entries may not be visible yet."""
 
 
 class Sealed(NamedTuple):
-    """What sealing did: entries and seals that are new, and the chain's head."""
+    """The result of sealing: the numbers of newly sealed entries and of new seals, and the head of the chain."""
 
     entries: int
     seals: int
@@ -53,139 +53,143 @@ class Archived(NamedTuple):
 
 
 class MonthNotArchived(Exception):
-    """A month that cannot be archived now, and why."""
+    """A month cannot be archived now. The message is the reason."""
 
 
 def seal() -> Sealed:
-    """Seal all entries that are final, 5,000 a link.
+    """Seal all final entries, up to 5,000 in a seal.
 
-    Two may seal at once: the number of a link is its key, so the later one begins again behind the other's.
-    Raises: StillWriting.
+    Two processes may seal at the same time: the number of a seal is its key, so the later one continues after the
+    other's seal.
+
+    Raises: TransactionStillOpen.
     """
     final = last_final_id()
-    entries = links = 0
+    entries = new_seals = 0
     head = queries.head()
-    # Of a run that ended between the two stores.
-    _note(head)
-    while batch := list(queries.entries(after=head["upto"], upto=final, limit=seals.LENGTH)):
-        upto = batch[-1]["id"] if len(batch) == seals.LENGTH else final
+    # An earlier run may have ended after it wrote to MongoDB and before it wrote to PostgreSQL.
+    _store_head(head)
+    while batch := list(queries.entries(after=head["upto"], upto=final, limit=seals.MAX_ENTRIES)):
+        upto = batch[-1]["id"] if len(batch) == seals.MAX_ENTRIES else final
         leaves = [seals.leaf_of(entry) for entry in batch]
         try:
             head = _append(head, kind=Seal.Kind.ENTRIES, upto=upto, count=len(leaves), leaves=seals.pack(leaves))
         except IntegrityError:
             head = queries.head()
             continue
-        entries, links = entries + len(leaves), links + 1
-    return Sealed(entries, links, head["_id"], head["hash"])
+        entries, new_seals = entries + len(leaves), new_seals + 1
+    return Sealed(entries, new_seals, head["_id"], head["hash"])
 
 
 def last_final_id() -> int:
-    """The highest id up to which every entry is visible that ever will be.
+    """Return the highest id up to which all entries are visible that ever will be.
 
-    An entry has its transaction's number before its id (the column's default sees to it). So: read the sequence, take a
-    number of one's own, and wait until all transactions with lower numbers have ended. What has an id up to the one
-    that was read has then been committed, or never will be. Nobody is locked out meanwhile.
+    The default of the column `id` gives an entry's transaction its number before the entry gets its id. Therefore this
+    function reads the sequence, takes a transaction number, and waits until all transactions with lower numbers have
+    ended. By then each entry with an id up to the one that was read is committed or never will be. No lock is held.
 
-    Raises: StillWriting.
+    Raises: TransactionStillOpen.
     """
     connection = connections[DEFAULT]
     with connection.cursor() as cursor:
         if connection.vendor != "postgresql":
-            # One writer at a time, whose transaction nobody sees.
+            # SQLite has one writer at a time, and nobody sees its transaction before the commit.
             cursor.execute("SELECT coalesce(max(id), 0) FROM audit_entries")
             return cursor.fetchone()[0]
         cursor.execute("SELECT last_value FROM audit_entry_id")
         (last,) = cursor.fetchone()
         cursor.execute("SELECT pg_current_xact_id()::text::bigint")
         (own,) = cursor.fetchone()
-        give_up_at = time.monotonic() + PATIENCE_SECONDS
+        deadline = time.monotonic() + SEAL_TIMEOUT_SECONDS
         while True:
             cursor.execute("SELECT pg_snapshot_xmin(pg_current_snapshot())::text::bigint")
             if cursor.fetchone()[0] > own:
                 return last
-            if time.monotonic() > give_up_at:
-                raise StillWriting("A transaction in PostgreSQL has been open too long; nothing was sealed.")
+            if time.monotonic() > deadline:
+                raise TransactionStillOpen(
+                    "A transaction in PostgreSQL has been open too long, so nothing was sealed. Run the command again."
+                )
             time.sleep(0.01)
 
 
 def make_months() -> list[str]:
-    """Make the partitions of this month and the next ones; those that are new."""
+    """Create the partitions of this month and the next ones, and return the months that are new."""
     if connections[DEFAULT].vendor != "postgresql":
         return []
     now = seals.month_number(clock.now())
     wanted = [seals.month_name(now + ahead) for ahead in range(MONTHS_AHEAD + 1)]
     with connections[DEFAULT].cursor() as cursor:
-        made = []
+        created = []
         for month in wanted:
             cursor.execute("SELECT audit_make_month(%s)", [f"{month}-01"])
             if cursor.fetchone()[0]:
-                made.append(month)
-    return made
+                created.append(month)
+    return created
 
 
 def archive(*, before: date, directory: Path) -> Iterator[Archived]:
-    """Move whole months before the day into files, one after the other; yields each once it is gone from the tables.
+    """Move whole months that ended before the day into files. Yields each month after its partitions are dropped.
 
-    A month's file is written under another name, read back and compared with the seals, put in its place; then the
-    checkpoint is put into the chain, and only then are the partitions dropped. Each step may crash and be run again;
-    into another folder, too, where the file is then made once more.
+    The steps for a month are: write the file under another name, read it back and compare it with the seals, rename it,
+    append the archive seal to the chain, drop the partitions. A crash at any step can be repaired by another run, also
+    with another folder: the file is then written there again.
 
     Raises: MonthNotArchived, DatabaseError, OSError.
     """
     if connections[DEFAULT].vendor != "postgresql":
-        raise MonthNotArchived("Only PostgreSQL has the trail in months.")
-    _require_archivist()
+        raise MonthNotArchived("Only PostgreSQL stores the audit log by month.")
+    _require_drop_privilege()
     directory.mkdir(parents=True, exist_ok=True)
     for month in _months_before(before):
-        checkpoint = queries.checkpoint_of(month)
-        if checkpoint is not None:
-            if not queries.has_entries(month, upto=checkpoint["upto"]):
+        archive_seal = queries.archive_seal_of(month)
+        if archive_seal is not None:
+            if not queries.has_entries(month, upto=archive_seal["upto"]):
                 continue
-            _require_file(month, directory, checkpoint)
+            _require_file(month, directory, archive_seal)
         else:
             head = queries.head()
             _require_sealed(month, head)
             count, file_hash = _write_file(month, directory, head)
-            checkpoint = _append(
+            archive_seal = _append(
                 head, kind=Seal.Kind.ARCHIVE, upto=head["upto"], count=count, month=month, file_hash=file_hash
             )
-        # Before it is gone, and of each run that has a part in it.
+        # Recorded before the entries are dropped, and by each run that takes part.
         recorder.record("audit.archived", actor=None, subject=month)
-        if _drop(month, upto=checkpoint["upto"]):
-            yield Archived(month, checkpoint["count"], directory / file_name(month))
+        if _drop(month, upto=archive_seal["upto"]):
+            yield Archived(month, archive_seal["count"], directory / file_name(month))
 
 
-def _append(head: Document, **said: Any) -> Document:
-    """The next link of the chain. Raises: IntegrityError when somebody else has put one there."""
-    link: Document = {
+def _append(head: Document, **fields: Any) -> Document:
+    """Append a seal to the chain. Raises: IntegrityError if another process has appended one."""
+    seal: Document = {
         "_id": head["_id"] + 1,
         "sealed_at": clock.now(),
         "after": head["upto"],
         "leaves": b"",
         "month": None,
         "file_hash": None,
-        **said,
-        "kind": str(said["kind"]),
+        **fields,
+        "kind": str(fields["kind"]),
         "previous": head["hash"],
     }
-    link["hash"] = seals.hash_of(link)
-    raw.collection(Seal).insert_one(link)
-    _note(link)
-    return link
+    seal["hash"] = seals.hash_of(seal)
+    raw.collection(Seal).insert_one(seal)
+    _store_head(seal)
+    return seal
 
 
-def _note(link: Document) -> None:
-    """Leave the hash of a seal with PostgreSQL, once: a chain that is cut off or begun anew is found by it."""
-    if not link["_id"]:
+def _store_head(seal: Document) -> None:
+    """Store the hash of a seal in PostgreSQL, once. `verify_audit` compares it, so a chain that was cut is found."""
+    if not seal["_id"]:
         return
     with connections[DEFAULT].cursor() as cursor:
         cursor.execute(
-            "INSERT INTO audit_heads (number, hash) VALUES (%s, %s) ON CONFLICT DO NOTHING", [link["_id"], link["hash"]]
+            "INSERT INTO audit_heads (number, hash) VALUES (%s, %s) ON CONFLICT DO NOTHING", [seal["_id"], seal["hash"]]
         )
 
 
 def _months_before(day: date) -> Iterator[str]:
-    """The months with entries that end on or before the day, and have ended."""
+    """Yield the months with entries that have ended, and that end on or before the day."""
     first = queries.first_moment()
     if first is None:
         return
@@ -199,50 +203,50 @@ def _months_before(day: date) -> Iterator[str]:
 def _require_sealed(month: str, head: Document) -> None:
     waiting = queries.entries_of_month(month).filter(id__gt=head["upto"]).count()
     if waiting:
-        raise MonthNotArchived(f"{waiting} entries of {month} are not sealed yet: run seal_audit first.")
+        raise MonthNotArchived(f"{waiting} entries of {month} are not sealed yet. Run seal_audit first.")
 
 
-def _require_archivist() -> None:
-    """Find out who may drop months before anything is written. Raises: MonthNotArchived."""
-    with _archivist() as cursor:
+def _require_drop_privilege() -> None:
+    """Check the privilege to drop months before anything is written. Raises: MonthNotArchived."""
+    with _archive_cursor() as cursor:
         cursor.execute("SELECT has_function_privilege('audit_drop_month(date, bigint)', 'EXECUTE')")
         if not cursor.fetchone()[0]:
             raise MonthNotArchived(
-                "This role of PostgreSQL may not drop months: set ARCHIVE_DATABASE_URL to a login of "
+                "This role of PostgreSQL may not drop months. Set ARCHIVE_DATABASE_URL to a login of "
                 "healthcare_archivist."
             )
 
 
-def _require_file(month: str, directory: Path, checkpoint: Document) -> None:
-    """Have the file of a checkpoint in the folder: the one that is there, or the same made again.
+def _require_file(month: str, directory: Path, archive_seal: Document) -> None:
+    """Ensure that the folder has the file of an archive seal; write it again if it is missing.
 
     Raises: MonthNotArchived.
     """
     file = directory / file_name(month)
-    if file.is_file() and hash_of_file(file) == checkpoint["file_hash"]:
+    if file.is_file() and hash_of_file(file) == archive_seal["file_hash"]:
         return
-    _, file_hash = _write_file(month, directory, checkpoint)
-    if file_hash != checkpoint["file_hash"]:
+    _, file_hash = _write_file(month, directory, archive_seal)
+    if file_hash != archive_seal["file_hash"]:
         raise MonthNotArchived(
-            f"{file} holds what was sealed, but is not the file that was archived, whose SHA-256 is "
-            f"{checkpoint['file_hash']}: put that one in its place."
+            f"{file} holds the sealed entries, but is not the archived file, whose SHA-256 is "
+            f"{archive_seal['file_hash']}. Replace it by the archived file."
         )
 
 
 def file_name(month: str) -> str:
-    """What a month's archive is called."""
+    """Return the name of the file of an archived month."""
     return f"audit-{month}.jsonl.gz"
 
 
 def _write_file(month: str, directory: Path, head: Document) -> tuple[int, str]:
-    """Put the month's entries into a file that agrees with the seals; their number and the file's SHA-256.
+    """Write the month's entries to a file, compare it with the seals, and return their number and the file's SHA-256.
 
     Raises: MonthNotArchived.
     """
     file, unfinished = directory / file_name(month), directory / f".{file_name(month)}.unfinished"
-    # Whom the trail names is nobody else's business.
+    # Only the owner may read the file, because it names patients.
     with open(unfinished, "wb", opener=partial(os.open, mode=0o600)) as target:
-        # No name and no time inside: the same entries make the same file.
+        # Without a name and a time inside, the same entries always make the same file.
         with gzip.GzipFile(filename="", mode="wb", fileobj=target, mtime=0) as lines:
             for entry in queries.entries(month=month, upto=head["upto"]):
                 lines.write(seals.canonical(entry) + b"\n")
@@ -252,7 +256,7 @@ def _write_file(month: str, directory: Path, head: Document) -> tuple[int, str]:
     for written, sealed in zip_longest(leaves_of_file(unfinished), queries.leaves_of_month(month, head["_id"])):
         if written != sealed:
             wrong = min(leaf.id for leaf in (written, sealed) if leaf is not None)
-            raise MonthNotArchived(f"Entry {wrong} of {month} is not what was sealed: run verify_audit.")
+            raise MonthNotArchived(f"Entry {wrong} of {month} is not what was sealed. Run verify_audit.")
         count += 1
     file_hash = hash_of_file(unfinished)
     manifest = {
@@ -270,13 +274,13 @@ def _write_file(month: str, directory: Path, head: Document) -> tuple[int, str]:
 
 
 def hash_of_file(file: Path) -> str:
-    """SHA-256."""
-    with file.open("rb") as opened:
-        return hashlib.file_digest(opened, "sha256").hexdigest()
+    """Return the SHA-256 of a file."""
+    with file.open("rb") as content:
+        return hashlib.file_digest(content, "sha256").hexdigest()
 
 
 def leaves_of_file(file: Path) -> Iterator[Leaf]:
-    """The leaves of an archive's entries. Raises: ValueError for a file that is none."""
+    """Yield the leaves of the entries in an archived file. Raises: ValueError if the file is no archive."""
     with gzip.open(file) as lines:
         for line in lines:
             form = line.rstrip(b"\n")
@@ -294,15 +298,15 @@ def _sync(directory: Path) -> None:
 
 
 def _drop(month: str, *, upto: int) -> bool:
-    """Drop the month's partitions, as the role that may: whether there was anything. What came after `upto` stays."""
-    with _archivist() as cursor:
+    """Drop the month's partitions; return whether there were any. Entries that arrived after `upto` stay."""
+    with _archive_cursor() as cursor:
         cursor.execute("SELECT audit_drop_month(%s, %s)", [f"{month}-01", upto])
         return bool(cursor.fetchone()[0])
 
 
 @contextmanager
-def _archivist() -> Iterator[Any]:
-    """A cursor of the role that may drop months; the application's own where it was given no other."""
+def _archive_cursor() -> Iterator[Any]:
+    """Yield a cursor of the role of ARCHIVE_DATABASE_URL, or of the application's role if it is not set."""
     if settings.ARCHIVE_DATABASE_URL:
         with psycopg.connect(settings.ARCHIVE_DATABASE_URL, autocommit=True) as connection:
             yield connection.cursor()

@@ -1,4 +1,4 @@
-"""Comparing the audit trail with its seals: what was altered, removed or inserted, and which seal is broken."""
+"""Verification of the audit log: compares entries and seals and reports differences."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass, field
@@ -14,13 +14,13 @@ from healthcare.routers import DEFAULT
 
 Document = dict[str, Any]
 
-#: What can be wrong, in the order in which it is told.
+#: The kinds of differences, in the order in which they are reported.
 KINDS = ("broken seal", "altered", "removed", "inserted", "hidden", "added", "archive")
 
 
 @dataclass
-class Finding:
-    """All differences of one kind: how many, and the first in words."""
+class Difference:
+    """All differences of one kind: their number, and a sentence about the first."""
 
     count: int
     first: str
@@ -28,56 +28,55 @@ class Finding:
 
 @dataclass
 class Verification:
-    """What a comparison found."""
+    """The result of a verification."""
 
-    links: int = 0
+    seal_count: int = 0
     entries: int = 0
     archived: int = 0
     unsealed: int = 0
-    head: str = seals.BEGINNING
-    findings: dict[str, Finding] = field(default_factory=dict)
+    head: str = seals.GENESIS_HASH
+    differences: dict[str, Difference] = field(default_factory=dict)
 
-    def note(self, kind: str, sentence: str) -> None:
-        found = self.findings.setdefault(kind, Finding(0, sentence))
-        found.count += 1
+    def add(self, kind: str, sentence: str) -> None:
+        self.differences.setdefault(kind, Difference(0, sentence)).count += 1
 
 
 def verify(*, head: str | None = None, directory: Path | None = None) -> Verification:
-    """Go through the chain and the entries side by side, both by the order of arrival.
+    """Compare the seals with the entries, both in the order of arrival.
 
-    `head`: the hash of a seal that somebody noted; a chain that was cut off behind it, or begun anew, is found by that
-    alone. `directory`: where the files of archived months are, to be checked as well.
+    `head` is the hash of a seal that somebody wrote down. The chain must contain it; otherwise it was cut after that
+    seal or started again. `directory` has the files of archived months, which are verified if it is given.
     """
     result = Verification()
-    # Read before the chain: what is sealed meanwhile is no difference.
-    checkpoints: dict[str, Document | None] = {**queries.checkpoints()}
-    noted = queries.noted(upto=queries.last_noted())
-    note = next(noted, None)
-    number, previous, upto, seen = 0, seals.BEGINNING, 0, False
+    # Read before the chain, so that a month that is archived meanwhile is no difference.
+    archive_seals: dict[str, Document | None] = {**queries.archive_seals()}
+    stored_heads = queries.stored_heads(upto=queries.last_stored_head())
+    stored = next(stored_heads, None)
+    number, previous, upto, has_head = 0, seals.GENESIS_HASH, 0, False
     for seal in queries.all_seals():
         for sentence in _broken(seal, number, previous, upto):
-            result.note("broken seal", sentence)
+            result.add("broken seal", sentence)
         number, previous = seal["_id"], seal["hash"]
-        seen = seen or previous == head
-        while note is not None and note[0] <= number:
-            if note[0] == number and note[1] != previous:
-                result.note("broken seal", f"Seal {number} is not the one that PostgreSQL has a note of.")
-            note = next(noted, None)
-        result.links += 1
+        has_head = has_head or previous == head
+        while stored is not None and stored[0] <= number:
+            if stored[0] == number and stored[1] != previous:
+                result.add("broken seal", f"Seal {number} is not the one whose hash PostgreSQL has.")
+            stored = next(stored_heads, None)
+        result.seal_count += 1
         if seal["kind"] == Seal.Kind.ENTRIES:
-            _compare(seal, checkpoints, result)
+            _compare(seal, archive_seals, result)
             upto = seal["upto"]
     result.head = previous
-    while note is not None:
-        result.note("broken seal", f"Seal {note[0]} is missing: PostgreSQL has a note of it.")
-        note = next(noted, None)
-    if head is not None and not seen and head != seals.BEGINNING:
-        result.note("broken seal", f"No seal has the hash {head}: the chain was cut or begun anew.")
+    while stored is not None:
+        result.add("broken seal", f"Seal {stored[0]} is missing: PostgreSQL has its hash.")
+        stored = next(stored_heads, None)
+    if head is not None and not has_head and head != seals.GENESIS_HASH:
+        result.add("broken seal", f"No seal has the hash {head}: the chain was cut or started again.")
     _check_patients(upto, result)
-    result.unsealed = queries.unsealed(upto)
-    for month, checkpoint in checkpoints.items():
-        if checkpoint is not None:
-            _check_month(month, checkpoint, directory, result)
+    result.unsealed = queries.count_unsealed(upto)
+    for month, archive_seal in archive_seals.items():
+        if archive_seal is not None:
+            _check_month(month, archive_seal, directory, result)
     return result
 
 
@@ -93,30 +92,30 @@ def _broken(seal: Document, number: int, previous: str, upto: int) -> Iterator[s
         yield f"{name} of {seal['sealed_at']:%Y-%m-%d %H:%M} was changed: its content has another hash."
 
 
-def _compare(seal: Document, checkpoints: dict[str, Document | None], result: Verification) -> None:
-    """The entries of one seal with its leaves."""
+def _compare(seal: Document, archive_seals: dict[str, Document | None], result: Verification) -> None:
+    """Compare the entries of one seal with its leaves."""
     try:
         sealed = {leaf.id: leaf for leaf in seals.unpack(seal["leaves"])}
     except ValueError:
-        # Its hash is wrong as well, and on record as that.
+        # The hash of this seal is wrong too, so the difference is reported already.
         return
     for entry in queries.entries(after=seal["after"], upto=seal["upto"]):
         result.entries += 1
         leaf = sealed.pop(entry["id"], None)
         if leaf is None:
-            result.note("inserted", f"Entry {_name(entry)} was inserted after seal {seal['_id']} was made.")
+            result.add("inserted", f"Entry {_name(entry)} was inserted after seal {seal['_id']} was made.")
         elif leaf != seals.leaf_of(entry):
-            result.note("altered", f"Entry {_name(entry)} is not what seal {seal['_id']} says.")
+            result.add("altered", f"Entry {_name(entry)} is not what seal {seal['_id']} says.")
     for leaf in sealed.values():
         month = seals.month_name(leaf.month)
-        if month not in checkpoints:
-            # It may have been archived since.
-            checkpoints[month] = queries.checkpoint_of(month)
-        checkpoint = checkpoints[month]
-        if checkpoint is not None and seal["_id"] < checkpoint["_id"]:
+        if month not in archive_seals:
+            # The month may have been archived since the verification began.
+            archive_seals[month] = queries.archive_seal_of(month)
+        archive_seal = archive_seals[month]
+        if archive_seal is not None and seal["_id"] < archive_seal["_id"]:
             result.archived += 1
         else:
-            result.note("removed", f"Entry {leaf.id} of {month} was removed; seal {seal['_id']} has it.")
+            result.add("removed", f"Entry {leaf.id} of {month} was removed; seal {seal['_id']} has it.")
 
 
 def _name(entry: dict[str, Any]) -> str:
@@ -124,16 +123,16 @@ def _name(entry: dict[str, Any]) -> str:
 
 
 def _check_patients(upto: int, result: Verification) -> None:
-    """The rows by which patients find their entries: none missing, which would hide an entry, and none too many."""
+    """Verify the rows by which patients find their entries. A missing row hides an entry from its patient."""
     if connections[DEFAULT].vendor != "postgresql":
         return
     with connections[DEFAULT].cursor() as cursor:
         cursor.execute(_HIDDEN, [upto])
-        for number, hidden in _counted(cursor):
-            result.note("hidden", f"Entry {number} is not to be found under {hidden} of its patients.")
+        for number, hidden in _rows_of(cursor):
+            result.add("hidden", f"Entry {number} cannot be found under {hidden} of its patients.")
         cursor.execute(_ADDED, [upto])
-        for number, patient_id in _counted(cursor):
-            result.note("added", f"Entry {number} is to be found under {patient_id}, whom it does not name.")
+        for number, patient_id in _rows_of(cursor):
+            result.add("added", f"Entry {number} can be found under {patient_id}, whom it does not name.")
 
 
 _HIDDEN = """
@@ -152,26 +151,26 @@ _ADDED = """
 """
 
 
-def _counted(cursor: Any) -> Iterator[tuple[Any, ...]]:
+def _rows_of(cursor: Any) -> Iterator[tuple[Any, ...]]:
     while rows := cursor.fetchmany(1_000):
         yield from rows
 
 
-def _check_month(month: str, checkpoint: Document, directory: Path | None, result: Verification) -> None:
-    sealed = sum(1 for _ in queries.leaves_of_month(month, checkpoint["_id"]))
-    if sealed != checkpoint["count"]:
-        result.note("archive", f"{month} was archived with {checkpoint['count']} entries, and {sealed} were sealed.")
+def _check_month(month: str, archive_seal: Document, directory: Path | None, result: Verification) -> None:
+    sealed = sum(1 for _ in queries.leaves_of_month(month, archive_seal["_id"]))
+    if sealed != archive_seal["count"]:
+        result.add("archive", f"{month} was archived with {archive_seal['count']} entries, but {sealed} were sealed.")
     if directory is None:
         return
     file = directory / services.file_name(month)
     try:
-        pairs = zip_longest(services.leaves_of_file(file), queries.leaves_of_month(month, checkpoint["_id"]))
+        pairs = zip_longest(services.leaves_of_file(file), queries.leaves_of_month(month, archive_seal["_id"]))
         wrong = next(((written, leaf) for written, leaf in pairs if written != leaf), None)
     except (OSError, ValueError, EOFError, KeyError) as error:
-        result.note("archive", f"{file.name} cannot be read: {type(error).__name__}.")
+        result.add("archive", f"{file.name} cannot be read: {type(error).__name__}.")
         return
     if wrong is not None:
         number = min(leaf.id for leaf in wrong if leaf is not None)
-        result.note("archive", f"Entry {number} in {file.name} is not what was sealed.")
-    elif services.hash_of_file(file) != checkpoint["file_hash"]:
-        result.note("archive", f"{file.name} is not the file that was archived, though its entries are.")
+        result.add("archive", f"Entry {number} in {file.name} is not what was sealed.")
+    elif services.hash_of_file(file) != archive_seal["file_hash"]:
+        result.add("archive", f"{file.name} is not the file that was archived, though its entries are.")

@@ -1,4 +1,4 @@
-"""Bills in the staff's admin: what is open, marking it paid or void, and what the list comes to."""
+"""Admin pages of bills and fees: actions that mark bills as paid or void, and the totals of the list."""
 
 from collections.abc import Iterator
 from datetime import datetime, time, timedelta
@@ -19,7 +19,7 @@ from unfold.decorators import action, display
 from unfold.enums import ActionVariant
 from unfold.widgets import UnfoldAdminTextInputWidget
 
-from appointments.admin import VISIT_LINKS
+from appointments.admin import APPOINTMENT_LINKS
 from appointments.models import Appointment
 from billing import queries, services
 from billing.models import Bill, Fee, Status
@@ -30,34 +30,34 @@ from healthcare.staff_admin.autocomplete import AutocompleteField
 from healthcare.staff_admin.forms import ResourceForm
 from healthcare.staff_admin.import_export import ImportExportAdmin
 from healthcare.staff_admin.model_admin import DomainErrorAdmin
-from patients.admin import LINKS, TIMELINE, Happening, Link
+from patients.admin import PATIENT_LINKS, TIMELINE_SOURCES, PatientLink, TimelineEntry
 from patients.models import CHART_LENGTH, Patient
 
-#: What it means that a bill is settled so.
-SETTLING = {
-    Status.PAID: _("The money has arrived."),
-    Status.VOID: _("Nobody has to pay a void bill, and the reports leave it out."),
+#: Explains to users what a final status means.
+STATUS_EXPLANATIONS = {
+    Status.PAID: _("The bill was paid in full."),
+    Status.VOID: _("A void bill need not be paid, and the reports leave it out."),
 }
 
 
 class BillForm(ResourceForm):
     new, changes = BillIn, BillChanges
-    patient_id = AutocompleteField(label=_("Patient"), page="admin:patients_patient_find")
+    patient_id = AutocompleteField(label=_("Patient"), url_name="admin:patients_patient_autocomplete")
     appointment_id = forms.CharField(
         label=_("Appointment"),
         required=False,
         max_length=64,
         widget=UnfoldAdminTextInputWidget,
-        help_text=_("The id of a visit of this patient; empty for what belongs to none."),
+        help_text=_("The id of an appointment of this patient. Leave empty if the bill belongs to none."),
     )
 
 
 class PeriodFilter(admin.SimpleListFilter):
-    """Bills by when they were made, in whole days of the reader's."""
+    """Filters by the day of creation, in the browser's time zone."""
 
-    title = _("made")
-    parameter_name = "made"
-    #: Word → how many days back the first day is; the month's first day is said apart.
+    title = _("created")
+    parameter_name = "created"
+    #: Word → how many days ago the period began. The value "month" means the first day of this month.
     days = {"today": 0, "week": 6}
 
     def lookups(self, request: HttpRequest, model_admin: Any) -> list[tuple[str, Any]]:
@@ -78,7 +78,7 @@ class BillAdmin(ImportExportAdmin):
     table = BillTable
     action_names = {"pay": "paid", "void": "voided"}
     form = BillForm
-    list_display = ("id", "patient_id", "appointment_id", "disease", "total_cost", "state", "made")
+    list_display = ("id", "patient_id", "appointment_id", "disease", "total_cost", "state", "created")
     list_filter = ("status", PeriodFilter)
     list_before_template = "admin/bill_totals.html"
     actions = ("pay_bills", "void_bills")
@@ -87,10 +87,10 @@ class BillAdmin(ImportExportAdmin):
     search_help_text = _("The number of the bill, the id of the patient or of the appointment.")
     ordering = ("-id",)
     fixed_fields = ("patient_id",)
-    computed_fields = ("made",)
+    computed_fields = ("created",)
 
     class Media:
-        js = ("healthcare/find.js",)
+        js = ("healthcare/autocomplete.js",)
 
     def visible_to(self, user: Any) -> QuerySet[Bill]:
         return queries.visible_to(user)
@@ -105,7 +105,7 @@ class BillAdmin(ImportExportAdmin):
         services.delete_bill(actor=actor, bill_id=key)
 
     def get_changeform_initial_data(self, request: HttpRequest) -> dict[str, Any]:
-        """A link may say whom a bill is for; what else stands in it is not taken."""
+        """Take the patient and the appointment from a link, and ignore all its other parameters."""
         given = super().get_changeform_initial_data(request)
         return {name: given[name] for name in ("patient_id", "appointment_id") if name in given}
 
@@ -114,7 +114,7 @@ class BillAdmin(ImportExportAdmin):
     ) -> tuple[QuerySet[Bill], bool]:
         key = search_term.strip()
         wanted = Q(patient_id=key) | Q(appointment_id=key)
-        # What is longer is no number that a bill can have.
+        # The numbers of bills are 64-bit integers, which have at most 19 digits.
         if key.isascii() and key.isdigit() and len(key) < 19:
             wanted |= Q(id=int(key))
         return (queryset.filter(wanted) if key else queryset), False
@@ -128,55 +128,55 @@ class BillAdmin(ImportExportAdmin):
         return bill.status, bill.get_status_display()
 
     def changelist_view(self, request: HttpRequest, extra_context: dict[str, Any] | None = None) -> HttpResponse:
-        """With what the filtered list comes to, all pages of it, by status."""
+        """Add the totals by status of the filtered list, on all its pages."""
         response = super().changelist_view(request, extra_context)
         context = getattr(response, "context_data", None) or {}
         if changelist := context.get("cl"):
             rows = changelist.queryset.order_by().values("status").annotate(number=Count("pk"), total=Sum("total_cost"))
-            found = {row["status"]: row for row in rows}
+            by_status = {row["status"]: row for row in rows}
             context["totals"] = [
-                (label, found[status]["number"], found[status]["total"])
+                (label, by_status[status]["number"], by_status[status]["total"])
                 for status, label in Status.choices
-                if status in found
+                if status in by_status
             ]
         return response
 
-    # Paid or void: several at once from the list, or one from its page; asked first, done by POST.
+    # Bills are marked as paid or void from the list or from their own page. Both ask for confirmation.
 
     @admin.action(description=_("Mark as paid"), permissions=["change"])
     def pay_bills(self, request: HttpRequest, queryset: QuerySet[Bill]) -> HttpResponse | None:
-        return self._settle(request, queryset, Status.PAID)
+        return self._settle_selected(request, queryset, Status.PAID)
 
     @admin.action(description=_("Void"), permissions=["change"])
     def void_bills(self, request: HttpRequest, queryset: QuerySet[Bill]) -> HttpResponse | None:
-        return self._settle(request, queryset, Status.VOID)
+        return self._settle_selected(request, queryset, Status.VOID)
 
-    def _settle(self, request: HttpRequest, queryset: QuerySet[Bill], status: Status) -> HttpResponse | None:
-        bills = self.chosen(request, queryset)
+    def _settle_selected(self, request: HttpRequest, queryset: QuerySet[Bill], status: Status) -> HttpResponse | None:
+        bills = self.selected_rows(request, queryset)
         is_voiding = status == Status.VOID
         if not bills:
             return None
         if "confirmed" not in request.POST:
-            return self.show_chosen(
+            return self.selected_rows_page(
                 request,
                 bills,
                 title=_("Void these bills?") if is_voiding else _("Mark these bills as paid?"),
-                explanation=SETTLING[status],
+                explanation=STATUS_EXPLANATIONS[status],
                 headings=(_("number"), _("patient"), _("appointment"), _("total cost"), _("status")),
-                cells=_cells,
+                cells=_columns,
                 button=_("Void the bills") if is_voiding else _("Mark the bills as paid"),
             )
-        settled = self.apply(request, bills, partial(_give, request.user, status))
+        settled = self.apply_to_rows(request, bills, partial(_close_bill, request.user, status))
         if settled:
-            done = {
+            texts = {
                 Status.PAID: ngettext("%(n)d bill is paid.", "%(n)d bills are paid.", len(settled)),
                 Status.VOID: ngettext("%(n)d bill is void.", "%(n)d bills are void.", len(settled)),
             }
-            self.message_user(request, done[status] % {"n": len(settled)}, messages.SUCCESS)
+            self.message_user(request, texts[status] % {"n": len(settled)}, messages.SUCCESS)
         return None
 
     def has_settle_permission(self, request: HttpRequest, object_id: Any = None) -> bool:
-        """Whether the bill is one that is still open, and the account may change it."""
+        """Return whether the bill is open and the user may change it."""
         if not hasattr(request, "bill"):
             request.bill = self.get_object(request, unquote(str(object_id)))  # type: ignore[attr-defined]
         bill: Bill | None = request.bill  # type: ignore[attr-defined]
@@ -189,12 +189,12 @@ class BillAdmin(ImportExportAdmin):
         variant=ActionVariant.SUCCESS,
         dialog={
             "title": _("Mark this bill as paid?"),
-            "description": SETTLING[Status.PAID],
+            "description": STATUS_EXPLANATIONS[Status.PAID],
             "form_submit_text": _("Mark as paid"),
         },
     )
     def pay(self, request: HttpRequest, form: Any, object_id: str) -> HttpResponse:
-        return self._settle_one(request, object_id, Status.PAID)
+        return self._close(request, object_id, Status.PAID)
 
     @action(
         description=_("Void"),
@@ -203,26 +203,26 @@ class BillAdmin(ImportExportAdmin):
         variant=ActionVariant.DANGER,
         dialog={
             "title": _("Void this bill?"),
-            "description": SETTLING[Status.VOID],
+            "description": STATUS_EXPLANATIONS[Status.VOID],
             "form_submit_text": _("Void the bill"),
         },
     )
     def void(self, request: HttpRequest, form: Any, object_id: str) -> HttpResponse:
-        return self._settle_one(request, object_id, Status.VOID)
+        return self._close(request, object_id, Status.VOID)
 
-    def _settle_one(self, request: HttpRequest, object_id: str, status: Status) -> HttpResponse:
-        with self.telling(request):
+    def _close(self, request: HttpRequest, object_id: str, status: Status) -> HttpResponse:
+        with self.report_domain_errors(request):
             bill = services.close_bill(actor=request.user, bill_id=int(object_id), status=status)  # type: ignore[arg-type]
-            said = _("Bill %(number)s is %(status)s.")
-            self.message_user(request, said % {"number": bill.pk, "status": bill.get_status_display()})
-        return self.back_to(request, object_id)
+            text = _("Bill %(number)s is %(status)s.")
+            self.message_user(request, text % {"number": bill.pk, "status": bill.get_status_display()})
+        return self.redirect_to_row(request, object_id)
 
 
-def _give(actor: Any, status: Status, bill: Bill) -> Bill:
+def _close_bill(actor: Any, status: Status, bill: Bill) -> Bill:
     return services.close_bill(actor=actor, bill_id=bill.pk, status=status)
 
 
-def _cells(bill: Bill) -> tuple[Any, ...]:
+def _columns(bill: Bill) -> tuple[Any, ...]:
     return bill.pk, bill.patient_id, bill.appointment_id, f"{bill.total_cost:,.2f}", bill.get_status_display()
 
 
@@ -239,15 +239,15 @@ class FeeAdmin(DomainErrorAdmin):
         services.save_fee(actor=request.user, fee=obj)  # type: ignore[arg-type]
 
 
-def _bills(request: HttpRequest, patient: Patient) -> Iterator[Happening]:
-    """The patient's newest bills, for those who may see bills."""
+def _timeline_entries(request: HttpRequest, patient: Patient) -> Iterator[TimelineEntry]:
+    """Yield the patient's newest bills, if the user may see bills."""
     if not admin.site.get_model_admin(Bill).has_view_permission(request):
         return
     bills = queries.matching(request.user, patient_id=patient.pk)[:CHART_LENGTH]  # type: ignore[arg-type]
     audit_context.record_access("bill.listed", [patient.pk])
     for bill in bills:
         parts = (f"{bill.total_cost:,.2f}", bill.get_status_display(), bill.appointment_id, bill.disease)
-        yield Happening(
+        yield TimelineEntry(
             day=timezone.localtime(bill.created_at).date(),
             kind="bill",
             label=_("Bill"),
@@ -256,31 +256,31 @@ def _bills(request: HttpRequest, patient: Patient) -> Iterator[Happening]:
         )
 
 
-def _may_bill(request: HttpRequest) -> bool:
+def _may_create_bill(request: HttpRequest) -> bool:
     return admin.site.get_model_admin(Bill).has_add_permission(request)
 
 
-def _of_visit(request: HttpRequest, visit: Appointment) -> tuple[Any, str] | None:
-    """The form for one more bill of a visit."""
+def _appointment_link(request: HttpRequest, visit: Appointment) -> tuple[Any, str] | None:
+    """Return a link to the form for a bill of the appointment."""
     query = urlencode({"patient_id": visit.patient_id, "appointment_id": visit.pk})
-    return (_("Make a bill"), f"{reverse('admin:billing_bill_add')}?{query}") if _may_bill(request) else None
+    return (_("Create a bill"), f"{reverse('admin:billing_bill_add')}?{query}") if _may_create_bill(request) else None
 
 
-TIMELINE.append(_bills)
-LINKS.append(Link(_("Make a bill"), "admin:billing_bill_add", _may_bill))
-VISIT_LINKS.append(_of_visit)
+TIMELINE_SOURCES.append(_timeline_entries)
+PATIENT_LINKS.append(PatientLink(_("Create a bill"), "admin:billing_bill_add", _may_create_bill))
+APPOINTMENT_LINKS.append(_appointment_link)
 
 
-def _figures(request: HttpRequest) -> dict[str, Any]:
-    """The dashboard's part: the bills that are open."""
+def _dashboard_figures(request: HttpRequest) -> dict[str, Any]:
+    """Return the figure about open bills."""
     if not admin.site.get_model_admin(Bill).has_view_permission(request):
         return {}
     unpaid = queries.visible_to(request.user).filter(status=Status.OPEN)  # type: ignore[arg-type]
-    # Nobody is named; that somebody counted is on record.
+    # Counts name no patient, but the audit log has an entry for them.
     audit_context.record_access("bill.counted")
     found = unpaid.aggregate(number=Count("id"), total=Sum("total_cost"))
     path = f"{reverse('admin:billing_bill_changelist')}?status__exact={Status.OPEN}"
     return {"figures": [(_("Open bills"), found["number"], f"{found['total'] or 0:,.2f}", path)]}
 
 
-admin.site.add_to_dashboard(_figures)  # type: ignore[attr-defined]
+admin.site.add_to_dashboard(_dashboard_figures)  # type: ignore[attr-defined]

@@ -1,23 +1,23 @@
-"""Bills as the rows of a file."""
+"""Columns of the import and export of bills."""
 
 from typing import Any
 
 from healthcare.staff_admin.import_export import ResourceTable
-from healthcare.staff_admin.import_export_widgets import Cell, Moment, Money, Number
+from healthcare.staff_admin.import_export_widgets import IntegerWidget, MoneyWidget, TextWidget, TimestampWidget
 
 
 class BillTable(ResourceTable):
     key = "id"
-    takes_ids = False
+    accepts_ids = False
     columns = {
-        "id": Number(),
-        "patient_id": Cell(),
-        "appointment_id": Cell(),
-        "disease": Cell(),
-        "total_cost": Money(),
-        "status": Cell(),
+        "id": IntegerWidget(),
+        "patient_id": TextWidget(),
+        "appointment_id": TextWidget(),
+        "disease": TextWidget(),
+        "total_cost": MoneyWidget(),
+        "status": TextWidget(),
     }
-    computed = {"created_at": Moment()}
+    export_only = {"created_at": TimestampWidget()}
 
-    def stored_key(self, key: Any) -> int | None:
+    def primary_key(self, key: Any) -> int | None:
         return key if isinstance(key, int) and 0 < key < 2**63 else None

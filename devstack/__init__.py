@@ -1,6 +1,6 @@
-"""Real mongod and PostgreSQL from wheels, for development and tests: one set a folder, on unix sockets.
+"""Embedded servers for development and tests: mongod and PostgreSQL from wheels, on unix sockets, a set per folder.
 
-Settings import this package, so importing it imports neither Django nor a database driver.
+`healthcare.settings` imports this package, so the package imports neither Django nor, at import time, a driver.
 """
 
 from devstack.errors import DevStackError

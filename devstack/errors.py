@@ -1,2 +1,5 @@
+"""The error of this package."""
+
+
 class DevStackError(Exception):
-    """Why the embedded servers cannot do what was asked, as a sentence for the person who asked."""
+    """The embedded servers cannot do what was requested. The message is a sentence for the user."""

@@ -1,16 +1,16 @@
-"""Where the servers of one folder keep data and sockets: a function of the folder, fixed by the first `up`.
+"""The paths of the data and sockets of one folder's servers. They depend on the folder and are fixed by the first `up`.
 
-    DIR/devstack.json    what `up` decided: the number of nodes, and the places below
-    DIR/lock             held while servers are started or stopped
+    DIR/devstack.json    the number of nodes and the paths below, as the first `up` chose them
+    DIR/lock             locked while servers are started or stopped
     DIR/secrets/         see local_secrets
-    DIR/logs/            one log a server
+    DIR/logs/            one log for each server
     DIR/run/             pid files, and mongod's sockets
     DIR/mongodb/N/       data of node N
     DIR/postgresql/      data and socket of PostgreSQL
 
-Two things may have to lie elsewhere, in `healthcare-…` folders in the temp directory. Sockets do when their
-path is longer than the kernel takes, or spelt in a way that a driver does not take. PostgreSQL refuses to run
-as root and runs as `nobody` then, so its folder does when `nobody` cannot reach DIR.
+Two things may be stored elsewhere, in `healthcare-…` folders in the temp directory. Sockets are stored there if their
+path is longer than the kernel allows, or contains characters that a driver does not accept. PostgreSQL refuses to run
+as root, so root runs it as `nobody`; its folder is stored there if `nobody` cannot reach DIR.
 """
 
 import hashlib
@@ -34,17 +34,19 @@ SECRETS_FOLDER = "secrets"  # pragma: allowlist secret
 STATE_FILE = "devstack.json"
 POSTGRESQL_SOCKET = ".s.PGSQL.5432"
 
-# sun_path holds 108 bytes on Linux and 104 on macOS, the last one is NUL.
+# sun_path has 108 bytes on Linux and 104 on macOS, of which the last is NUL.
 MAX_SOCKET_PATH_BYTES = 107 if sys.platform == "linux" else 103
-# pymongo lowers the host names that a replica set answers, paths included (pymongo.common.clean_node), and
-# mongod reads a colon as a port.
+# pymongo converts the host names of a replica set to lower case, paths included (pymongo.common.clean_node), and mongod
+# reads a colon as the beginning of a port.
 MONGODB_SOCKET_PATH = re.compile(r"[a-z0-9/._-]+")
-# libpq separates hosts by commas, and so does PostgreSQL its socket folders, which it unquotes and trims.
+# libpq separates hosts by commas. PostgreSQL separates its socket folders by commas, and unquotes and trims them.
 POSTGRESQL_SOCKET_PATH = re.compile(r"""[^\s,"'\\]+""")
 
 
 @dataclass(frozen=True)
 class Layout:
+    """The paths of one folder's servers."""
+
     directory: Path
     nodes: int
     mongodb_sockets: Path
@@ -71,7 +73,7 @@ class Layout:
 
     @property
     def elsewhere(self) -> list[Path]:
-        """The folders outside of `directory`."""
+        """Return the folders outside of `directory`."""
         places = {self.mongodb_sockets, self.postgresql, self.postgresql_sockets}
         return sorted(place for place in places if not place.is_relative_to(self.directory))
 
@@ -82,11 +84,11 @@ class Layout:
 
     @property
     def database_url(self) -> str:
-        # The port is named, because PGPORT in the environment would choose another socket.
+        # The port is explicit, because PGPORT in the environment would select another socket.
         return f"postgres://postgres@:5432/{DATABASE}?host={quote(str(self.postgresql_sockets), safe='/')}"
 
     def record(self) -> None:
-        """Fix the places, so that a later process with another TMPDIR or user looks where the data is."""
+        """Store the paths, so that a later process with another TMPDIR or user finds the data."""
         state = {
             "directory": str(self.directory),
             "user": os.geteuid(),
@@ -102,13 +104,13 @@ class Layout:
 
 
 def addresses(directory: Path) -> dict[str, str]:
-    """`MONGODB_URI` and `DATABASE_URL` of the servers of that folder, whether or not they run."""
+    """Return `MONGODB_URI` and `DATABASE_URL` of the folder's servers, whether or not they run."""
     layout = find_layout(directory)
     return {"MONGODB_URI": layout.mongodb_uri, "DATABASE_URL": layout.database_url}
 
 
 def find_layout(directory: Path, *, nodes: int | None = None) -> Layout:
-    """What the first `up` recorded, else what it would decide now."""
+    """Return the layout that the first `up` stored, or else the layout that it would choose now."""
     require_unix_sockets()
     directory = directory.resolve()
     state = _read_state(directory)
@@ -120,38 +122,42 @@ def find_layout(directory: Path, *, nodes: int | None = None) -> Layout:
             postgresql=Path(state["postgresql"]),
             postgresql_sockets=Path(state["postgresql_sockets"]),
         )
-    # A folder that was copied or moved keeps its number of nodes; its places follow from the new path.
+    # A folder that was copied or moved keeps its number of nodes; its paths depend on its new location.
     count = state.get("nodes") or nodes or 1
     postgresql = directory / "postgresql"
     if is_root() and not _is_open_to_others(directory):
         postgresql = _elsewhere(directory, "postgresql", executable=True)
     mongodb_sockets = directory / "run"
-    if not _takes_socket(mongodb_sockets, "mongodb-0.sock", MONGODB_SOCKET_PATH):
+    if not _can_hold_socket(mongodb_sockets, "mongodb-0.sock", MONGODB_SOCKET_PATH):
         mongodb_sockets = _elsewhere(directory, "mongodb")
     postgresql_sockets = postgresql
-    if not _takes_socket(postgresql, POSTGRESQL_SOCKET, POSTGRESQL_SOCKET_PATH):
+    if not _can_hold_socket(postgresql, POSTGRESQL_SOCKET, POSTGRESQL_SOCKET_PATH):
         postgresql_sockets = _elsewhere(directory, "postgresql")
     return Layout(directory, count, mongodb_sockets, postgresql, postgresql_sockets)
 
 
 def is_root() -> bool:
+    """Whether this process runs as root on a POSIX system."""
     return os.name == "posix" and os.geteuid() == 0
 
 
 def require_same_user(directory: Path) -> None:
-    """Refuse to start on another user's data: root could, and the files it adds would lock that user out."""
+    """Refuse to start on another user's data, because files that root adds would lock that user out.
+
+    Raises: DevStackError.
+    """
     owner = _read_state(directory).get("user", os.geteuid())
     if owner != os.geteuid():
         raise DevStackError(
-            f"The data in {directory} is of user {owner}, this is user {os.geteuid()}. Start it as that "
-            "user, drop it with `manage.py devstack reset`, or set DEVSTACK_DIR to another folder."
+            f"The data in {directory} belongs to user {owner}, and this is user {os.geteuid()}. Start it as that "
+            "user, delete it with `manage.py devstack reset`, or set DEVSTACK_DIR to another folder."
         )
 
 
 def make_directory(directory: Path) -> Path:
-    """Make the folder when it is absent: for its owner alone; as root, such that `nobody` can walk through.
+    """Make the folder if it is absent, with mode 0700; as root with 0711, so that `nobody` can enter subfolders.
 
-    A folder that somebody else made keeps the mode that they gave it.
+    An existing folder keeps its mode.
     """
     directory = directory.resolve()
     if not directory.is_dir():
@@ -159,17 +165,19 @@ def make_directory(directory: Path) -> Path:
         try:
             directory.parent.mkdir(parents=True, exist_ok=True)
             directory.mkdir(mode=mode, exist_ok=True)
-            directory.chmod(mode)  # the umask may have taken bits away
-        except OSError as reason:
+            directory.chmod(mode)  # the umask may have cleared bits
+        except OSError as error:
             raise DevStackError(
-                f"{directory} cannot be made ({reason.strerror}). "
-                "Set DEVSTACK_DIR to a folder that this user may write."
-            ) from reason
+                f"{directory} cannot be made ({error.strerror}). Set DEVSTACK_DIR to a folder that this user may write."
+            ) from error
     return directory
 
 
 def make_private(folder: Path, *, owner: tuple[int, int] | None = None) -> None:
-    """Make the folder, or make sure that it is ours; in the temp directory anybody may have been first."""
+    """Make the folder, or check that it belongs to this user: in the temp directory another user may have made it.
+
+    Raises: DevStackError.
+    """
     uid, gid = owner or (os.geteuid(), os.getegid())
     try:
         folder.mkdir(mode=0o700)
@@ -190,16 +198,16 @@ def _read_state(directory: Path) -> dict:
         return json.loads((directory / STATE_FILE).read_text(encoding="utf-8"))
     except (FileNotFoundError, NotADirectoryError):
         return {}
-    except (OSError, ValueError) as reason:
-        raise DevStackError(f"{directory / STATE_FILE} cannot be read: {reason}") from reason
+    except (OSError, ValueError) as error:
+        raise DevStackError(f"{directory / STATE_FILE} cannot be read: {error}") from error
 
 
-def _takes_socket(folder: Path, name: str, spelling: re.Pattern[str]) -> bool:
-    return len(os.fsencode(folder / name)) <= MAX_SOCKET_PATH_BYTES and bool(spelling.fullmatch(str(folder)))
+def _can_hold_socket(folder: Path, name: str, allowed: re.Pattern[str]) -> bool:
+    return len(os.fsencode(folder / name)) <= MAX_SOCKET_PATH_BYTES and bool(allowed.fullmatch(str(folder)))
 
 
 def _is_open_to_others(directory: Path) -> bool:
-    """Whether another user can walk down to the folder; one that does not exist yet will be made so."""
+    """Whether another user can reach the folder. A folder that does not exist yet will be made reachable."""
     for folder in (directory, *directory.parents):
         try:
             if not folder.stat().st_mode & stat.S_IXOTH:
@@ -210,7 +218,7 @@ def _is_open_to_others(directory: Path) -> bool:
 
 
 def _elsewhere(directory: Path, purpose: str, *, executable: bool = False) -> Path:
-    """The folder's stand-in in a temp directory; /var/tmp first, because it survives a reboot."""
+    """Return the folder's substitute in a temp directory; /var/tmp comes first because it survives a reboot."""
     name = hashlib.sha256(os.fsencode(directory)).hexdigest()[:12]
     for parent in (Path("/var/tmp"), Path(tempfile.gettempdir()), Path("/tmp")):  # noqa: S108 - make_private checks
         place = parent.resolve() / f"healthcare-{os.geteuid()}-{name}-{purpose}"
@@ -218,12 +226,12 @@ def _elsewhere(directory: Path, purpose: str, *, executable: bool = False) -> Pa
             parent.is_dir()
             and os.access(parent, os.W_OK | os.X_OK)
             and _is_open_to_others(parent.resolve())
-            and _takes_socket(place, "mongodb-0.sock", MONGODB_SOCKET_PATH)
+            and _can_hold_socket(place, "mongodb-0.sock", MONGODB_SOCKET_PATH)
             and not (executable and _is_noexec(parent))
         ):
             return place
     raise DevStackError(
-        f"{directory} cannot hold sockets and no temp directory can stand in for it. "
+        f"{directory} cannot hold sockets, and no temp directory can replace it. "
         "Set DEVSTACK_DIR to a short path, or set MONGODB_URI and DATABASE_URL."
     )
 

@@ -1,4 +1,4 @@
-"""Secrets that a trial needs and nobody wants to invent: made once, kept beside the data."""
+"""Generated secrets for trials, stored beside the data."""
 
 import contextlib
 import os
@@ -10,11 +10,13 @@ from devstack.layout import SECRETS_FOLDER, make_directory
 
 
 def local_secret(directory: Path, name: str) -> str:
-    """The secret of that name, made on first use; every process that asks gets the same one.
+    """Return the secret of that name, which is generated on first use and the same for every process.
 
-    It is written in full under another name and then linked, so that of two processes asking at once one wins
-    and none reads half of it. `DevStack.reset` drops it with the data: a token of the old accounts must not
-    open the new ones, whose numbers begin at 1 again.
+    The secret is written completely under another name and then linked, so that of two processes which generate it at
+    the same time one wins, and none reads half of it. `DevStack.reset` deletes the secret with the data, because a
+    token of an old account must not be valid for a new one: account numbers start at 1 again.
+
+    Raises: DevStackError.
     """
     folder = make_directory(directory) / SECRETS_FOLDER
     path = folder / name
@@ -23,13 +25,13 @@ def local_secret(directory: Path, name: str) -> str:
         if not path.exists():
             _publish(path, secrets.token_urlsafe(48))
         secret = path.read_text(encoding="ascii").strip()
-    except OSError as reason:
+    except OSError as error:
         raise DevStackError(
-            f"{name} cannot be kept in {folder} ({reason.strerror}). "
+            f"{name} cannot be stored in {folder} ({error.strerror}). "
             f"Set {name}, or DEVSTACK_DIR to a folder that this user may write."
-        ) from reason
+        ) from error
     if not secret:
-        raise DevStackError(f"{path} is empty. Remove it, and a new {name} is made.")
+        raise DevStackError(f"{path} is empty. Remove this file; the next start generates a new {name}.")
     return secret
 
 

@@ -1,4 +1,4 @@
-"""The replica set: how its members are started, and made one."""
+"""Starts the members of the replica set and configures the set."""
 
 import signal
 import socket
@@ -10,17 +10,17 @@ from urllib.parse import quote
 
 from devstack.errors import DevStackError
 from devstack.layout import REPLICA_SET, Layout
-from devstack.processes import POLL_SECONDS, Program, log_complaints
+from devstack.processes import POLL_SECONDS, Program, log_errors
 
 if TYPE_CHECKING:
     from pymongo import MongoClient
 
 ELECTION_SECONDS = 60
-#: How long the server keeps the open transaction of a killed process, whose writes stay locked meanwhile (MongoDB's
-#: default is 60 s). docs/deployment.md asks the same of every deployment. Tests kill processes all the time.
+#: How long the server keeps the open transaction of a killed process, whose documents stay locked meanwhile (MongoDB's
+#: default is 60 s). docs/deployment.md asks the same of every deployment. Tests kill processes often, and wait less.
 TRANSACTION_LIFETIME_SECONDS = 30
 TRANSACTION_LIFETIME_SECONDS_IN_TESTS = 5
-SETTLE_SECONDS = 10
+PREFERRED_PRIMARY_SECONDS = 10
 ALREADY_INITIALIZED = 23
 NOT_YET_INITIALIZED = 94
 
@@ -28,18 +28,19 @@ NOT_YET_INITIALIZED = 94
 def member(
     layout: Layout, node: int, *, mongod: Path, durable: bool, environment: Mapping[str, str] | None = None
 ) -> Program:
+    """Return the mongod process of a member."""
     data = layout.mongodb_data(node)
     log = layout.logs / f"mongodb-{node}.log"
     parameters = {
-        # The default, 15 s, is for load balancers that have to notice; it is spent on every stop.
+        # Every stop waits this long. The default of 15 s gives load balancers time to notice the stop.
         "shutdownTimeoutMillisForSignaledShutdown": "100",
         "diagnosticDataCollectionEnabled": "false",
         "transactionLifetimeLimitSeconds": str(
             TRANSACTION_LIFETIME_SECONDS if durable else TRANSACTION_LIFETIME_SECONDS_IN_TESTS
         ),
-        # A secondary that copies from a frozen primary waits for it twice, 1 and 2 s and this each time, and the new
-        # primary has no majority meanwhile. With the default, 5 s, that was 14 s without a write. (Asking once only
-        # would be over before the election, and the secondary then asks the frozen one anew: 22 s.)
+        # A secondary that copies from a frozen primary waits for it twice, for 1 s and 2 s plus this buffer each time.
+        # The new primary has no majority meanwhile. With the default of 5 s no write succeeded for 14 s. (With a single
+        # attempt, which ends before the election, the secondary asks the frozen member again: 22 s.)
         "oplogNetworkTimeoutBufferSeconds": "1",
     }
     command = [
@@ -50,18 +51,18 @@ def member(
         *("--replSet", REPLICA_SET),
         *("--logpath", str(log), "--logappend"),
         *("--wiredTigerCacheSizeGB", "0.25"),
-        # An oplog of 990 MB and journal files of 100 MB are made for servers that do more than a trial.
+        # The default oplog of 990 MB and journal files of 100 MB are too large for a trial.
         *("--oplogSize", "64"),
         *("--wiredTigerEngineConfigString", "log=(file_max=8MB,prealloc=false)"),
-        # CVE-2025-14847 is in the decompression of messages, and 6.0 gets no more fixes.
+        # CVE-2025-14847 is in the decompression of messages, and version 6.0 receives no more fixes.
         *("--networkMessageCompressors", "disabled"),
-        "--nounixsocket",  # not ours, but a second one in /tmp that all servers of the machine would share
+        "--nounixsocket",  # would be a second socket in /tmp, shared by all servers of the machine
         "--noscripting",
-        "--quiet",  # four lines for each connection would fill the log
+        "--quiet",  # otherwise four lines for each connection fill the log
     ]
     if not durable:
-        parameters["enableTestCommands"] = "1"  # fail points, for tests of what happens when a write fails
-        # Dropping a collection waits for the journal, by default up to 100 ms, and tests drop many.
+        parameters["enableTestCommands"] = "1"  # fail points, for tests of failing writes
+        # Dropping a collection waits for the journal, by default up to 100 ms, and tests drop many collections.
         command += ["--journalCommitInterval", "5"]
     for name, value in parameters.items():
         command += ["--setParameter", f"{name}={value}"]
@@ -79,7 +80,7 @@ def member(
 
 
 def accepts_connections(layout: Layout, node: int) -> bool:
-    """Cheaper than a driver, which waits half a second after each refusal."""
+    """Whether the member accepts connections. A driver would wait half a second after each failed attempt."""
     with socket.socket(socket.AF_UNIX) as probe:
         try:
             probe.connect(str(layout.mongodb_socket(node)))
@@ -89,15 +90,16 @@ def accepts_connections(layout: Layout, node: int) -> bool:
 
 
 def connect(layout: Layout, node: int, **options: Any) -> "MongoClient[dict[str, Any]]":
+    """Return a client that is connected to this member only."""
     from pymongo import MongoClient
 
     host = quote(str(layout.mongodb_socket(node)), safe="")
-    patience = {"serverSelectionTimeoutMS": 5000, "socketTimeoutMS": 20000}
-    return MongoClient(f"mongodb://{host}/?directConnection=true", **{**patience, **options})
+    timeouts = {"serverSelectionTimeoutMS": 5000, "socketTimeoutMS": 20000}
+    return MongoClient(f"mongodb://{host}/?directConnection=true", **{**timeouts, **options})
 
 
 def describe(layout: Layout, node: int) -> tuple[str, str | None]:
-    """What the member is in its set, and its version."""
+    """Return the member's role in its set, and its version."""
     from pymongo.errors import ConnectionFailure
 
     if not accepts_connections(layout, node):
@@ -110,35 +112,35 @@ def describe(layout: Layout, node: int) -> tuple[str, str | None]:
 
 
 def form_replica_set(layout: Layout, programs: list[Program], *, hosts: Sequence[str], durable: bool) -> None:
-    """Initiate the set, or give its members their present addresses, and wait until it takes writes."""
+    """Initiate the set, or update its members' addresses, and wait until the set accepts writes."""
     deadline = time.monotonic() + ELECTION_SECONDS
     with connect(layout, 0) as client:
         while not _is_configured(client, hosts, durable=durable):
-            _give_up_after(deadline, programs[0])
+            _raise_after(deadline, programs[0])
             time.sleep(POLL_SECONDS)
     _wait_for_members(layout, programs, deadline)
 
 
 def _is_configured(client: "MongoClient[dict[str, Any]]", hosts: Sequence[str], *, durable: bool) -> bool:
-    """Configure the set unless it is; False when the member is not ready, or still reading its configuration."""
+    """Configure the set if necessary. Return False if the member is not ready or still reads its configuration."""
     from pymongo.errors import ConnectionFailure, OperationFailure
 
     try:
         config = client.admin.command("replSetGetConfig")["config"]
-    except ConnectionFailure:  # a busy machine, or a member that closes its connections on its way back into the set
+    except ConnectionFailure:  # the machine is busy, or the member closes its connections while it rejoins the set
         return False
-    except OperationFailure as refusal:
-        if refusal.code != NOT_YET_INITIALIZED:
+    except OperationFailure as error:
+        if error.code != NOT_YET_INITIALIZED:
             raise
         try:
             client.admin.command("replSetInitiate", _configuration(hosts, durable=durable))
-        except OperationFailure as second_refusal:
-            if second_refusal.code != ALREADY_INITIALIZED:
+        except OperationFailure as second_error:
+            if second_error.code != ALREADY_INITIALIZED:
                 raise
             return False
         return True
     if [entry["host"] for entry in config["members"]] != list(hosts):
-        # The addresses are part of the data: after a move the members find themselves in no set.
+        # The addresses are stored in the data. After the folder was moved, no member finds its own address there.
         for entry, host in zip(config["members"], hosts, strict=True):
             entry["host"] = host
         config["version"] += 1
@@ -149,31 +151,31 @@ def _is_configured(client: "MongoClient[dict[str, Any]]", hosts: Sequence[str], 
 def _configuration(hosts: Sequence[str], *, durable: bool) -> dict[str, Any]:
     return {
         "_id": REPLICA_SET,
-        # With equal priorities they all stand at once, and an election takes a second round as often as not.
+        # With equal priorities all members stand for election at once, and half of the elections need a second round.
         "members": [{"_id": node, "host": host, "priority": len(hosts) - node} for node, host in enumerate(hosts)],
-        # With the defaults, 10 s and 2 s, three nodes take 13 s to elect their first primary.
+        # With the defaults of 10 s and 2 s, three nodes need 13 s to elect their first primary.
         "settings": {"electionTimeoutMillis": 1000, "heartbeatIntervalMillis": 200},
-        # A test's data may be lost with the server: majority then means in memory.
+        # The data of a test may be lost with the server, so that "majority" may mean in memory.
         "writeConcernMajorityJournalDefault": durable,
     }
 
 
 def _wait_for_members(layout: Layout, programs: list[Program], deadline: float) -> None:
-    """Wait until the set is settled: node 0, which has the highest priority, leads, and the others follow.
+    """Wait until node 0, which has the highest priority, is primary, and the others are secondaries.
 
-    Any other primary hands over to it a second later, under the first writes. It will do when node 0 lags
-    too far behind to stand for election soon.
+    Another primary would hand over to node 0 a second later, during the first writes. After
+    PREFERRED_PRIMARY_SECONDS any primary is accepted, because node 0 may lag too far behind to be elected soon.
     """
-    patience = time.monotonic() + SETTLE_SECONDS
+    accept_any_primary_at = time.monotonic() + PREFERRED_PRIMARY_SECONDS
     clients = [connect(layout, node) for node in range(layout.nodes)]
     try:
         while True:
             roles = [_role(client) for client in clients]
             is_complete = "primary" in roles and "starting" not in roles
-            if is_complete and (roles[0] == "primary" or time.monotonic() > patience):
+            if is_complete and (roles[0] == "primary" or time.monotonic() > accept_any_primary_at):
                 return
-            laggard = next((node for node, role in enumerate(roles) if role == "starting"), 0)
-            _give_up_after(deadline, programs[laggard])
+            starting = next((node for node, role in enumerate(roles) if role == "starting"), 0)
+            _raise_after(deadline, programs[starting])
             time.sleep(POLL_SECONDS)
     finally:
         for client in clients:
@@ -184,14 +186,14 @@ def _role(client: "MongoClient[dict[str, Any]]") -> str:
     from pymongo.errors import ConnectionFailure
 
     try:
-        answer = client.admin.command("hello")
-    except ConnectionFailure:  # a member that finds itself in no set, or in one again, closes its connections
+        hello = client.admin.command("hello")
+    except ConnectionFailure:  # a member that leaves or joins a set closes its connections
         return "starting"
-    if answer["isWritablePrimary"]:
+    if hello["isWritablePrimary"]:
         return "primary"
-    return "secondary" if answer["secondary"] else "starting"
+    return "secondary" if hello["secondary"] else "starting"
 
 
-def _give_up_after(deadline: float, program: Program) -> None:
+def _raise_after(deadline: float, program: Program) -> None:
     if time.monotonic() > deadline:
-        raise DevStackError(f"The replica set has no primary after {ELECTION_SECONDS} s. {log_complaints(program.log)}")
+        raise DevStackError(f"The replica set has no primary after {ELECTION_SECONDS} s. {log_errors(program.log)}")

@@ -1,4 +1,4 @@
-"""The one PostgreSQL server: how its data folder is made and how it is started."""
+"""Makes the data folder of the PostgreSQL server, and starts the server."""
 
 import os
 import shutil
@@ -26,22 +26,23 @@ NOT_DURABLE = {"fsync": "off", "full_page_writes": "off"}
 
 
 def server_identity() -> tuple[int, int] | None:
-    """Whom the server runs as: PostgreSQL refuses to run as root; anybody else runs it as themself."""
+    """Return user and group of the server if this is root, because PostgreSQL refuses to run as root; else None."""
     if not is_root():
         return None
     import pwd
 
     try:
         nobody = pwd.getpwnam("nobody")
-    except KeyError as reason:
+    except KeyError as error:
         raise DevStackError(
             "PostgreSQL refuses to run as root, and this system has no user `nobody` to run it as. "
             "Run this as an ordinary user, or set DATABASE_URL."
-        ) from reason
+        ) from error
     return nobody.pw_uid, nobody.pw_gid
 
 
 def server(layout: Layout, *, programs: Path, durable: bool) -> Program:
+    """Return the server process."""
     settings = SETTINGS if durable else SETTINGS | NOT_DURABLE
     sockets = layout.postgresql_sockets
     command = [str(programs / "postgres"), "-D", str(layout.postgresql_data), "-k", str(sockets)]
@@ -54,15 +55,15 @@ def server(layout: Layout, *, programs: Path, durable: bool) -> Program:
         lock_files=(layout.postgresql_data / "postmaster.pid", sockets / f"{POSTGRESQL_SOCKET}.lock"),
         log=layout.logs / "postgresql.log",
         pid_file=layout.run / "postgresql.pid",
-        stop_signal=signal.SIGINT,  # "fast": ends the sessions instead of waiting for them
-        discard_signal=signal.SIGQUIT,  # SIGKILL would leave its shared memory behind
+        stop_signal=signal.SIGINT,  # "fast" shutdown: ends the sessions instead of waiting for them
+        discard_signal=signal.SIGQUIT,  # SIGKILL would leave its shared memory
         environment=_environment(),
         run_as=server_identity(),
     )
 
 
 def make_data_folder(layout: Layout, *, programs: Path, durable: bool) -> None:
-    """Run initdb beside the place and move the result in, so that a killed one leaves nothing half made."""
+    """Run initdb in a draft folder and rename the result, so that a killed run leaves no incomplete data folder."""
     if layout.postgresql_data.is_dir():
         _return_to_server(layout.postgresql_data)
         return
@@ -80,7 +81,7 @@ def make_data_folder(layout: Layout, *, programs: Path, durable: bool) -> None:
             *("--username", "postgres"),
             *("--auth", "trust"),  # the folder's mode is the access control
             *("--encoding", "UTF8"),
-            # Built in, so that sorting and case do not depend on what the machine has installed.
+            # The built-in provider, so that sorting and case do not depend on the machine's locales.
             *("--locale", "C", "--locale-provider", "builtin", "--builtin-locale", "C.UTF-8"),
             *(() if durable else ("--no-sync",)),
         ],
@@ -97,7 +98,7 @@ def make_data_folder(layout: Layout, *, programs: Path, durable: bool) -> None:
 
 
 def _return_to_server(data: Path) -> None:
-    """Give a data folder that root copied (`cp -r checkout other`) back to whom the server runs as."""
+    """Change the owner of a data folder that root copied (`cp -r checkout other`) to the server's user."""
     identity = server_identity()
     if identity and data.stat().st_uid == 0:
         for path in (data, *data.rglob("*")):
@@ -105,7 +106,7 @@ def _return_to_server(data: Path) -> None:
 
 
 def find_version(layout: Layout) -> str | None:
-    """The version of the server that answers; None while it takes no connections."""
+    """Return the version of the running server; None while it accepts no connections."""
     import psycopg
 
     try:
@@ -134,5 +135,5 @@ def _url(layout: Layout, database: str) -> str:
 
 
 def _environment() -> dict[str, str]:
-    """Without PGDATA, PGPORT and the like, which a developer may have set for another server."""
+    """Return the environment without PGDATA, PGPORT and similar, which may be set for another server."""
     return {name: value for name, value in os.environ.items() if not name.startswith("PG")} | {"LC_ALL": "C"}

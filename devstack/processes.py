@@ -1,4 +1,4 @@
-"""Starting, finding and stopping the server processes, and nothing but those."""
+"""Starts, finds and stops the server processes, and no other processes."""
 
 import json
 import re
@@ -16,17 +16,17 @@ from devstack.errors import DevStackError
 if TYPE_CHECKING:
     import psutil
 
-COMPLAINT = re.compile(r'"s":"[EF]"|FATAL|PANIC|ERROR')
+LOG_ERROR = re.compile(r'"s":"[EF]"|FATAL|PANIC|ERROR')
 START_SECONDS = 60
 STOP_SECONDS = 30
 POLL_SECONDS = 0.02
-# psutil derives the start time from the boot time, which an adjusted clock moves between two readings.
+# psutil computes the start time from the boot time, which changes when the clock is adjusted.
 START_TIME_TOLERANCE_SECONDS = 2
 
 
 @dataclass(frozen=True)
 class Program:
-    """A server process of one folder: how to start it, to know it again and to stop it."""
+    """A server process of one folder, with everything that is needed to start, find and stop it."""
 
     name: str
     command: Sequence[str]
@@ -35,14 +35,14 @@ class Program:
     log: Path
     pid_file: Path
     stop_signal: signal.Signals
-    discard_signal: signal.Signals  # to stop it when its data is dropped next
+    discard_signal: signal.Signals  # stops it before its data is deleted
     environment: Mapping[str, str] | None = None
     run_as: tuple[int, int] | None = None
 
     def find(self) -> "psutil.Process | None":
-        """The running process, known by pid, start time and data folder.
+        """Return the running process, identified by pid, start time and data folder.
 
-        A pid alone may be anybody's by now, and a pid file may have come here with a copy of the folder.
+        The pid is not sufficient: another process may have it by now, and a pid file may be part of a copied folder.
         """
         return self._recorded() or self._unrecorded()
 
@@ -58,7 +58,7 @@ class Program:
         return process
 
     def _unrecorded(self) -> "psutil.Process | None":
-        """One whose `up` was killed before it wrote the pid file: its own lock file has the pid."""
+        """Return a process whose `up` was killed before it wrote the pid file. The server's lock file has the pid."""
         pid = _first_line_pid(self.lock_files[0])
         process = self._own(pid) if pid else None
         if process is not None:
@@ -80,10 +80,10 @@ class Program:
         draft.replace(self.pid_file)
 
     def start(self) -> "subprocess.Popen[bytes]":
-        """Start it in a session of its own, so that a Ctrl-C in the terminal does not reach it."""
+        """Start the process in its own session, so that Ctrl-C in the terminal does not reach it."""
         import psutil
 
-        self._forget_recycled_lock()
+        self._remove_stale_locks()
         identity: dict[str, Any] = {}
         if self.run_as:
             identity = {"user": self.run_as[0], "group": self.run_as[1], "extra_groups": []}
@@ -98,15 +98,15 @@ class Program:
                 env=self.environment,
                 **identity,
             )
-        with suppress(psutil.NoSuchProcess):  # it ended at once; `wait_until` will tell
+        with suppress(psutil.NoSuchProcess):  # it ended at once; `wait_until` reports that
             process = psutil.Process(child.pid)
             self._record(process)
-            while not process.cmdline():  # empty for a moment in the middle of exec, and `find` asks for it
+            while not process.cmdline():  # empty during exec, and `find` needs it
                 time.sleep(POLL_SECONDS)
         return child
 
-    def _forget_recycled_lock(self) -> None:
-        """Remove lock files whose pid is a stranger's now: PostgreSQL would take it for a postmaster."""
+    def _remove_stale_locks(self) -> None:
+        """Remove lock files with the pid of another process, which PostgreSQL would mistake for a postmaster."""
         if self.find() is None:
             for lock_file in self.lock_files:
                 if (pid := _first_line_pid(lock_file)) and find_process(pid):
@@ -114,7 +114,7 @@ class Program:
 
 
 def find_process(pid: int) -> "psutil.Process | None":
-    """A process that lives; one that ended and waits for its parent does not (some inits never look)."""
+    """Return the process if it is alive. A zombie is not: some init processes never reap theirs."""
     import psutil
 
     try:
@@ -124,19 +124,19 @@ def find_process(pid: int) -> "psutil.Process | None":
         return None
 
 
-def wait_until(ready: Callable[[], bool], program: Program, *, what: str) -> None:
-    """Wait for a server that is starting; say what its log says when it ends instead."""
+def wait_until(ready: Callable[[], bool], program: Program, *, problem: str) -> None:
+    """Wait for a starting server. Raises: DevStackError, with the errors of its log, if it ends or takes too long."""
     deadline = time.monotonic() + START_SECONDS
     while not ready():
         if program.find() is None and not ready():
-            raise DevStackError(f"{program.name} ended while starting. {log_complaints(program.log)}")
+            raise DevStackError(f"{program.name} ended while starting. {log_errors(program.log)}")
         if time.monotonic() > deadline:
-            raise DevStackError(f"{program.name} {what} within {START_SECONDS} s. {log_complaints(program.log)}")
+            raise DevStackError(f"{program.name} {problem} within {START_SECONDS} s. {log_errors(program.log)}")
         time.sleep(POLL_SECONDS)
 
 
 def stop_all(programs: Sequence[Program], *, discard: bool = False) -> None:
-    """Ask all at once, as a replica set stops fastest together, then insist."""
+    """Signal all programs at once, because a replica set stops fastest together; kill those that do not end."""
     import psutil
 
     running = []
@@ -145,16 +145,17 @@ def stop_all(programs: Sequence[Program], *, discard: bool = False) -> None:
             with suppress(psutil.NoSuchProcess):
                 process.send_signal(program.discard_signal if discard else program.stop_signal)
                 running.append(process)
-    _, deaf = psutil.wait_procs(running, timeout=STOP_SECONDS)
-    for process in deaf:
+    _, alive = psutil.wait_procs(running, timeout=STOP_SECONDS)
+    for process in alive:
         with suppress(psutil.NoSuchProcess):
             process.kill()
-    psutil.wait_procs(deaf, timeout=STOP_SECONDS)
+    psutil.wait_procs(alive, timeout=STOP_SECONDS)
     for program in programs:
         program.pid_file.unlink(missing_ok=True)
 
 
 def log_tail(log: Path, *, lines: int) -> str:
+    """Return the last lines of a log, with a heading."""
     try:
         last = log.read_text(encoding="utf-8", errors="replace").splitlines()[-lines:]
     except FileNotFoundError:
@@ -162,11 +163,11 @@ def log_tail(log: Path, *, lines: int) -> str:
     return "\n".join([f"The end of {log}:", *last])
 
 
-def log_complaints(log: Path) -> str:
-    """What a server that failed says about it; mongod goes on for a screen about how it shuts down."""
+def log_errors(log: Path) -> str:
+    """Return the errors at the end of a log, without the many lines that mongod writes while it shuts down."""
     heading, *last = log_tail(log, lines=100).splitlines()
-    complaints = [line for line in last if COMPLAINT.search(line)]
-    return "\n".join([heading, *(complaints[-3:] or last[-5:])])
+    errors = [line for line in last if LOG_ERROR.search(line)]
+    return "\n".join([heading, *(errors[-3:] or last[-5:])])
 
 
 def _first_line_pid(path: Path) -> int | None:

@@ -1,14 +1,15 @@
-"""A cable between any two members of a replica set, to be cut without being root.
+"""Relays between the members of a replica set, which simulate a network partition without root's permissions.
 
-The members of a set reach one another by the addresses in its configuration. Here those are sockets of this process,
-which passes on what comes to the member's own socket, and knows who called: the kernel tells the pid of the other end
-of a unix socket, and the pid files whose that is. Whoever is no member is a client.
+The members of a set reach one another by the addresses in the set's configuration. With relays these addresses are
+sockets of this process, which forwards each connection to the member's own socket. The process knows the caller: the
+kernel reports the pid of the other end of a unix socket, and the pid files contain the members' pids. A caller that is
+no member is a client.
 
     python -m devstack.relays DIR
 
-takes `cut N` and `heal` as lines, answers each with `done`, and ends with its standard input. A cable that is cut is
-silent, like one that was pulled: connections stay open and nothing arrives, new ones are taken and get no answer. What
-was under way is gone when it is healed, and both ends are told.
+The process reads the commands `cut N` and `heal` as lines, answers each with `done`, and ends when its standard input
+is closed. A cut connection behaves like one with a pulled cable: existing connections stay open and transfer nothing,
+new ones are accepted and get no answer. `heal` closes the cut connections at both ends; data in transit is lost.
 """
 
 import asyncio
@@ -26,66 +27,66 @@ from typing import IO, cast
 from devstack.errors import DevStackError
 from devstack.layout import Layout, find_layout
 
-CHUNK = 65_536
-ANSWER = "done"
-#: The other end, where it is no member.
+CHUNK_BYTES = 65_536
+DONE = "done"
+#: The number of a caller that is no member.
 CLIENT = -1
 
 
-def link_socket(layout: Layout, node: int) -> Path:
-    """The address at which a member is reached through its cable."""
+def relay_socket(layout: Layout, node: int) -> Path:
+    """Return the address at which the others reach a member through its relay."""
     return layout.mongodb_sockets / f"link-{node}.sock"
 
 
 class Relays:
-    """The process that holds the cables, from the outside."""
+    """Starts and controls the relay process."""
 
     def __init__(self, layout: Layout) -> None:
         if not hasattr(socket, "SO_PEERCRED"):
-            raise DevStackError("Cables between the members of a set can be cut on Linux only.")
+            raise DevStackError("Connections between the members of a set can be cut on Linux only.")
         self._process = subprocess.Popen(  # noqa: S603 - our own command
             [sys.executable, "-m", __name__, str(layout.directory)],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             text=True,
-            # A Ctrl-C in the terminal is for who started it, who closes the pipe.
+            # Ctrl-C must reach only the process that started this one and closes the pipe.
             start_new_session=True,
             cwd=Path(__file__).resolve().parents[1],
         )
         self._input = cast(IO[str], self._process.stdin)
         self._output = cast(IO[str], self._process.stdout)
-        self._await_answer()
+        self._await_done()
 
     def cut(self, node: int) -> None:
-        """Leave the member alone: neither the others nor the clients reach it, nor it them."""
-        self._say(f"cut {node}")
+        """Cut all connections between the member and the other members or clients."""
+        self._send(f"cut {node}")
 
     def heal(self) -> None:
-        self._say("heal")
+        self._send("heal")
 
     def stop(self) -> None:
         self._input.close()
         self._process.wait()
 
-    def _say(self, line: str) -> None:
+    def _send(self, line: str) -> None:
         with suppress(BrokenPipeError):
             self._input.write(f"{line}\n")
             self._input.flush()
-        self._await_answer()
+        self._await_done()
 
-    def _await_answer(self) -> None:
-        if self._output.readline().strip() != ANSWER:
-            raise DevStackError("The process that connects the members of the set has ended.")
+    def _await_done(self) -> None:
+        if self._output.readline().strip() != DONE:
+            raise DevStackError("The relay process has ended.")
 
 
-class Call:
-    """A connection through a cable; `source` is a member's number, or CLIENT."""
+class RelayedConnection:
+    """A forwarded connection; `source` is a member's number, or CLIENT."""
 
     def __init__(self, source: int, target: int, writer: asyncio.StreamWriter) -> None:
         self.source, self.target = source, target
         self.writers = [writer]
         self.pumps: list[asyncio.Task[None]] = []
-        self.over = asyncio.Event()
+        self.is_closed = asyncio.Event()
 
     def connect(self, reader: asyncio.StreamReader, other: tuple[asyncio.StreamReader, asyncio.StreamWriter]) -> None:
         self.writers.append(other[1])
@@ -94,80 +95,83 @@ class Call:
             asyncio.create_task(self._pump(other[0], self.writers[0])),
         ]
 
-    def stall(self) -> None:
+    def cut(self) -> None:
+        """Stop forwarding without closing either end."""
         for pump in self.pumps:
             pump.cancel()
 
-    def end(self) -> None:
-        self.over.set()
+    def close(self) -> None:
+        self.is_closed.set()
         for writer in self.writers:
             writer.close()
 
     async def _pump(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         with suppress(OSError):
-            while data := await reader.read(CHUNK):
+            while data := await reader.read(CHUNK_BYTES):
                 writer.write(data)
                 await writer.drain()
-        # Not when it is cancelled: then the cable is cut, and neither end may notice.
-        self.end()
+        # Not reached if the task is cancelled: the connection is cut then, and neither end must notice.
+        self.close()
 
 
-class Switchboard:
+class RelayServer:
+    """Listens on the relay sockets and forwards connections."""
+
     def __init__(self, layout: Layout) -> None:
         self.layout = layout
-        self.calls: set[Call] = set()
-        self.alone: int | None = None
+        self.connections: set[RelayedConnection] = set()
+        self.isolated: int | None = None
 
     async def run(self) -> None:
         servers = []
         for node in range(self.layout.nodes):
-            path = link_socket(self.layout, node)
+            path = relay_socket(self.layout, node)
             path.unlink(missing_ok=True)
-            servers.append(await asyncio.start_unix_server(partial(self.take, node), path=path))
+            servers.append(await asyncio.start_unix_server(partial(self.accept, node), path=path))
             path.chmod(0o600)
         commands = asyncio.StreamReader()
         loop = asyncio.get_running_loop()
         await loop.connect_read_pipe(lambda: asyncio.StreamReaderProtocol(commands), sys.stdin)
-        self._answer()
+        self._report_done()
         while line := await commands.readline():
             match line.decode().split():
                 case ["cut", number]:
                     self.cut(int(number))
                 case ["heal"]:
                     self.heal()
-            self._answer()
+            self._report_done()
 
     def cut(self, node: int) -> None:
-        self.alone = node
-        for call in self.calls:
-            if self._is_cut(call):
-                call.stall()
+        self.isolated = node
+        for connection in self.connections:
+            if self._is_cut(connection):
+                connection.cut()
 
     def heal(self) -> None:
-        stalled = [call for call in self.calls if self._is_cut(call)]
-        self.alone = None
-        for call in stalled:
-            call.end()
+        cut = [connection for connection in self.connections if self._is_cut(connection)]
+        self.isolated = None
+        for connection in cut:
+            connection.close()
 
-    async def take(self, target: int, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        call = Call(self._who(writer), target, writer)
-        self.calls.add(call)
+    async def accept(self, target: int, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        connection = RelayedConnection(self._caller(writer), target, writer)
+        self.connections.add(connection)
         try:
-            if not self._is_cut(call):
+            if not self._is_cut(connection):
                 other = await asyncio.open_unix_connection(str(self.layout.mongodb_socket(target)))
-                call.connect(reader, other)
-                if self._is_cut(call):
-                    call.stall()
-            await call.over.wait()
+                connection.connect(reader, other)
+                if self._is_cut(connection):
+                    connection.cut()
+            await connection.is_closed.wait()
         except OSError:
-            call.end()
+            connection.close()
         finally:
-            self.calls.discard(call)
+            self.connections.discard(connection)
 
-    def _is_cut(self, call: Call) -> bool:
-        return call.source != call.target and self.alone in (call.source, call.target)
+    def _is_cut(self, connection: RelayedConnection) -> bool:
+        return connection.source != connection.target and self.isolated in (connection.source, connection.target)
 
-    def _who(self, writer: asyncio.StreamWriter) -> int:
+    def _caller(self, writer: asyncio.StreamWriter) -> int:
         ends = writer.get_extra_info("socket")
         pid, _, _ = struct.unpack("3i", ends.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, struct.calcsize("3i")))
         for node in range(self.layout.nodes):
@@ -177,12 +181,12 @@ class Switchboard:
                     return node
         return CLIENT
 
-    def _answer(self) -> None:
-        sys.stdout.write(f"{ANSWER}\n")
+    def _report_done(self) -> None:
+        sys.stdout.write(f"{DONE}\n")
         sys.stdout.flush()
 
 
 if __name__ == "__main__":
-    asyncio.run(Switchboard(find_layout(Path(sys.argv[1]))).run())
-    # The listening sockets' handlers may still wait; whoever held the pipe is gone.
+    asyncio.run(RelayServer(find_layout(Path(sys.argv[1]))).run())
+    # Handlers of open connections may still wait, and the process that held the pipe has ended.
     os._exit(0)

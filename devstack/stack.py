@@ -1,4 +1,4 @@
-"""The servers of one folder, as a whole."""
+"""The servers of one folder: `DevStack` starts, stops, lists and resets them."""
 
 import os
 import shutil
@@ -17,6 +17,8 @@ from devstack.processes import Program, stop_all, wait_until
 
 @dataclass(frozen=True)
 class ServerStatus:
+    """A server and its state."""
+
     name: str
     state: str  # "stopped", "starting", and then "running" or, of a replica set member, "primary" or "secondary"
     address: str
@@ -27,8 +29,8 @@ class ServerStatus:
 class DevStack:
     """mongod and PostgreSQL of one folder.
 
-    `durable=False` is for tests: it writes faster, a killed server may lose what it acknowledged, and mongod
-    has fail points.
+    `durable=False` is for tests: writes are faster, a killed server may lose acknowledged writes, and mongod has fail
+    points.
     """
 
     def __init__(
@@ -59,11 +61,11 @@ class DevStack:
         return {"MONGODB_URI": places.mongodb_uri, "DATABASE_URL": places.database_url}
 
     def up(self, *, mongodb: bool = True, postgresql: bool = True) -> None:
-        """Start what does not run and wait until it serves; a second caller waits for the first."""
+        """Start the servers that do not run, and wait until they serve. A concurrent call waits for the first."""
         mongod = binaries.find_mongod() if mongodb else None
         if postgresql:
             binaries.find_postgresql()
-        with self._alone():
+        with self._locked():
             places = self._agreed_layout()
             layout.require_same_user(self.directory)
             places.record()
@@ -76,19 +78,19 @@ class DevStack:
                 self._await_mongodb(places, members)
 
     def down(self, *, mongodb: bool = True, postgresql: bool = True) -> None:
-        """Stop what runs; the data stays."""
+        """Stop the servers and keep the data."""
         if not self.directory.is_dir():
             return
-        with self._alone():
+        with self._locked():
             *members, sql = self._programs(self.layout)
             stop_all([*(members if mongodb else []), *([sql] if postgresql else [])])
             self._children = [child for child in self._children if child.poll() is None]
 
     def reset(self) -> None:
-        """Stop what runs and remove data, logs and secrets; the folder too, unless it holds more."""
+        """Stop the servers and remove data, logs and secrets, and the folder if it is empty then."""
         if not self.directory.is_dir():
             return
-        with self._alone():
+        with self._locked():
             places = self.layout
             stop_all(self._programs(places), discard=True)
             self._children = [child for child in self._children if child.poll() is None]
@@ -99,15 +101,15 @@ class DevStack:
             (self.directory / layout.STATE_FILE).unlink(missing_ok=True)
             (self.directory / "lock").unlink()
         if not any(self.directory.iterdir()):
-            with suppress(OSError):  # another `up` was faster and is at home there again
+            with suppress(OSError):  # a concurrent `up` uses the folder again
                 self.directory.rmdir()
 
     def logs(self) -> dict[str, Path]:
-        """The log of each server, by its name."""
+        """Return the log of each server by the server's name."""
         return {program.name: program.log for program in self._programs(self.layout)}
 
     def status(self) -> list[ServerStatus]:
-        """Each server, asked now; one that does not answer yet is "starting"."""
+        """Query each server. A server that does not answer yet is "starting"."""
         places = self.layout
         *members, sql = self._programs(places)
         statuses = []
@@ -130,17 +132,17 @@ class DevStack:
         return statuses
 
     def _agreed_layout(self) -> Layout:
-        """The layout, when it has the number of nodes that was asked for."""
+        """Return the layout. Raises: DevStackError if it has another number of nodes than requested."""
         places = self.layout
         if self.nodes not in {None, places.nodes}:
             raise DevStackError(
-                f"{self.directory} holds a replica set of {places.nodes}, and {self.nodes} were asked for. "
-                "`manage.py devstack reset` drops it with its data."
+                f"{self.directory} holds a replica set of {places.nodes}, and {self.nodes} were requested. "
+                "`manage.py devstack reset` deletes it with its data."
             )
         return places
 
     def _programs(self, places: Layout) -> list[Program]:
-        """Every server of this folder, to find and to stop; they are not started from these."""
+        """Return every server of this folder for finding and stopping, without the paths that starting needs."""
         unused = Path("/")
         members = [mongodb.member(places, node, mongod=unused, durable=self.durable) for node in range(places.nodes)]
         return [*members, postgresql.server(places, programs=unused, durable=self.durable)]
@@ -159,11 +161,11 @@ class DevStack:
 
     def _await_mongodb(self, places: Layout, members: list[Program]) -> None:
         for node, program in enumerate(members):
-            wait_until(partial(mongodb.accepts_connections, places, node), program, what="took no connection")
+            wait_until(partial(mongodb.accepts_connections, places, node), program, problem="accepted no connection")
         mongodb.form_replica_set(places, members, hosts=self._hosts(places), durable=self.durable)
 
     def _hosts(self, places: Layout) -> list[str]:
-        """The members' addresses in the configuration of their set."""
+        """Return the members' addresses for the configuration of their set."""
         return [str(places.mongodb_socket(node)) for node in range(places.nodes)]
 
     def _start_postgresql(self, places: Layout) -> None:
@@ -175,20 +177,20 @@ class DevStack:
         if program.find() is None:
             postgresql.make_data_folder(places, programs=programs, durable=self.durable)
             self._children.append(program.start())
-        wait_until(partial(postgresql.accepts_connections, places), program, what="took no connection")
+        wait_until(partial(postgresql.accepts_connections, places), program, problem="accepted no connection")
         postgresql.make_database(places)
 
     @contextmanager
-    def _alone(self) -> Iterator[None]:
-        """Hold the folder's lock; its file may be removed by a `reset` that held it before us."""
+    def _locked(self) -> Iterator[None]:
+        """Hold the folder's lock. A `reset` that held it before may have removed its file."""
         import fcntl
 
         while True:
             path = layout.make_directory(self.directory) / "lock"
             try:
                 descriptor = os.open(path, os.O_RDWR | os.O_CREAT, 0o600)
-            except PermissionError as reason:
-                raise DevStackError(f"This user may not write in {self.directory}.") from reason
+            except PermissionError as error:
+                raise DevStackError(f"This user may not write in {self.directory}.") from error
             except FileNotFoundError:
                 continue
             try:

@@ -1,8 +1,9 @@
-"""Doctors in the staff's admin: weekly hours and exceptions are tables."""
+"""Admin pages of doctors, with tables of their weekly hours and exceptions."""
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
+from django import forms
 from django.contrib import admin
 from django.db.models import Q, QuerySet
 from django.http import HttpRequest
@@ -19,64 +20,68 @@ from healthcare.staff_admin import autocomplete
 from healthcare.staff_admin.autocomplete import MAX_RESULTS, AccountAutocompleteField, AutocompleteMixin
 from healthcare.staff_admin.forms import ResourceForm
 from healthcare.staff_admin.import_export import ImportExportAdmin
-from healthcare.staff_admin.row_table_field import Column, RowTableField
+from healthcare.staff_admin.row_table_field import RowForm, RowTableField
 
-#: What the rooms behind this one put on a doctor's page and row: a label and a path, or None for who may not go there.
-LINKS: list[Callable[[HttpRequest, Doctor], tuple[Any, str] | None]] = []
-
-_CLOCK = {"step": 300}
+#: Functions of other apps that return a link for a doctor's page and row, or None if the user may not follow it.
+DOCTOR_LINKS: list[Callable[[HttpRequest, Doctor], tuple[Any, str] | None]] = []
 
 
-class HoursField(RowTableField):
-    """Weekly hours, a row for each stretch of a weekday."""
+def _time_input() -> forms.TextInput:
+    return forms.TextInput(attrs={"type": "time", "step": 300})
 
-    def __init__(self, **kwargs: Any) -> None:
-        columns = [
-            Column("weekday", _("weekday"), "select", [(str(number), day) for number, day in WEEKDAYS.items()], "0"),
-            Column("start", _("from"), "time", attrs=_CLOCK),
-            Column("end", _("to"), "time", attrs=_CLOCK),
-            Column(
-                "slot_minutes",
-                _("minutes of a visit"),
-                "number",
-                default=str(DEFAULT_SLOT_MINUTES),
-                attrs={"min": 5, "max": 720, "step": 5},
-            ),
-        ]
-        super().__init__(columns=columns, needed=("start", "end"), **kwargs)
 
-    def read(self, row: dict[str, str]) -> dict[str, Any]:
+class HoursRow(RowForm):
+    """One stretch of a weekday on which the doctor works."""
+
+    needed = ("start", "end")
+    weekday = forms.CharField(
+        label=_("weekday"), required=False, initial="0", widget=forms.Select(choices=list(WEEKDAYS.items()))
+    )
+    start = forms.CharField(label=_("from"), required=False, widget=_time_input())
+    end = forms.CharField(label=_("to"), required=False, widget=_time_input())
+    slot_minutes = forms.CharField(
+        label=_("minutes of a visit"),
+        required=False,
+        initial=DEFAULT_SLOT_MINUTES,
+        widget=forms.NumberInput(attrs={"min": 5, "max": 720, "step": 5}),
+    )
+
+    @classmethod
+    def read(cls, texts: Mapping[str, str]) -> dict[str, Any]:
         return {
-            "weekday": _number(row["weekday"]),
-            "start": row["start"],
-            "end": row["end"],
-            "slot_minutes": _number(row["slot_minutes"] or str(DEFAULT_SLOT_MINUTES)),
+            "weekday": _number(texts["weekday"]),
+            "start": texts["start"],
+            "end": texts["end"],
+            "slot_minutes": _number(texts["slot_minutes"] or str(DEFAULT_SLOT_MINUTES)),
         }
 
 
-class ExceptionsField(RowTableField):
-    """Days that differ."""
+class ExceptionRow(RowForm):
+    """One day on which the doctor is away, or works other hours than usual."""
 
-    def __init__(self, **kwargs: Any) -> None:
-        columns = [
-            Column("date", _("day"), "date"),
-            Column("start", _("from"), "time", attrs=_CLOCK),
-            Column("end", _("to"), "time", attrs=_CLOCK),
-            Column("closed", _("what"), "select", [("True", _("closed")), ("False", _("extra clinic"))], "True"),
-        ]
-        super().__init__(columns=columns, needed=("date", "start", "end"), **kwargs)
+    needed = ("date", "start", "end")
+    date = forms.CharField(label=_("day"), required=False, widget=forms.TextInput(attrs={"type": "date"}))
+    start = forms.CharField(label=_("from"), required=False, widget=_time_input())
+    end = forms.CharField(label=_("to"), required=False, widget=_time_input())
+    closed = forms.CharField(
+        label=_("kind"),
+        required=False,
+        initial="True",
+        widget=forms.Select(choices=[("True", _("closed")), ("False", _("extra clinic"))]),
+    )
 
-    def read(self, row: dict[str, str]) -> dict[str, Any]:
+    @classmethod
+    def read(cls, texts: Mapping[str, str]) -> dict[str, Any]:
         return {
-            "date": row["date"],
-            "start": row["start"] or None,
-            "end": row["end"] or None,
-            "closed": row["closed"] != "False",
+            "date": texts["date"],
+            "start": texts["start"] or None,
+            "end": texts["end"] or None,
+            "closed": texts["closed"] != "False",
         }
 
 
 def _number(text: str) -> Any:
-    """The number, or the text as it is, for the serializer to refuse."""
+    """Return the number, or the text itself, which the serializer then rejects."""
     return int(text) if text.isascii() and text.isdigit() and len(text) < 6 else text
 
 
@@ -84,46 +89,48 @@ class DoctorForm(ResourceForm):
     new, changes = DoctorIn, DoctorChanges
     user_id = AccountAutocompleteField(
         label=_("Account"),
-        page="admin:accounts_user_find",
+        url_name="admin:accounts_user_autocomplete",
         required=False,
-        help_text=_("The number of the account, or the beginning of its e-mail to find it by."),
+        help_text=_("Type the number of the account, or the beginning of its e-mail address to search for it."),
     )
-    availability = HoursField(
+    availability = RowTableField(
+        row_form=HoursRow,
         label=_("Weekly hours"),
-        help_text=_("On the clock where the doctor works. A row without times is left out when you save."),
+        help_text=_("Times are in the doctor's time zone. A row without times is not saved."),
     )
-    exceptions = ExceptionsField(
+    exceptions = RowTableField(
+        row_form=ExceptionRow,
         label=_("Exceptions"),
-        help_text=_("Closed without times is the whole day. A row without a day is left out when you save."),
+        help_text=_("Closed without times means the whole day. An empty row is not saved."),
     )
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         if "doctor_id" in self.fields:
             self.fields["doctor_id"].required = False
-            self.fields["doctor_id"].help_text = _("Made by the system when left empty.")
+            self.fields["doctor_id"].help_text = _("Leave empty to have the system create an id.")
 
 
 @admin.register(Doctor)
 class DoctorAdmin(AutocompleteMixin, ImportExportAdmin):
     resource = "doctor"
     table = DoctorTable
-    action_names = {"find": "listed"}
-    names_people = False  # no patients
-    for_doctors = frozenset({"view", "change"})
+    action_names = {"autocomplete": "listed"}
+    names_people = False  # Doctors are no patients.
+    doctor_permissions = frozenset({"view", "change"})
     form = DoctorForm
     list_display = ("doctor_id", "name", "specialty", "accepting_patients", "time_zone")
     list_display_links = ("doctor_id", "name")
-    # Few enough to be sorted by anything.
+    # Any column may sort, because there are few doctors.
     sortable_by = list_display
     list_filter = ("accepting_patients",)
     search_fields = ("name", "doctor_id")
     search_help_text = _("Whole words of the name, or the doctor's id.")
     ordering = ("name", "doctor_id")
     fixed_fields = ("doctor_id",)
-    computed_fields = ("made",)
-    #: What who may only look sees in the place of the tables.
-    read_only = {"availability": "hours_shown", "exceptions": "exceptions_shown"}
+    computed_fields = ("created",)
+    #: Field → what replaces it for users who may not change the doctor.
+    read_only = {"availability": "hours_table", "exceptions": "exceptions_table"}
     change_form_before_template = "admin/links.html"
 
     def get_fields(self, request: HttpRequest, obj: Any = None) -> Any:
@@ -139,7 +146,7 @@ class DoctorAdmin(AutocompleteMixin, ImportExportAdmin):
         return names
 
     @admin.display(description=_("weekly hours"))
-    def hours_shown(self, doctor: Doctor) -> SafeString:
+    def hours_table(self, doctor: Doctor) -> SafeString:
         rows = (
             (WEEKDAYS_ABBR[row.weekday], f"{row.start}–{row.end}", f"{row.slot_minutes} min")
             for row in doctor.availability
@@ -147,7 +154,7 @@ class DoctorAdmin(AutocompleteMixin, ImportExportAdmin):
         return _table(rows) or _("any time")  # type: ignore[return-value]
 
     @admin.display(description=_("exceptions"))
-    def exceptions_shown(self, doctor: Doctor) -> SafeString:
+    def exceptions_table(self, doctor: Doctor) -> SafeString:
         rows = (
             (
                 f"{row.date:%Y-%m-%d}",
@@ -163,7 +170,7 @@ class DoctorAdmin(AutocompleteMixin, ImportExportAdmin):
         def diary(doctor: Doctor) -> SafeString:
             return format_html_join(" ", '<a class="underline" href="{1}">{0}</a>', _links(request, doctor))
 
-        return (*super().get_list_display(request), diary) if LINKS else super().get_list_display(request)
+        return (*super().get_list_display(request), diary) if DOCTOR_LINKS else super().get_list_display(request)
 
     def render_change_form(self, request: HttpRequest, context: dict[str, Any], *args: Any, **kwargs: Any) -> Any:
         doctor = kwargs.get("obj")
@@ -172,10 +179,10 @@ class DoctorAdmin(AutocompleteMixin, ImportExportAdmin):
         return super().render_change_form(request, context, *args, **kwargs)
 
     class Media:
-        js = ("healthcare/find.js",)
+        js = ("healthcare/autocomplete.js",)
 
     def get_changeform_initial_data(self, request: HttpRequest) -> dict[str, Any]:
-        """A link may say whose record it will be; what else stands in it is not taken."""
+        """Take the account from a link, and ignore all its other parameters."""
         given = super().get_changeform_initial_data(request)
         return {name: given[name] for name in ("user_id",) if name in given}
 
@@ -185,8 +192,8 @@ class DoctorAdmin(AutocompleteMixin, ImportExportAdmin):
     def is_of_doctor(self, user: Any, obj: Doctor) -> bool:
         return obj.user_id == user.pk
 
-    def find(self, user: Any, words: str) -> Iterable[tuple[str, str]]:
-        """Without words the first of the alphabet: there are few enough doctors to look through."""
+    def autocomplete_results(self, user: Any, words: str) -> Iterable[tuple[str, str]]:
+        """Return the first doctors of the alphabet if no words are given, because there are few of them."""
         visible = queries.visible_to(user).as_queryset()
         first = visible.order_by("name", "doctor_id")[:MAX_RESULTS]
         for doctor in autocomplete.search_by_name(visible, words, at_most=MAX_RESULTS) if words else first:
@@ -209,7 +216,7 @@ class DoctorAdmin(AutocompleteMixin, ImportExportAdmin):
 
 
 def _links(request: HttpRequest, doctor: Doctor) -> list[tuple[Any, str]]:
-    return [link for each in LINKS if (link := each(request, doctor))]
+    return [link for each in DOCTOR_LINKS if (link := each(request, doctor))]
 
 
 def _table(rows: Iterable[tuple[Any, ...]]) -> SafeString:

@@ -1,4 +1,7 @@
-"""Doctors as the rows of a file. Hours and exceptions are lines of a cell: Mon 09:00-12:30 20, 2026-12-24 closed."""
+"""Columns of the import and export of doctors.
+
+Hours and exceptions are lines of one cell, such as "Mon 09:00-12:30 20" and "2026-12-24 closed".
+"""
 
 import re
 from collections.abc import Mapping
@@ -6,16 +9,22 @@ from typing import Any
 
 from doctors.models import DEFAULT_SLOT_MINUTES, ScheduleException, WeeklyHours
 from healthcare.staff_admin.import_export import ResourceTable
-from healthcare.staff_admin.import_export_widgets import Cell, Flag, Lines, Moment, Number
+from healthcare.staff_admin.import_export_widgets import (
+    BooleanWidget,
+    IntegerWidget,
+    LinesWidget,
+    TextWidget,
+    TimestampWidget,
+)
 
-#: As they stand in files, whatever language the reader's pages have.
+#: Files have English weekdays, so that they do not depend on the language of the user.
 WEEKDAYS = ("Mon", "Tue", "Wed", "Thu", "Fri", "Sat", "Sun")
 _HOURS = re.compile(r"([A-Za-z]{3})[a-z]* (\d\d:\d\d)-(\d\d:\d\d)(?: (\d{1,3}))?", re.ASCII)
 _EXCEPTION = re.compile(r"(\d{4}-\d\d-\d\d)(?: (\d\d:\d\d)-(\d\d:\d\d))? (closed|open)", re.ASCII)
 
 
 def parse_hours(line: str) -> dict[str, Any]:
-    """ "Mon 09:00-12:30 20" as the fields of WeeklyHours. Raises: ValueError."""
+    """Return "Mon 09:00-12:30 20" as fields of WeeklyHours. Raises: ValueError."""
     found = _HOURS.fullmatch(line)
     if not found or found[1].title() not in WEEKDAYS:
         raise ValueError(line)
@@ -28,7 +37,7 @@ def parse_hours(line: str) -> dict[str, Any]:
 
 
 def parse_exception(line: str) -> dict[str, Any]:
-    """ "2026-12-24 closed" as the fields of ScheduleException. Raises: ValueError."""
+    """Return "2026-12-24 closed" as fields of ScheduleException. Raises: ValueError."""
     found = _EXCEPTION.fullmatch(line)
     if not found:
         raise ValueError(line)
@@ -49,13 +58,13 @@ def exception_line(row: ScheduleException | Mapping[str, Any]) -> str:
 class DoctorTable(ResourceTable):
     key = "doctor_id"
     columns = {
-        "doctor_id": Cell(),
-        "name": Cell(),
-        "specialty": Cell(),
-        "availability": Lines(line=hours_line, parse=parse_hours),
-        "exceptions": Lines(line=exception_line, parse=parse_exception),
-        "accepting_patients": Flag(),
-        "time_zone": Cell(),
-        "user_id": Number(),
+        "doctor_id": TextWidget(),
+        "name": TextWidget(),
+        "specialty": TextWidget(),
+        "availability": LinesWidget(line=hours_line, parse=parse_hours),
+        "exceptions": LinesWidget(line=exception_line, parse=parse_exception),
+        "accepting_patients": BooleanWidget(),
+        "time_zone": TextWidget(),
+        "user_id": IntegerWidget(),
     }
-    computed = {"created_at": Moment()}
+    export_only = {"created_at": TimestampWidget()}

@@ -218,7 +218,7 @@ LOGGING = {
     "disable_existing_loggers": False,
     "formatters": {
         "json": {"()": "healthcare.observability.logs.JsonFormatter"},
-        "text": {"()": "healthcare.observability.logs.TextFormatter", "tells_all": DEBUG},
+        "text": {"()": "healthcare.observability.logs.TextFormatter", "is_verbose": DEBUG},
     },
     "handlers": {"stderr": {"class": "logging.StreamHandler", "formatter": LOG_FORMAT}},
     "root": {"handlers": ["stderr"], "level": "WARNING"},
@@ -404,7 +404,10 @@ UNFOLD = {
         {"rel": "icon", "type": "image/svg+xml", "href": lambda request: static("healthcare/favicon.svg")},
     ],
     "STYLES": [lambda request: static("healthcare/admin.css")],
-    "SCRIPTS": [lambda request: static("healthcare/zone.js"), lambda request: static("healthcare/reach.js")],
+    "SCRIPTS": [
+        lambda request: static("healthcare/time-zone.js"),
+        lambda request: static("healthcare/keyboard-access.js"),
+    ],
 }  # fmt: skip
 
 STATIC_URL = "static/"

@@ -17,18 +17,18 @@ from healthcare.outbox.models import Event
 from healthcare.staff_admin.model_admin import AuditedAdmin, CappedPaginator
 
 
-class WaitingFilter(admin.SimpleListFilter):
-    """Events that something is left to do for: the log itself is long, and told already."""
+class DeliveryFilter(admin.SimpleListFilter):
+    """Filters by events that are not delivered. Most events of the outbox are."""
 
     title = _("state")
     parameter_name = "state"
 
     def lookups(self, request: HttpRequest, model_admin: Any) -> list[tuple[str, Any]]:
-        return [("aside", _("Set aside, until somebody has looked")), ("due", _("Waiting for the relay"))]
+        return [("dead", _("Dead letters")), ("due", _("Waiting for delivery"))]
 
     def queryset(self, request: HttpRequest, queryset: models.QuerySet[Event]) -> models.QuerySet[Event]:
-        # Each is a range of a small index: only events with something to do carry the field.
-        fields = {"aside": "dead_lettered_at", "due": "due_at"}
+        # Each condition is a range of a small index, because delivered events do not have these fields.
+        fields = {"dead": "dead_lettered_at", "due": "due_at"}
         if field := fields.get(self.value() or ""):
             return queryset.filter(**{f"{field}__gt": datetime.fromtimestamp(0, tz=UTC)})
         return queryset
@@ -36,20 +36,20 @@ class WaitingFilter(admin.SimpleListFilter):
 
 @admin.register(Event)
 class EventAdmin(AuditedAdmin):
-    """The event log: what waits, and what was set aside until somebody has looked at its reason."""
+    """The outbox: events that wait, and dead letters, which wait until somebody retries them."""
 
     resource = "event"
 
-    list_display = ("happened", "kind", "subject_id", "state", "attempts", "reason")
-    list_filter = (WaitingFilter,)
+    list_display = ("occurred", "kind", "subject_id", "state", "attempts", "reason")
+    list_filter = (DeliveryFilter,)
     search_fields = ("subject_id",)
     search_help_text = _("The id of the event, of the record or of the patient.")
     ordering = ("-id",)
     sortable_by = ()
-    actions = ("try_again",)
+    actions = ("retry_delivery",)
     fields = (
-        "id", "kind", "happened", "subject_id", "patient_id", "standing", "pending", "attempts", "reason", "due",
-        "dead_lettered",
+        "id", "kind", "occurred", "subject_id", "patient_id", "delivery", "pending", "attempts", "reason",
+        "next_attempt", "dead_letter_since",
     )  # fmt: skip
     paginator = CappedPaginator
     show_full_result_count = False
@@ -75,38 +75,38 @@ class EventAdmin(AuditedAdmin):
             wanted |= models.Q(pk=ObjectId(key))
         return (queryset.filter(wanted) if key else queryset), False
 
-    @admin.display(description=_("happened"))
-    def happened(self, event: Event) -> str:
+    @admin.display(description=_("occurred"))
+    def occurred(self, event: Event) -> str:
         return clock.display(event.at)
 
-    @admin.display(description=_("due"))
-    def due(self, event: Event) -> str:
+    @admin.display(description=_("next attempt"))
+    def next_attempt(self, event: Event) -> str:
         return clock.display(event.due_at)
 
-    @admin.display(description=_("set aside"))
-    def dead_lettered(self, event: Event) -> str:
+    @admin.display(description=_("dead letter since"))
+    def dead_letter_since(self, event: Event) -> str:
         return clock.display(event.dead_lettered_at)
 
-    @display(description=_("state"), label={"told": "success", "waiting": "info", "aside": "danger"})
+    @display(description=_("state"), label={"delivered": "success", "waiting": "info", "dead": "danger"})
     def state(self, event: Event) -> tuple[str, Any]:
         if event.dead_lettered_at:
-            return "aside", _("set aside")
-        return ("waiting", _("waiting")) if event.due_at else ("told", _("told"))
+            return "dead", _("dead letter")
+        return ("waiting", _("waiting")) if event.due_at else ("delivered", _("delivered"))
 
     @admin.display(description=_("state"))
-    def standing(self, event: Event) -> str:
+    def delivery(self, event: Event) -> str:
         return str(self.state(event)[1])
 
     def render_change_form(self, request: HttpRequest, context: dict[str, Any], *args: Any, **kwargs: Any) -> Any:
-        # There is nothing to type: what is done with an event is an action.
+        # The page has no input fields. Events are retried by an action of the list.
         context |= {"show_save": False, "show_save_and_continue": False, "show_save_and_add_another": False}
         return super().render_change_form(request, context, *args, **kwargs)
 
-    @admin.action(description=_("Try again"), permissions=["change"])
-    def try_again(self, request: HttpRequest, queryset: models.QuerySet[Event]) -> None:
-        again = 0
+    @admin.action(description=_("Retry"), permissions=["change"])
+    def retry_delivery(self, request: HttpRequest, queryset: models.QuerySet[Event]) -> None:
+        count = 0
         for event in queryset:
             if events.retry(event.pk):
-                again += 1
+                count += 1
                 recorder.record("event.taken_up", actor=request.user, subject=event.pk)
-        self.message_user(request, _("%(number)d events wait for the relay again.") % {"number": again})
+        self.message_user(request, _("%(number)d events wait for delivery again.") % {"number": count})

@@ -1,4 +1,4 @@
-"""Commands that have started servers: however they are asked to end, they clean up first, and to the end."""
+"""Signal handling for commands that have started servers and must stop them, however the command is ended."""
 
 import signal
 from collections.abc import Iterator
@@ -9,15 +9,15 @@ from typing import NoReturn
 SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
 
-def heed() -> None:
-    """Answer a polite request to end, and a terminal that is closed, as Ctrl-C is."""
+def install_handlers() -> None:
+    """Raise KeyboardInterrupt for SIGTERM and SIGHUP too, so that each of the signals runs the same clean-up."""
     for number in SIGNALS:
         signal.signal(number, _interrupt)
 
 
 @contextmanager
-def ignored() -> Iterator[None]:
-    """Be deaf to them meanwhile."""
+def signals_ignored() -> Iterator[None]:
+    """Ignore the signals during the block, so that a clean-up is not interrupted."""
     before = [signal.signal(number, signal.SIG_IGN) for number in SIGNALS]
     try:
         yield

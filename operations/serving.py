@@ -1,4 +1,4 @@
-"""The production server's command line: `make serve` runs it, and the tests that need several processes."""
+"""The command line of the production server, for `make serve`, the benchmarks and tests with several processes."""
 
 import sys
 
@@ -6,7 +6,7 @@ HOST = "127.0.0.1"
 
 
 def production_server(port: int, *, workers: int) -> list[str]:
-    """gunicorn on loopback; to be run in the folder of manage.py."""
+    """Return gunicorn's command line for a port on the loopback address. Run it in the folder of manage.py."""
     return [
         sys.executable, "-m", "gunicorn", "healthcare.wsgi", "--config", "python:healthcare.web.gunicorn_conf",
         "--bind", f"{HOST}:{port}", "--workers", str(workers),

@@ -1,4 +1,4 @@
-"""Patients in the staff's admin."""
+"""Admin pages of patients, with a timeline of the chart."""
 
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
@@ -29,21 +29,22 @@ from patients.tables import PatientTable
 
 
 @dataclass(frozen=True)
-class Link:
-    """A button on a patient's page that leads to another room's form for a new record, with the patient filled in."""
+class PatientLink:
+    """A button on a patient's page that opens another app's form for a new record of this patient."""
 
     label: Any
     url_name: str
-    is_for: Callable[[HttpRequest], bool]
+    is_allowed: Callable[[HttpRequest], bool]
 
 
-#: What happens on one day happens in this order: a visit leads to the others, whose clocks are not the doctor's.
-KINDS = ("visit", "prescription", "bill")
+#: The order of entries of one day. Appointments come first, because the others result from them; times of day cannot
+#: be compared, because appointments have the doctor's time zone and bills the browser's.
+ENTRY_KINDS = ("visit", "prescription", "bill")
 
 
 @dataclass(frozen=True)
-class Happening:
-    """One line of a chart's timeline; `kind` is one of KINDS, `time` on the wall where the doctor works."""
+class TimelineEntry:
+    """One entry of a chart's timeline. `kind` is one of ENTRY_KINDS, `time` is in the doctor's time zone."""
 
     day: date
     kind: str
@@ -53,23 +54,23 @@ class Happening:
     path: str | None = None
 
 
-#: What the rooms behind this one put on a patient's page: patients import none of them.
-LINKS: list[Link] = []
-#: Each gives what it has of a patient, as far as the reader may see it.
-TIMELINE: list[Callable[[HttpRequest, Patient], Iterable[Happening]]] = []
+#: Links that other apps add to a patient's page. This app imports none of them.
+PATIENT_LINKS: list[PatientLink] = []
+#: Functions of other apps that return a patient's entries which the user may see.
+TIMELINE_SOURCES: list[Callable[[HttpRequest, Patient], Iterable[TimelineEntry]]] = []
 
 
 class PatientForm(ResourceForm):
     new, changes = PatientIn, PatientChanges
     user_id = AccountAutocompleteField(
         label=_("Account"),
-        page="admin:accounts_user_find",
+        url_name="admin:accounts_user_autocomplete",
         required=False,
-        help_text=_("The number of the account, or the beginning of its e-mail to find it by."),
+        help_text=_("Type the number of the account, or the beginning of its e-mail address to search for it."),
     )
-    diseases = LinesField(label=_("Diseases"), required=False, help_text=_("One a line."))
+    diseases = LinesField(label=_("Diseases"), required=False, help_text=_("Enter one disease on each line."))
     is_another = forms.BooleanField(
-        label=_("This is somebody else: make the record all the same"),
+        label=_("This is a different person: create the record"),
         required=False,
         widget=UnfoldBooleanWidget(),
     )
@@ -78,11 +79,11 @@ class PatientForm(ResourceForm):
         super().__init__(*args, **kwargs)
         if "patient_id" in self.fields:
             self.fields["patient_id"].required = False
-            self.fields["patient_id"].help_text = _("Made by the system when left empty.")
+            self.fields["patient_id"].help_text = _("Leave empty to have the system create an id.")
         if not self.instance._state.adding:
             del self.fields["is_another"]
         elif not self.data.get("is_another"):
-            # Shown only when somebody is there who looks the same.
+            # The checkbox is shown after a warning only.
             self.fields["is_another"].widget = forms.HiddenInput()
 
     def clean(self) -> dict[str, Any]:
@@ -90,14 +91,14 @@ class PatientForm(ResourceForm):
         values = super().clean()
         if "is_another" not in self.fields or self.errors or values.get("is_another"):
             return values
-        found = queries.possible_duplicates(self.actor, name=values["name"], birth_date=values.get("birth_date"))
-        if not found:
+        duplicates = queries.possible_duplicates(self.actor, name=values["name"], birth_date=values.get("birth_date"))
+        if not duplicates:
             return values
         self.fields["is_another"].widget = UnfoldBooleanWidget()
-        audit_context.record_access("patient.listed", [patient.pk for patient in found])
-        pages = [(reverse("admin:patients_patient_change", args=[patient.pk]), patient.pk) for patient in found]
-        there = format_html_join(", ", '<a class="underline" href="{}">{}</a>', pages)
-        self.add_error("is_another", format_html(gettext("Is it {}? Name and birth date are the same."), there))
+        audit_context.record_access("patient.listed", [patient.pk for patient in duplicates])
+        pages = [(reverse("admin:patients_patient_change", args=[patient.pk]), patient.pk) for patient in duplicates]
+        links = format_html_join(", ", '<a class="underline" href="{}">{}</a>', pages)
+        self.add_error("is_another", format_html(gettext("Is it {}? Name and birth date are the same."), links))
         return values
 
 
@@ -105,9 +106,9 @@ class PatientForm(ResourceForm):
 class PatientAdmin(AutocompleteMixin, ImportExportAdmin):
     resource = "patient"
     table = PatientTable
-    finds_patients = True
-    action_names = {"find": "listed"}
-    for_doctors = frozenset({"view"})
+    suggests_patients = True
+    action_names = {"autocomplete": "listed"}
+    doctor_permissions = frozenset({"view"})
     form = PatientForm
     list_display = ("patient_id", "name", "birth_date", "sex")
     list_display_links = ("patient_id", "name")
@@ -115,14 +116,14 @@ class PatientAdmin(AutocompleteMixin, ImportExportAdmin):
     search_help_text = _("Whole words of the name, or the patient's id.")
     ordering = ("name", "patient_id")
     fixed_fields = ("patient_id",)
-    computed_fields = ("chart", "made")
+    computed_fields = ("chart", "created")
     change_form_before_template = "admin/patient_links.html"
 
     class Media:
-        js = ("healthcare/find.js",)
+        js = ("healthcare/autocomplete.js",)
 
     def get_changeform_initial_data(self, request: HttpRequest) -> dict[str, Any]:
-        """A link may say whose record it will be; what else stands in it is not taken."""
+        """Take the account from a link, and ignore all its other parameters."""
         given = super().get_changeform_initial_data(request)
         return {name: given[name] for name in ("user_id",) if name in given}
 
@@ -144,14 +145,14 @@ class PatientAdmin(AutocompleteMixin, ImportExportAdmin):
         words = search_term.strip()
         return (queryset.filter(Q(name__search=words) | Q(patient_id=words)) if words else queryset), False
 
-    def find(self, user: Any, words: str) -> Iterable[tuple[str, str]]:
+    def autocomplete_results(self, user: Any, words: str) -> Iterable[tuple[str, str]]:
         for patient in autocomplete.search_by_name(queries.visible_to(user).as_queryset(), words, at_most=MAX_RESULTS):
             yield patient.pk, f"{patient.name}, {patient.birth_date or _('no birth date')}"
 
     def render_change_form(self, request: HttpRequest, context: dict[str, Any], *args: Any, **kwargs: Any) -> Any:
         patient = kwargs.get("obj")
         if patient is not None:
-            context["links"] = [link for link in LINKS if link.is_for(request)]
+            context["links"] = [link for link in PATIENT_LINKS if link.is_allowed(request)]
             context["patient_id"] = patient.pk
         return super().render_change_form(request, context, *args, **kwargs)
 
@@ -162,18 +163,18 @@ class PatientAdmin(AutocompleteMixin, ImportExportAdmin):
     def get_object(self, request: HttpRequest, object_id: str, from_field: str | None = None) -> Any:
         found = super().get_object(request, object_id, from_field)
         if found is not None:
-            found.reader = request
+            found.viewing_request = request
         return found
 
     @admin.display(description=_("chart"))
     def chart(self, patient: Patient) -> SafeString:
-        """What happened, the latest first, from all rooms, which are asked once: the theme asks for it five times."""
-        shown: SafeString | None = getattr(patient, "shown_chart", None)
-        if shown is not None:
-            return shown
-        request: HttpRequest = patient.reader  # type: ignore[attr-defined]
-        happenings = [each for part in TIMELINE for each in part(request, patient)]
-        happenings.sort(key=lambda each: (each.day, KINDS.index(each.kind), each.time), reverse=True)
-        shown = render_to_string("admin/patient_timeline.html", {"happenings": happenings})
-        patient.shown_chart = shown  # type: ignore[attr-defined]
-        return shown
+        """Return the timeline, the latest entry first. It is cached, because the theme calls this five times."""
+        timeline: SafeString | None = getattr(patient, "rendered_timeline", None)
+        if timeline is not None:
+            return timeline
+        request: HttpRequest = patient.viewing_request  # type: ignore[attr-defined]
+        entries = [entry for source in TIMELINE_SOURCES for entry in source(request, patient)]
+        entries.sort(key=lambda entry: (entry.day, ENTRY_KINDS.index(entry.kind), entry.time), reverse=True)
+        timeline = render_to_string("admin/patient_timeline.html", {"entries": entries})
+        patient.rendered_timeline = timeline  # type: ignore[attr-defined]
+        return timeline

@@ -1,4 +1,4 @@
-"""Prescriptions in the staff's admin."""
+"""Admin pages of prescriptions."""
 
 from collections.abc import Iterator
 from typing import Any
@@ -13,13 +13,13 @@ from django.urls import reverse
 from django.utils.translation import gettext_lazy as _
 from unfold.widgets import UnfoldAdminSingleDateWidget
 
-from appointments.admin import VISIT_LINKS
+from appointments.admin import APPOINTMENT_LINKS
 from appointments.models import Appointment, Status
 from doctors import queries as doctor_queries
 from healthcare.staff_admin.autocomplete import AutocompleteField
 from healthcare.staff_admin.forms import ResourceForm
 from healthcare.staff_admin.import_export import ImportExportAdmin
-from patients.admin import LINKS, TIMELINE, Happening, Link
+from patients.admin import PATIENT_LINKS, TIMELINE_SOURCES, PatientLink, TimelineEntry
 from patients.models import Patient
 from prescriptions import queries, services
 from prescriptions.models import Prescription
@@ -29,27 +29,27 @@ from prescriptions.tables import PrescriptionTable
 
 class PrescriptionForm(ResourceForm):
     new, changes = PrescriptionIn, PrescriptionChanges
-    patient_id = AutocompleteField(label=_("Patient"), page="admin:patients_patient_find")
-    doctor_id = AutocompleteField(label=_("Doctor"), page="admin:doctors_doctor_find")
+    patient_id = AutocompleteField(label=_("Patient"), url_name="admin:patients_patient_autocomplete")
+    doctor_id = AutocompleteField(label=_("Doctor"), url_name="admin:doctors_doctor_autocomplete")
     start_date = forms.DateField(
         label=_("Start date"),
         required=False,
         widget=UnfoldAdminSingleDateWidget,
-        help_text=_("Today when left empty."),
+        help_text=_("Leave empty for today."),
     )
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         for name, example in (("dosage", "500 mg, 1 tablet"), ("frequency", "Twice daily, BID, Every 8 hours")):
             if name in self.fields:
-                self.fields[name].help_text = _("Such as %(example)s.") % {"example": example}
+                self.fields[name].help_text = _("For example: %(example)s.") % {"example": example}
 
 
 @admin.register(Prescription)
 class PrescriptionAdmin(ImportExportAdmin):
     resource = "prescription"
     table = PrescriptionTable
-    for_doctors = frozenset({"view", "add", "change", "delete"})
+    doctor_permissions = frozenset({"view", "add", "change", "delete"})
     action_names = {"add": "issued"}
     form = PrescriptionForm
     list_display = ("id", "start_date", "patient_id", "doctor_id", "drug", "dosage", "frequency")
@@ -57,10 +57,10 @@ class PrescriptionAdmin(ImportExportAdmin):
     search_help_text = _("The id of the prescription, the patient, the doctor or the appointment.")
     ordering = ("-start_date", "-id")
     fixed_fields = ("patient_id", "doctor_id")
-    computed_fields = ("made",)
+    computed_fields = ("created",)
 
     class Media:
-        js = ("healthcare/find.js",)
+        js = ("healthcare/autocomplete.js",)
 
     def visible_to(self, user: Any) -> QuerySet[Prescription]:
         return queries.visible_to(user).as_queryset()
@@ -69,11 +69,11 @@ class PrescriptionAdmin(ImportExportAdmin):
         return obj.doctor_id == doctor_queries.own_doctor_id(user)
 
     def get_changeform_initial_data(self, request: HttpRequest) -> dict[str, Any]:
-        """A link may say whom it is for; by whom follows for doctors. What else stands in it is not taken."""
+        """Take the patient and the appointment from a link, and ignore all else. Doctors prescribe as themselves."""
         given = super().get_changeform_initial_data(request)
         initial = {name: given[name] for name in ("patient_id", "appointment_id") if name in given}
-        own = doctor_queries.own_doctor_id(request.user)  # type: ignore[arg-type]
-        return {**initial, "doctor_id": own} if own else initial
+        own_id = doctor_queries.own_doctor_id(request.user)  # type: ignore[arg-type]
+        return {**initial, "doctor_id": own_id} if own_id else initial
 
     def create(self, actor: Any, **values: Any) -> Prescription:
         return services.issue_prescription(actor=actor, **values)
@@ -98,8 +98,8 @@ def _may_prescribe(request: HttpRequest) -> bool:
     return admin.site.get_model_admin(Prescription).has_add_permission(request)
 
 
-def _courses(request: HttpRequest, patient: Patient) -> Iterator[Happening]:
-    """The chart's prescriptions; a doctor follows the way to their own."""
+def _timeline_entries(request: HttpRequest, patient: Patient) -> Iterator[TimelineEntry]:
+    """Yield the prescriptions of the chart. Doctors get links to their own only."""
     pages = admin.site.get_model_admin(Prescription)
     if not pages.has_view_permission(request):
         return
@@ -110,7 +110,7 @@ def _courses(request: HttpRequest, patient: Patient) -> Iterator[Happening]:
         days = _("%(days)d days") % {"days": course.duration_days} if course.duration_days else _("open-ended")
         parts = (course.drug, course.dosage, course.frequency, days, course.doctor_id, course.disease)
         page = reverse("admin:prescriptions_prescription_change", args=[course.prescription_id])
-        yield Happening(
+        yield TimelineEntry(
             day=course.start_date,
             kind="prescription",
             label=_("Prescription"),
@@ -119,14 +119,14 @@ def _courses(request: HttpRequest, patient: Patient) -> Iterator[Happening]:
         )
 
 
-def _of_visit(request: HttpRequest, visit: Appointment) -> tuple[Any, str] | None:
-    """The form for a prescription of a visit, unless it was cancelled."""
+def _appointment_link(request: HttpRequest, visit: Appointment) -> tuple[Any, str] | None:
+    """Return a link to the form for a prescription of the appointment, unless it was cancelled."""
     if visit.status == Status.CANCELLED or not _may_prescribe(request):
         return None
     query = urlencode({"patient_id": visit.patient_id, "appointment_id": visit.pk})
     return _("Write a prescription"), f"{reverse('admin:prescriptions_prescription_add')}?{query}"
 
 
-TIMELINE.append(_courses)
-VISIT_LINKS.append(_of_visit)
-LINKS.append(Link(_("Write a prescription"), "admin:prescriptions_prescription_add", _may_prescribe))
+TIMELINE_SOURCES.append(_timeline_entries)
+APPOINTMENT_LINKS.append(_appointment_link)
+PATIENT_LINKS.append(PatientLink(_("Write a prescription"), "admin:prescriptions_prescription_add", _may_prescribe))

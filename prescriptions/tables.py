@@ -1,31 +1,37 @@
-"""Prescriptions as the rows of a file."""
+"""Columns of the import and export of prescriptions."""
 
 from typing import Any
 
 from bson import ObjectId
 
 from healthcare.staff_admin.import_export import ResourceTable
-from healthcare.staff_admin.import_export_widgets import Cell, Day, Moment, Money, Number
+from healthcare.staff_admin.import_export_widgets import (
+    DateWidget,
+    IntegerWidget,
+    MoneyWidget,
+    TextWidget,
+    TimestampWidget,
+)
 
 
 class PrescriptionTable(ResourceTable):
     key = "id"
-    takes_ids = False
+    accepts_ids = False
     columns = {
-        "id": Cell(),
-        "patient_id": Cell(),
-        "doctor_id": Cell(),
-        "appointment_id": Cell(),
-        "drug": Cell(),
-        "dosage": Cell(),
-        "frequency": Cell(),
-        "cost": Money(),
-        "disease": Cell(),
-        "start_date": Day(),
-        "duration_days": Number(),
-        "instructions": Cell(),
+        "id": TextWidget(),
+        "patient_id": TextWidget(),
+        "doctor_id": TextWidget(),
+        "appointment_id": TextWidget(),
+        "drug": TextWidget(),
+        "dosage": TextWidget(),
+        "frequency": TextWidget(),
+        "cost": MoneyWidget(),
+        "disease": TextWidget(),
+        "start_date": DateWidget(),
+        "duration_days": IntegerWidget(),
+        "instructions": TextWidget(),
     }
-    computed = {"created_at": Moment()}
+    export_only = {"created_at": TimestampWidget()}
 
-    def stored_key(self, key: Any) -> ObjectId | None:
+    def primary_key(self, key: Any) -> ObjectId | None:
         return ObjectId(key) if ObjectId.is_valid(key) else None

@@ -1,4 +1,4 @@
-"""The reports in the admin: a page each, with filters, chart, table and downloads, and the charts of the dashboard."""
+"""Admin pages of the reports, with filters, a chart, a table and downloads, and the charts of the dashboard."""
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -24,11 +24,11 @@ from unfold.widgets import (
 from healthcare import audit_context
 from healthcare.api.fields import EARLIEST, LATEST
 from reports import charts, queries
-from reports.files import KINDS, as_file
-from reports.permissions import may_read_in_the_admin
+from reports.files import MEDIA_TYPES, as_file
+from reports.permissions import can_read_in_admin
 from reports.serializers import MAX_DOCTORS
 
-#: Rows of a chart on the dashboard; all of them are on the report's page.
+#: Rows of a chart on the dashboard. The report's page shows all rows.
 BRIEF_ROWS = 8
 
 
@@ -50,9 +50,11 @@ class DoctorsForm(forms.Form):
         since, until = values.get("since"), values.get("until")
         for day in filter(None, (since, until)):
             if not EARLIEST <= day <= LATEST:
-                raise forms.ValidationError(_("There is nothing so long ago, or so far ahead."))
+                raise forms.ValidationError(
+                    _("Enter a date from %(first)s to %(last)s.") % {"first": EARLIEST, "last": LATEST}
+                )
         if since and until and since > until:
-            raise forms.ValidationError(_("The period ends before it begins."))
+            raise forms.ValidationError(_("The period ends before it begins: change one of the dates."))
         return values
 
 
@@ -73,7 +75,7 @@ class MonthsForm(forms.Form):
 
 @dataclass(frozen=True)
 class Page:
-    """A report's page: what it is called, what it asks, how it is made and what its columns are called."""
+    """A report's page: its title, its filters, the query that computes it, and the headings of its columns."""
 
     name: str
     title: Any
@@ -81,12 +83,13 @@ class Page:
     form: type[forms.Form]
     run: Callable[..., queries.Report]
     headings: Mapping[str, Any]
-    #: The dashboard's chart: whose bars they are; which figures they show, in which colour, one behind or below the
-    #: other; and the figure by which its rows are chosen, when there are too many.
+    #: The chart of the dashboard: the column that labels the bars, and the columns shown as bars, with their colours.
+    #: Stacked bars stand side by side, others one below the other. If there are too many rows, the chart has those with
+    #: the highest values of the column `ranked_by`.
     bars_of: str
     bars: Mapping[str, str]
     is_stacked: bool = False
-    chosen_by: str | None = None
+    ranked_by: str | None = None
 
     @property
     def url_name(self) -> str:
@@ -96,19 +99,19 @@ class Page:
         return self.run(**{name: value for name, value in given.items() if value not in (None, "")})
 
     def __call__(self, request: HttpRequest) -> HttpResponseBase:
-        """The page, or with `?format=` the file."""
-        if not may_read_in_the_admin(request.user):  # type: ignore[arg-type]
+        """Return the page, or with `?format=` the file."""
+        if not can_read_in_admin(request.user):  # type: ignore[arg-type]
             raise PermissionDenied
-        asked = {name: value for name, value in request.GET.items() if value and name in self.form.base_fields}
-        form = self.form(asked or None, initial={})
-        is_valid = not asked or form.is_valid()
-        report = self.report(form.cleaned_data if asked and is_valid else {}) if is_valid else None
+        filters = {name: value for name, value in request.GET.items() if value and name in self.form.base_fields}
+        form = self.form(filters or None, initial={})
+        is_valid = not filters or form.is_valid()
+        report = self.report(form.cleaned_data if filters and is_valid else {}) if is_valid else None
         if report is not None:
             audit_context.record_access("report.viewed", subject=self.name)
         kind = request.GET.get("format")
         if kind == "brief" and report is not None:
             return TemplateResponse(request, "admin/report_brief.html", self.brief(report))
-        if kind in KINDS and report is not None:
+        if kind in MEDIA_TYPES and report is not None:
             return as_file(report, kind, columns=tuple(self.headings))
         rows = [[row[name] for name in self.headings] for row in report.rows] if report else []
         context = {
@@ -120,20 +123,21 @@ class Page:
             "alt": charts.title_of(report) if report else "",
             "headings": list(self.headings.values()),
             "rows": rows,
-            # Twelve months of nothing are nothing to show, either.
+            # A year without appointments has twelve rows of zeros.
             "is_empty": not any(value for row in rows for value in row[1:]),
-            "files": {kind: f"?{urlencode({**asked, 'format': kind})}" for kind in KINDS},
+            "files": {kind: f"?{urlencode({**filters, 'format': kind})}" for kind in MEDIA_TYPES},
         }
         return TemplateResponse(request, "admin/report.html", context)
 
     def brief(self, report: queries.Report) -> dict[str, Any]:
-        """The report as a small table of bars: text, so that it is read in any light, width and by a screen reader.
+        """Return the context of the report's chart on the dashboard: a table with a bar in each row.
 
-        A picture of each report would take the server some tenths of a second of drawing, each time somebody logs in.
+        Unlike a picture, a table adapts to the theme and to narrow screens, and a screen reader can read it. The server
+        would take some tenths of a second to draw a picture, on each log-in.
         """
         rows = report.rows
-        if self.chosen_by and len(rows) > BRIEF_ROWS:
-            rows = sorted(rows, key=itemgetter(self.chosen_by), reverse=True)[:BRIEF_ROWS]
+        if self.ranked_by and len(rows) > BRIEF_ROWS:
+            rows = sorted(rows, key=itemgetter(self.ranked_by), reverse=True)[:BRIEF_ROWS]
         figures = [[row[name] or 0 for name in self.bars] for row in rows]
         most = max((sum(each) if self.is_stacked else max(each) for each in figures), default=0)
         label = (lambda row: charts.MONTHS[row["month"] - 1]) if self.bars_of == "month" else itemgetter(self.bars_of)
@@ -144,7 +148,7 @@ class Page:
             "subject": self.headings[self.bars_of],
             "headings": [(self.headings[name], colour) for name, colour in self.bars.items()],
             "rows": [
-                # A doctor who is no longer there has no name.
+                # A doctor who was deleted has no name.
                 (
                     label(row) or "–",
                     [(row[name], colour, float(100 * (row[name] or 0) / most)) for name, colour in self.bars.items()],
@@ -163,7 +167,7 @@ PAGES = (
     Page(
         queries.TOP_DOCTORS,
         _("Top doctors"),
-        _("Distinct patients and appointments of each doctor; cancelled visits do not count."),
+        _("Distinct patients and appointments of each doctor. Cancelled visits do not count."),
         DoctorsForm,
         queries.top_doctors,
         {
@@ -176,7 +180,7 @@ PAGES = (
     Page(
         queries.DISEASE_TRENDS,
         _("Disease trends"),
-        _("How many patients each disease has, and how many days it is treated; ongoing treatments are not averaged."),
+        _("Patients and average days of treatment of each disease. Ongoing treatments are not averaged."),
         DiseasesForm,
         queries.disease_trends,
         {
@@ -185,12 +189,12 @@ PAGES = (
         },
         bars_of="disease",
         bars={"average_treatment_days": "blue"},
-        chosen_by="patients",
+        ranked_by="patients",
     ),
     Page(
         queries.MONTHLY_TREND,
         _("Appointments by month"),
-        _("A year's appointments by month and status."),
+        _("Appointments of a year by month and status."),
         MonthsForm,
         _months,
         {
@@ -204,7 +208,7 @@ PAGES = (
     Page(
         queries.PRESCRIPTION_COST,
         _("Average prescription cost"),
-        _("What prescriptions, and the visits billed for them, cost on average. At most a minute old."),
+        _("Average cost of prescriptions, and of the visits billed for them. The figures are at most a minute old."),
         forms.Form,
         queries.average_prescription_cost,
         {
@@ -214,7 +218,7 @@ PAGES = (
         },
         bars_of="disease",
         bars={"average_prescription_cost": "blue", "average_total_cost": "orange"},
-        chosen_by="prescriptions",
+        ranked_by="prescriptions",
     ),
 )  # fmt: skip
 for page in PAGES:
@@ -223,11 +227,11 @@ for page in PAGES:
     )
 
 
-def _charts(request: HttpRequest) -> dict[str, Any]:
-    """The dashboard's part: the reports' charts, for those who may read them."""
-    if not may_read_in_the_admin(request.user):  # type: ignore[arg-type]
+def _dashboard_charts(request: HttpRequest) -> dict[str, Any]:
+    """Return the reports whose charts the dashboard loads, if the user may read reports."""
+    if not can_read_in_admin(request.user):  # type: ignore[arg-type]
         return {}
     return {"reports": [(page.title, reverse(f"admin:{page.url_name}")) for page in PAGES]}
 
 
-admin.site.add_to_dashboard(_charts)  # type: ignore[attr-defined]
+admin.site.add_to_dashboard(_dashboard_charts)  # type: ignore[attr-defined]

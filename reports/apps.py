@@ -10,4 +10,4 @@ class ReportsConfig(AppConfig):
         from healthcare.outbox import events
         from reports import projections
 
-        events.register_projection("reports", set(projections.KINDS), projections.count)
+        events.register_projection("reports", set(projections.EVENT_KINDS), projections.apply_event)

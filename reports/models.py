@@ -1,7 +1,7 @@
-"""The rollups that reports read: kept exact in the transaction of every clinical write (`reports.projections`).
+"""The rollups that reports read. `reports.projections` updates them in the transaction of every clinical write.
 
-None of them grows with the number of appointments a report has to read: months, doctors and diseases are few, and a
-pair or a treatment is read only when a write is about it.
+A report does not take longer when there are more appointments: months, doctors and diseases are few, and a pair or a
+treatment is read only by a write about it.
 """
 
 from typing import ClassVar
@@ -11,17 +11,19 @@ from django_mongodb_backend.managers import MongoManager
 
 
 class Counter(models.Model):
-    """Sums. One collection, so that a write changes all that it counts in one command.
+    """Sums, in documents of one collection, so that a write updates all of its sums with one command.
 
-    - "month 2025 17": `months.09.completed` … appointments of that month by status, in bucket 17;
+    - "month 2025 17": `months.09.completed` and so on, the appointments of each month by status, in bucket 17;
     - "disease prescriptions 17": `diseases.<key>` {name, patients, ongoing, days} over treatments, in bucket 17;
     - "cost 17": `diseases.<key>` {name, prescriptions, costed, cents} over prescriptions, in bucket 17;
-    - "doctor D456": {doctor_id, patients, appointments} over appointments that are not cancelled, no buckets: that its
-      index gives the first five doctors without reading the others is worth the rare conflict;
-    - "corrections": {turn}, how often `rebuild_reports` has added to any of them;
-    - "guard D456 17": nothing; see `projections.guard`.
+    - "doctor D456": {doctor_id, patients, appointments} over appointments that are not cancelled. A doctor has no
+      buckets, because the index then returns the first five doctors without reading the others, which is worth a
+      rare conflict;
+    - "corrections": {turn}, the number of corrections by `rebuild_reports`;
+    - "guard D456 17": no content; see `projections.guard_id`.
 
-    A bucket belongs to a thread of a process, so that writers do not wait for one another; readers add them up.
+    Each thread of a process writes to one bucket, so that writers do not wait for one another. Readers add the buckets
+    up.
     """
 
     id = models.CharField(primary_key=True, db_column="_id", max_length=100)
@@ -34,9 +36,9 @@ class Counter(models.Model):
     class Meta:
         db_table = "report_counters"
         default_permissions = ()
-        # Of the reports as a whole; they have no model of their own.
+        # A permission for all reports, which have no model of their own.
         permissions = [("view_report", "Can view reports")]
-        # Only the doctors' documents have these fields.
+        # Only the documents of doctors have these fields.
         indexes = [
             models.Index(
                 fields=["-patients", "-appointments", "doctor_id"],
@@ -55,9 +57,10 @@ class Counter(models.Model):
 
 
 class Pair(models.Model):
-    """How many appointments that are not cancelled a patient has with a doctor. `_id`: {p: patient_id, d: doctor_id}.
+    """The number of appointments that a patient has with a doctor, cancelled ones left out.
 
-    It says when a doctor gains or loses a patient. The patient comes first, so that a patient's are one range.
+    A write reads it to know whether a doctor gains or loses a patient. `_id` is {p: patient_id, d: doctor_id}, with the
+    patient first, so that the documents of a patient are one range of the index.
     """
 
     id = models.JSONField(primary_key=True, db_column="_id")
@@ -72,11 +75,11 @@ class Pair(models.Model):
 
 
 class Treatment(models.Model):
-    """A patient's treatment of a disease, on one of the two bases. `_id`: {p: patient_id, d: disease, b: basis}."""
+    """A patient's treatment of a disease on one of the two bases. `_id` is {p: patient_id, d: disease, b: basis}."""
 
     id = models.JSONField(primary_key=True, db_column="_id")
     ongoing = models.BooleanField()
-    #: From the first to the last day, both counted; 0 while it is ongoing.
+    #: Days from the first to the last day, both counted; 0 while the treatment is ongoing.
     days = models.PositiveIntegerField()
 
     class Meta:
@@ -88,11 +91,11 @@ class Treatment(models.Model):
 
 
 class Result(models.Model):
-    """A report that is made anew now and then: its rows, and when they were right."""
+    """The stored rows of a report that is rebuilt at most once a minute, and the time at which they were right."""
 
     name = models.CharField(primary_key=True, db_column="_id", max_length=64)
     as_of = models.DateTimeField(null=True)
-    #: Until when one process is at work on it.
+    #: The end of the lease by which one process rebuilds the report.
     busy_until = models.DateTimeField(null=True)
 
     class Meta:

@@ -1,4 +1,4 @@
-"""Who may call what about reports; brief section 2."""
+"""Permissions of the reports, by role (docs/roles.md)."""
 
 from accounts.models import Role, User
 from accounts.queries import is_permitted_staff
@@ -15,13 +15,13 @@ ALLOWED: RoleTable = {
 }
 
 
-def require_may_renew(user: User) -> None:
-    """Have a report made anew out of turn: it reads every prescription. Raises: NotAllowed."""
+def require_can_rebuild(user: User) -> None:
+    """Allow only admins to rebuild a report at once, because this reads every prescription. Raises: NotAllowed."""
     recorder.require_precondition()
     if user.role != Role.ADMIN:
-        raise NotAllowed("Only an admin has a report made anew out of turn.")
+        raise NotAllowed("Only an admin may rebuild a report at once. Leave out fresh=true.")
 
 
-def may_read_in_the_admin(user: User) -> bool:
-    """Admins and doctors as in the API, and staff whose groups say so."""
+def can_read_in_admin(user: User) -> bool:
+    """Return whether the account may read reports in the admin: admins, doctors, and staff with the permission."""
     return user.role in _READERS or is_permitted_staff(user, "reports.view_report")

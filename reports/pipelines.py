@@ -1,9 +1,9 @@
-"""The reports' pipelines, as pure functions. `reports.queries` runs them; brief section 4 defines the reports.
+"""Aggregation pipelines of the reports, as pure functions that `reports.queries` runs. docs/reports.md defines them.
 
-What they return the driver takes as it is: `client["healthcare"]["appointments"].aggregate(top_doctors_of_period(…))`.
+A driver takes a pipeline as it is: `client["healthcare"]["appointments"].aggregate(top_doctors_of_period(…))`.
 
-Those over rollups read what `reports.projections` keeps; those over facts read the records themselves, for periods and
-for `verify_reports`.
+Pipelines over rollups read the documents that `reports.projections` updates. Pipelines over facts read the records, for
+periods and for `verify_reports`.
 """
 
 from collections.abc import Mapping, Sequence
@@ -15,15 +15,16 @@ from reports.rollups import COUNTED, Basis
 Stage = dict[str, Any]
 Pipeline = list[Stage]
 
-#: Of a report's answer, by the figure that orders it.
+#: The figure by which the doctors are ordered → the figures of the order.
 ORDERS: Mapping[str, Sequence[str]] = {
     "patients": ("patients", "appointments"),
     "appointments": ("appointments", "patients"),
 }
-#: The index that answers each order; `reports.models.Counter` and `appointments.models.Appointment` have them.
+#: The index for each order; `reports.models.Counter` defines it.
 ORDER_INDEXES: Mapping[str, str] = {"patients": "report_by_patients", "appointments": "report_by_appointments"}
+#: The index for periods; `appointments.models.Appointment` defines it.
 PERIOD_INDEX = "appointment_report"
-#: Finds the prescriptions without a visit; those with one are most of all, and read faster one after the other.
+#: The index for prescriptions without a visit. For the others, which are the most, a collection scan is faster.
 COST_INDEX = "prescription_appointment"
 
 
@@ -31,15 +32,15 @@ COST_INDEX = "prescription_appointment"
 
 
 def top_doctors(*, limit: int, by: str) -> Pipeline:
-    """Stages for the doctors with most patients or appointments.
+    """Return the stages for the doctors with the most patients or appointments.
 
-    Reads:   report_counters, documents of doctors; the first `limit` keys of one index
+    Reads:   report_counters, the documents of doctors: the first `limit` keys of one index
     Yields:  {doctor_id: str, patients: int, appointments: int}
-    Source:  brief, "top-doctors" without a period
+    Source:  docs/reports.md, "top-doctors" without a period
     """
     first, second = ORDERS[by]
     return [
-        # The index holds just these documents, and is used only when the query says so.
+        # The index is partial: MongoDB uses it only if the query has its condition.
         {"$match": {first: {"$gt": 0}}},
         {"$sort": {first: -1, second: -1, "doctor_id": 1}},
         {"$limit": limit},
@@ -48,11 +49,11 @@ def top_doctors(*, limit: int, by: str) -> Pipeline:
 
 
 def months(*, year: int) -> Pipeline:
-    """Stages for a year's appointments by month and status.
+    """Return the stages for the appointments of a year by month and status.
 
-    Reads:   report_counters, the year's document of each bucket
+    Reads:   report_counters, the document of the year in each bucket
     Yields:  {_id: {month: "09", status: str}, appointments: int}
-    Source:  brief, "monthly-appointments-trend"
+    Source:  docs/reports.md, "monthly-appointments-trend"
     """
     return [
         {"$match": _of_kind(f"month {year:04d} ")},
@@ -71,11 +72,12 @@ def months(*, year: int) -> Pipeline:
 
 
 def diseases(*, basis: Basis) -> Pipeline:
-    """Stages for the treatments of each disease.
+    """Return the stages for the treatments of each disease.
 
-    Reads:   report_counters, the basis's document of each bucket
-    Yields:  {disease: str, patients: int, ongoing: int, days: int}; days of those that are not ongoing
-    Source:  brief, "disease-trends"
+    Reads:   report_counters, the document of the basis in each bucket
+    Yields:  {disease: str, patients: int, ongoing: int, days: int}
+    Units:   whole days, both ends counted, over the treatments that are not ongoing
+    Source:  docs/reports.md, "disease-trends"
     """
     return [
         {"$match": _of_kind(f"disease {basis} ")},
@@ -96,11 +98,12 @@ def diseases(*, basis: Basis) -> Pipeline:
 
 
 def costs() -> Pipeline:
-    """Stages for the prescriptions of each disease.
+    """Return the stages for the prescriptions of each disease.
 
-    Reads:   report_counters, a document of each bucket
-    Yields:  {disease: str, prescriptions: int, costed: int, cents: int}; cents over those that have a cost
-    Source:  brief, "average-prescription-cost"
+    Reads:   report_counters, the document of costs in each bucket
+    Yields:  {disease: str, prescriptions: int, costed: int, cents: int}
+    Units:   hundredths of the currency, over the prescriptions that have a cost
+    Source:  docs/reports.md, "average-prescription-cost"
     """
     return [
         {"$match": _of_kind("cost ")},
@@ -121,7 +124,7 @@ def costs() -> Pipeline:
 
 
 def _of_kind(prefix: str) -> Stage:
-    # ":" is what follows "9": a range of the primary key.
+    # A range of the primary key: ":" is the character after "9".
     return {"_id": {"$gte": prefix, "$lt": f"{prefix}:"}}
 
 
@@ -129,11 +132,11 @@ def _of_kind(prefix: str) -> Stage:
 
 
 def top_doctors_of_period(*, limit: int, by: str, since: date | None = None, until: date | None = None) -> Pipeline:
-    """Stages for the doctors with most patients or appointments in a period.
+    """Return the stages for the doctors with the most patients or appointments in a period.
 
-    Reads:   appointments {date, status, doctor_id, patient_id}, from the index PERIOD_INDEX alone
+    Reads:   appointments {date, status, doctor_id, patient_id}, covered by the index PERIOD_INDEX
     Yields:  {doctor_id: str, patients: int, appointments: int}
-    Source:  brief, "top-doctors"
+    Source:  docs/reports.md, "top-doctors" with a period
     """
     return [
         *doctors_of_period(since=since, until=until),
@@ -143,7 +146,12 @@ def top_doctors_of_period(*, limit: int, by: str, since: date | None = None, unt
 
 
 def doctors_of_period(*, since: date | None = None, until: date | None = None) -> Pipeline:
-    """Stages for each doctor's patients and appointments, in no order."""
+    """Return the stages for the patients and appointments of each doctor in a period, in no order.
+
+    Reads:   appointments {date, status, doctor_id, patient_id}, covered by the index PERIOD_INDEX
+    Yields:  {doctor_id: str, patients: int, appointments: int}
+    Source:  docs/reports.md, "top-doctors"
+    """
     day: Stage = {"$gte": _midnight(since or date.min)}
     if until is not None:
         day["$lte"] = _midnight(until)
@@ -162,12 +170,17 @@ def doctors_of_period(*, since: date | None = None, until: date | None = None) -
 
 
 def _midnight(day: date) -> datetime:
-    # As a calendar day is stored; BSON has no dates, and the driver by itself takes none.
+    # BSON has no dates: a calendar day is stored as its midnight in UTC.
     return datetime.combine(day, time.min, tzinfo=UTC)
 
 
 def months_of_facts() -> Pipeline:
-    """Stages for all appointments by year, month and status: {_id: {year, month, status}, appointments: int}."""
+    """Return the stages for all appointments by year, month and status.
+
+    Reads:   appointments {date, status}, all of them
+    Yields:  {_id: {year: int, month: int, status: str}, appointments: int}
+    Source:  docs/reports.md, "monthly-appointments-trend"
+    """
     return [
         {"$project": {"_id": 0, "date": 1, "status": 1}},
         {
@@ -180,7 +193,13 @@ def months_of_facts() -> Pipeline:
 
 
 def diseases_of_treatments() -> Pipeline:
-    """Stages for the treatments of each disease: {_id: {basis, disease}, patients: int, ongoing: int, days: int}."""
+    """Return the stages for the treatments of each disease and basis.
+
+    Reads:   report_treatments, all of them
+    Yields:  {_id: {basis: str, disease: str}, patients: int, ongoing: int, days: int}
+    Units:   whole days, both ends counted, over the treatments that are not ongoing
+    Source:  docs/reports.md, "disease-trends"
+    """
     return [
         {
             "$group": {
@@ -194,7 +213,13 @@ def diseases_of_treatments() -> Pipeline:
 
 
 def costs_of_facts() -> Pipeline:
-    """Stages for what prescriptions cost: {_id: disease, prescriptions: int, costed: int, cost: Decimal}."""
+    """Return the stages for the costs of the prescriptions of each disease.
+
+    Reads:   prescriptions {disease, cost}, all of them
+    Yields:  {_id: disease, prescriptions: int, costed: int, cost: Decimal128}
+    Units:   units of the currency, over the prescriptions that have a cost
+    Source:  docs/reports.md, "average-prescription-cost"
+    """
     return [
         {"$match": {"disease": {"$gt": ""}}},
         {
@@ -209,24 +234,24 @@ def costs_of_facts() -> Pipeline:
 
 
 def prescribed_for_visits() -> Pipeline:
-    """Stages for the appointments whose bills each disease's prescriptions bring in.
+    """Return the stages for the appointments whose bills count for each disease of a prescription.
 
-    Reads:   prescriptions {disease, doctor_id, appointment_id}, all of them, as they are stored: MongoDB by itself
-             takes the index of COST_INDEX and fetches each (0.9 s against 0.5 at 500,000), and an index that holds
-             these fields was no faster (94 ms against 73 at 100,000)
-    Yields:  {_id: {disease: str, doctor_id: str}, named: [str]}, with repetitions; by doctor, as one document holds
-             16 MB at most, a million ids
-    Source:  brief, "average-prescription-cost"
+    Reads:   prescriptions {disease, doctor_id, appointment_id}, all of them, by a collection scan: without a hint
+             MongoDB uses COST_INDEX and fetches each document (0.9 s instead of 0.5 s at 500,000 prescriptions), and
+             an index with these fields was no faster (94 ms instead of 73 ms at 100,000)
+    Yields:  {_id: {disease: str, doctor_id: str}, named: [str]}, with repetitions; by doctor, because a document has
+             at most 16 MB, which is a million ids
+    Source:  docs/reports.md, "average-prescription-cost"
     """
     return _prescribed("appointment_id", {"$gt": ""})
 
 
 def prescribed_without_visit() -> Pipeline:
-    """Stages for the patients whose bills without an appointment each disease's prescriptions bring in.
+    """Return the stages for the patients whose bills without an appointment count for each disease.
 
     Reads:   prescriptions that name no appointment {disease, doctor_id, patient_id}, by the index COST_INDEX
     Yields:  {_id: {disease: str, doctor_id: str}, named: [str]}, with repetitions
-    Source:  brief, "average-prescription-cost"
+    Source:  docs/reports.md, "average-prescription-cost"
     """
     return _prescribed("patient_id", None)
 

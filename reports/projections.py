@@ -1,8 +1,8 @@
-"""Keeping the rollups exact: what one clinical write changes, written in that write's own transaction.
+"""The projection that updates the rollups of the reports in the transaction of each clinical write.
 
-Two writes about one patient always conflict (each raises the patient's `revision`), so the states of a patient, pairs
-and treatments, are read and written by one transaction at a time. What many patients share is added to with `$inc`, all
-of it in one command and last, in a bucket that belongs to this thread.
+Two writes about one patient always conflict, because each raises the patient's `revision`. Therefore one transaction at
+a time reads and writes the pairs and treatments of a patient. The counters that many patients share are increased by
+`$inc`, in one command at the end of the transaction, in the bucket of this thread.
 """
 
 import itertools
@@ -22,36 +22,36 @@ from reports.rollups import Basis, CostFigures, DiseaseFigures, Fact, MonthKey, 
 
 BUCKETS = 64
 
-#: A filter, and what is done to the document or makes it.
+#: A filter and an update, which inserts the document if there is none.
 Update = tuple[Mapping[str, Any], Mapping[str, Any]]
 
-KINDS = frozenset(
+EVENT_KINDS = frozenset(
     f"appointment.{action_name}" for action_name in ("booked", "moved", "amended", "completed", "cancelled", "deleted")
 ) | {"prescription.issued", "prescription.amended", "prescription.deleted", "doctor.deleted"}
 
-_own = threading.local()
-_threads = itertools.count()
+_thread = threading.local()
+_thread_numbers = itertools.count()
 
 
-def count(event: Mapping[str, Any]) -> None:
-    """The projection: bring the rollups up to date with an event, inside its transaction."""
+def apply_event(event: Mapping[str, Any]) -> None:
+    """Update the rollups with an event, inside the transaction of the event."""
     resource = event["kind"].partition(".")[0]
     if resource == "appointment":
-        _count_appointment(event["before"], event["after"])
+        _apply_appointment(event["before"], event["after"])
     elif resource == "prescription":
-        _count_prescription(event["before"], event["after"])
+        _apply_prescription(event["before"], event["after"])
     else:
-        _forget_doctor(event["subject_id"])
+        _conflict_with_writes_of(event["subject_id"])
 
 
 def bucket() -> int:
-    """This thread's bucket. Threads of one process have different ones as long as there are enough."""
-    if not hasattr(_own, "bucket"):
-        _own.bucket = (os.getpid() * 7 + next(_threads)) % BUCKETS
-    return _own.bucket
+    """Return the bucket of this thread. The threads of a process have different buckets if there are enough."""
+    if not hasattr(_thread, "bucket"):
+        _thread.bucket = (os.getpid() * 7 + next(_thread_numbers)) % BUCKETS
+    return _thread.bucket
 
 
-def _count_appointment(before: Fact | None, after: Fact | None) -> None:
+def _apply_appointment(before: Fact | None, after: Fact | None) -> None:
     sums = Sums()
     pairs: dict[PairKey, int] = {}
     treatments: dict[TreatmentKey, None] = {}
@@ -67,31 +67,31 @@ def _count_appointment(before: Fact | None, after: Fact | None) -> None:
         if change:
             _change_pair(pair, change, sums)
     for treatment in treatments:
-        _renew_treatment(treatment, _attendance(treatment), sums)
+        _store_treatment(treatment, _treatment_by_appointments(treatment), sums)
     add(sums)
 
 
-def _count_prescription(before: Fact | None, after: Fact | None) -> None:
+def _apply_prescription(before: Fact | None, after: Fact | None) -> None:
     sums = Sums()
     for image, sign in ((before, -1), (after, 1)):
         if image is not None:
             sums.add_cost(image, sign)
     keys = {rollups.treatment_of_prescription(image) for image in (before, after) if image is not None}
     for key in keys - {None}:
-        was, now = _courses(key, before, after)  # type: ignore[arg-type]
-        # A second drug of the same days, say, leaves the treatment as it is.
-        if was != now:
-            _renew_treatment(key, now, sums)  # type: ignore[arg-type]
+        old, new = _treatments_by_prescriptions(key, before, after)  # type: ignore[arg-type]
+        # A second drug for the same days, for example, does not change the treatment.
+        if old != new:
+            _store_treatment(key, new, sums)  # type: ignore[arg-type]
     written = after if before is None else None
     add(sums, guarded=[written["doctor_id"]] if written else [])
 
 
-def _forget_doctor(doctor_id: str) -> None:
-    """Write and remove what bookings and prescriptions of the doctor write: those that are under way conflict with it.
+def _conflict_with_writes_of(doctor_id: str) -> None:
+    """Write and delete the documents that bookings and prescriptions of a deleted doctor write, to conflict with them.
 
-    Else a visit could be booked, or a prescription issued, with a doctor who is being deleted.
+    Without the conflict, a visit could be booked or a prescription issued while the doctor is deleted.
     """
-    keys = [doctor_counter(doctor_id), *(guard(doctor_id, number) for number in range(BUCKETS))]
+    keys = [doctor_counter(doctor_id), *(guard_id(doctor_id, number) for number in range(BUCKETS))]
     touches = [UpdateOne({"_id": key}, {"$inc": {"writes": 1}}, upsert=True) for key in keys]
     raw.collection(Counter).bulk_write([*touches, *(DeleteOne({"_id": key}) for key in keys)])
 
@@ -105,33 +105,33 @@ def _change_pair(key: PairKey, change: int, sums: Sums) -> None:
         raw.collection(Pair).delete_one(where)
 
 
-def _courses(
+def _treatments_by_prescriptions(
     key: TreatmentKey, before: Fact | None, after: Fact | None
 ) -> tuple[rollups.Treatment | None, rollups.Treatment | None]:
-    """The treatment without a change of one of its prescriptions, and with it."""
+    """Return a treatment before and after a change of one of its prescriptions."""
     changed = (after or before or {})["id"]
     others = [each for each in _prescriptions_of(key) if each["_id"] != changed]
     images = [image if image and rollups.treatment_of_prescription(image) == key else None for image in (before, after)]
-    was, now = (rollups.course([*others, image] if image else others) for image in images)
-    return was, now
+    old, new = (rollups.treatment_from_prescriptions([*others, image] if image else others) for image in images)
+    return old, new
 
 
-def _renew_treatment(key: TreatmentKey, after: rollups.Treatment | None, sums: Sums) -> None:
-    """Store what a treatment is now, by its facts as they are in this transaction."""
+def _store_treatment(key: TreatmentKey, after: rollups.Treatment | None, sums: Sums) -> None:
+    """Store a treatment and add the difference to the sums; delete it if `after` is None."""
     where = {"_id": treatment_id(key)}
     if after is None:
         before = raw.collection(Treatment).find_one(where)
         raw.collection(Treatment).delete_one(where)
     else:
-        said = {"$set": {"ongoing": after.is_ongoing, "days": after.days}}
-        before = raw.collection(Treatment).find_one_and_update(where, said, upsert=True, return_after=False)
+        update = {"$set": {"ongoing": after.is_ongoing, "days": after.days}}
+        before = raw.collection(Treatment).find_one_and_update(where, update, upsert=True, return_after=False)
     sums.add_treatment(key, treatment_from(before) if before else None, after)
 
 
-def _attendance(key: TreatmentKey) -> rollups.Treatment | None:
+def _treatment_by_appointments(key: TreatmentKey) -> rollups.Treatment | None:
     where = {"patient_id": key.patient_id, "disease": key.disease, "status": rollups.COMPLETED}
     found = raw.collection(Appointment).find(where, projection=["date"])
-    return rollups.attendance(each["date"] for each in found)
+    return rollups.treatment_from_visits(each["date"] for each in found)
 
 
 def _prescriptions_of(key: TreatmentKey) -> list[dict[str, Any]]:
@@ -139,7 +139,7 @@ def _prescriptions_of(key: TreatmentKey) -> list[dict[str, Any]]:
     return raw.collection(Prescription).find(where, projection=["start_date", "duration_days"])
 
 
-# --- The documents ---------------------------------------------------------------------------------------------------
+# --- Documents -------------------------------------------------------------------------------------------------------
 
 
 def pair_id(key: PairKey) -> dict[str, str]:
@@ -170,21 +170,24 @@ def doctor_counter(doctor_id: str) -> str:
     return f"doctor {doctor_id}"
 
 
-def guard(doctor_id: str, number: int) -> str:
-    """A document that says nothing: a prescription writes one of the doctor's, a deletion of the doctor all."""
+def guard_id(doctor_id: str, number: int) -> str:
+    """Return the id of a document without content, which exists only so that two writes conflict.
+
+    A new prescription writes the guard of its doctor in its own bucket. Deleting the doctor writes all of them.
+    """
     return f"guard {doctor_id} {number}"
 
 
 def add(sums: Sums, *, guarded: Iterable[str] = ()) -> None:
-    """Add to the counters, in one command."""
+    """Add the sums to the counters with one command. `guarded` are the doctors whose guards are written."""
     writes = writes_of(sums, bucket())
-    writes += [({"_id": guard(each, bucket())}, {"$inc": {"writes": 1}}) for each in guarded]
+    writes += [({"_id": guard_id(each, bucket())}, {"$inc": {"writes": 1}}) for each in guarded]
     if writes:
         raw.collection(Counter).update_each(writes)
 
 
 def writes_of(sums: Sums, number: int) -> list[Update]:
-    """The updates that add to the counters in a bucket; nothing for what does not change."""
+    """Return the updates that add the sums to the counters of a bucket, without those that change nothing."""
     writes: list[Update] = []
     years: dict[int, dict[str, int]] = {}
     for month, change in sums.months.items():
@@ -197,21 +200,21 @@ def writes_of(sums: Sums, number: int) -> list[Update]:
     writes += _by_disease(cost_counter(number), sums.costs)
     for doctor_id, of_doctor in sums.doctors.items():
         if any(of_doctor):
-            said = {"$set": {"doctor_id": doctor_id}, "$inc": of_doctor._asdict()}
-            writes.append(({"_id": doctor_counter(doctor_id)}, said))
+            update = {"$set": {"doctor_id": doctor_id}, "$inc": of_doctor._asdict()}
+            writes.append(({"_id": doctor_counter(doctor_id)}, update))
     return writes
 
 
 def _by_disease(key: str, figures: Mapping[str, DiseaseFigures | CostFigures]) -> list[Update]:
-    """The update of a document that has a figure for each disease, under a name that MongoDB takes."""
-    said: dict[str, str] = {}
+    """Return the update of a document with figures by disease. The field names are hashes of the diseases."""
+    names: dict[str, str] = {}
     added: dict[str, int] = {}
     for disease, each in figures.items():
         if any(each):
             field = f"diseases.{rollups.disease_key(disease)}"
-            said[f"{field}.name"] = disease
+            names[f"{field}.name"] = disease
             added |= {f"{field}.{name}": value for name, value in each._asdict().items()}
-    return [({"_id": key}, {"$set": said, "$inc": added})] if added else []
+    return [({"_id": key}, {"$set": names, "$inc": added})] if added else []
 
 
 def _month_field(month: MonthKey) -> str:

@@ -1,4 +1,8 @@
-"""Running the reports: pipelines over MongoDB, one statement over PostgreSQL, and what joins them."""
+"""Queries of the reports: pipelines on MongoDB, one statement on PostgreSQL, and the join of their results.
+
+A report has the same rows for everybody who may read it, so no query depends on the account. `reports.permissions`
+decides who may read reports.
+"""
 
 import json
 import time
@@ -29,10 +33,10 @@ MONTHLY_TREND = "monthly-appointments-trend"
 PRESCRIPTION_COST = "average-prescription-cost"
 NAMES = (TOP_DOCTORS, DISEASE_TRENDS, MONTHLY_TREND, PRESCRIPTION_COST)
 
-#: How old the report on costs may be, and for how long one process has it to itself to make it anew.
-COST_AGE = timedelta(seconds=60)
-COST_WORK = timedelta(seconds=30)
-_COST_LOOK_SECONDS = 0.05
+#: The maximum age of the report on costs, and the lease within which one process rebuilds it.
+COST_MAX_AGE = timedelta(seconds=60)
+COST_LEASE = timedelta(seconds=30)
+_COST_POLL_SECONDS = 0.05
 _COST_TIME_MS = 60_000
 _CENT = Decimal("0.01")
 
@@ -41,7 +45,7 @@ Row = dict[str, Any]
 
 @dataclass(frozen=True, kw_only=True)
 class Report:
-    """A report as the brief defines it: its rows, by name of the field, and the instant at which they were right."""
+    """A report of docs/reports.md: its rows as dicts by field, and the instant at which they were right."""
 
     name: str
     parameters: dict[str, Any]
@@ -49,16 +53,16 @@ class Report:
     as_of: datetime
 
     def __post_init__(self) -> None:
-        # Everybody's records are in it: whoever asked for it has to be on record.
+        # A report is made of everybody's records, so the access must be recorded in the audit log.
         audit_context.mark_queried("report")
 
 
 def top_doctors(
     *, limit: int = 5, by: str = "patients", since: date | None = None, until: date | None = None
 ) -> Report:
-    """The doctors with most patients or appointments (`by`), of all time or of a period, both days included.
+    """Return the doctors with the most patients or appointments (`by`), of all time or of a period.
 
-    Raises: InvalidValue when the period ends before it begins.
+    The first and the last day of the period are included. Raises: InvalidValue if the period ends before it begins.
     """
     if since is not None and until is not None and until < since:
         raise InvalidValue("The period ends before it begins.", field="to")
@@ -78,7 +82,7 @@ def top_doctors(
 
 
 def disease_trends(*, basis: Basis = "prescriptions") -> Report:
-    """How long each disease is treated, by courses of prescriptions or by completed visits."""
+    """Return how long each disease is treated, by prescriptions or by completed visits."""
     as_of = clock.now()
     found = raw.aggregate(Counter, pipelines.diseases(basis=basis))
     rows = [
@@ -95,7 +99,7 @@ def disease_trends(*, basis: Basis = "prescriptions") -> Report:
 
 
 def monthly_appointments_trend(*, year: int) -> Report:
-    """A year's appointments by month and status; always twelve rows."""
+    """Return the appointments of a year by month and status, always twelve rows."""
     as_of = clock.now()
     counted = {
         (int(each["_id"]["month"]), each["_id"]["status"]): each["appointments"]
@@ -110,24 +114,25 @@ def monthly_appointments_trend(*, year: int) -> Report:
 
 
 def average_prescription_cost(*, fresh: bool = False) -> Report:
-    """What prescriptions and billed visits cost on average, by disease.
+    """Return the average costs of prescriptions and billed visits, by disease.
 
-    It is made anew when it is older than a minute, by one process for all; `fresh` makes it anew now.
+    If the stored report is older than a minute, one process rebuilds it and the others wait for the result. `fresh`
+    requires a report that was built after this call began.
     """
     asked_at = clock.now()
-    oldest = asked_at if fresh else asked_at - COST_AGE
+    oldest = asked_at if fresh else asked_at - COST_MAX_AGE
     while True:
         stored = raw.collection(Result).find_one({"_id": PRESCRIPTION_COST})
-        # Later, not just as late: whole milliseconds do not tell what came first in one of them.
+        # Strictly later, because MongoDB stores whole milliseconds: an equal time may be an earlier one.
         if stored and stored.get("as_of") and stored["as_of"] > oldest:
             return _cost_report(stored["rows"], stored["as_of"])
-        if _take_turn(stored):
-            return _renew_costs()
-        time.sleep(_COST_LOOK_SECONDS)
+        if _acquire_lease(stored):
+            return _rebuild_costs()
+        time.sleep(_COST_POLL_SECONDS)
 
 
 def costs_from_databases() -> list[Row]:
-    """The rows of average-prescription-cost: MongoDB's part as of one moment, PostgreSQL's as of the next."""
+    """Return the rows of average-prescription-cost: one snapshot of MongoDB, then one statement on PostgreSQL."""
     with raw.snapshot():
         costs = sorted(raw.aggregate(Counter, pipelines.costs()), key=_by_disease)
         of_visits = raw.aggregate(
@@ -159,34 +164,34 @@ def costs_from_databases() -> list[Row]:
 def _billed(
     names: Sequence[str], of_visits: list[raw.Document], without_visit: list[raw.Document]
 ) -> dict[int, tuple[int, Decimal]]:
-    """How many bills each disease brings in and their sum, by the disease's number; one statement for all."""
+    """Return the number of bills of each disease and their sum, by the position of the disease, with one statement."""
     visits, patients = _named(names, of_visits), _named(names, without_visit)
     connection = connections[DEFAULT]
     with transaction.atomic(using=DEFAULT), connection.cursor() as cursor:
         if connection.vendor == "postgresql":
-            # Starting parallel workers takes this longer than they save (0.7 s, not 0.4). And it does not know how many
-            # ids a text holds: a nested loop over some would be one over half a million.
+            # Parallel workers take longer to start than they save (0.7 s instead of 0.4 s). The planner does not know
+            # how many ids a text holds, and would choose a nested loop over half a million of them.
             cursor.execute("SET LOCAL max_parallel_workers_per_gather = 0; SET LOCAL enable_nestloop = off")
-            # A text for each disease: the driver takes five times as long to write half a million ids as an array.
+            # One text for each disease: the driver takes five times as long to write half a million ids as an array.
             texts = [["\n".join(ids) for ids in each] for each in (visits, patients)]
             cursor.execute(_BILLED, [*texts, list(names)])
         else:
-            # A trial by one person: SQLite has no arrays.
+            # SQLite has no arrays.
             lists = [[list(ids) for ids in each] for each in (visits, patients)]
             cursor.execute(_BILLED_SQLITE, [json.dumps(each) for each in (*lists, list(names))])
         return {number: (bills, Decimal(cents).scaleb(-2)) for number, bills, cents in cursor.fetchall()}
 
 
 def _named(names: Sequence[str], parts: Iterable[raw.Document]) -> list[set[str]]:
-    """What each disease's prescriptions name, each once, in the order of the diseases."""
+    """Return the ids that the prescriptions of each disease name, each id once, in the order of `names`."""
     sets: dict[str, set[str]] = {}
     for part in parts:
         sets.setdefault(part["_id"]["disease"], set()).update(part["named"])
     return [sets.get(name, set()) for name in names]
 
 
-# A bill has an appointment or none, so that no bill is in both halves, and a disease names each key once. Ids hold no
-# line breaks.
+# A bill either has an appointment or has none, so no bill is in both halves. A disease has each id once. An id has no
+# line break.
 _BILLED = f"""
     SELECT number - 1, count(*), (sum(total_cost) * 100)::bigint FROM (
         SELECT disease.number, bill.total_cost
@@ -218,22 +223,22 @@ _BILLED_SQLITE = f"""
 """  # noqa: S608 - a constant of ours
 
 
-def _take_turn(stored: raw.Document | None) -> bool:
-    """Whether this process is the one to make the report on costs anew."""
+def _acquire_lease(stored: raw.Document | None) -> bool:
+    """Acquire the lease to rebuild the report on costs, and return whether this process has it."""
     now = clock.now()
-    turn = {"$set": {"busy_until": now + COST_WORK}}
+    lease = {"$set": {"busy_until": now + COST_LEASE}}
     try:
         if stored is None:
-            raw.collection(Result).insert_one({"_id": PRESCRIPTION_COST, **turn["$set"]})
+            raw.collection(Result).insert_one({"_id": PRESCRIPTION_COST, **lease["$set"]})
             return True
     except IntegrityError:
         return False
     free = {"_id": PRESCRIPTION_COST, "$or": [{"busy_until": None}, {"busy_until": {"$lt": now}}]}
-    return bool(raw.collection(Result).update_one(free, turn).modified_count)
+    return bool(raw.collection(Result).update_one(free, lease).modified_count)
 
 
-def _renew_costs() -> Report:
-    # Before the databases are read: what they say is at least as new.
+def _rebuild_costs() -> Report:
+    # Read before the databases, so that the rows are at least as new as this time.
     as_of = clock.now()
     done: dict[str, Any] = {"busy_until": None}
     try:
@@ -249,7 +254,7 @@ def _cost_report(rows: list[Row], as_of: datetime) -> Report:
 
 
 def _with_doctors(found: list[raw.Document]) -> list[Row]:
-    """The rows with the doctors' names and specialties; null for one who is no longer there."""
+    """Return the rows with the names and specialties of the doctors; both are null for a deleted doctor."""
     ids = [each["doctor_id"] for each in found]
     doctors = {
         each["_id"]: each
@@ -268,7 +273,7 @@ def _with_doctors(found: list[raw.Document]) -> list[Row]:
 
 
 def _average(total: Decimal | int, number: int) -> Decimal | None:
-    """To two places, half to even; None of nothing."""
+    """Return the average with two places, rounded half to even, or None if `number` is 0."""
     if not number:
         return None
     return (Decimal(total) / number).quantize(_CENT, rounding=ROUND_HALF_EVEN)

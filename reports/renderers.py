@@ -1,4 +1,4 @@
-"""The formats of a report beside JSON. They are named here for the choice between them; the view writes them."""
+"""Renderers for the formats of a report besides JSON. They take part in content negotiation; the view renders."""
 
 from typing import Any
 
@@ -7,30 +7,30 @@ from rest_framework.renderers import BaseRenderer
 from healthcare.api.renderers import BrowsableRenderer, JSONRenderer
 
 
-class _WrittenByTheView(BaseRenderer):
+class _RenderedByView(BaseRenderer):
     charset = None
 
     def render(self, data: Any, accepted_media_type: str | None = None, renderer_context: Any = None) -> bytes:
-        raise NotImplementedError("A report's view writes this format itself, and errors are JSON.")
+        raise NotImplementedError("The view of the reports renders this format itself, and errors are JSON.")
 
 
-class CSVRenderer(_WrittenByTheView):
+class CSVRenderer(_RenderedByView):
     media_type = "text/csv"
     format = "csv"
 
 
-class PNGRenderer(_WrittenByTheView):
+class PNGRenderer(_RenderedByView):
     media_type = "image/png"
     format = "png"
     render_style = "binary"
 
 
-class SVGRenderer(_WrittenByTheView):
+class SVGRenderer(_RenderedByView):
     media_type = "image/svg+xml"
     format = "svg"
 
 
-#: JSON first: it is what a client gets that takes anything.
+#: JSON is first, because a client that accepts everything gets the first format.
 FORMATS = (JSONRenderer, BrowsableRenderer, CSVRenderer, PNGRenderer, SVGRenderer)
-#: What a path may end in.
+#: The suffixes of a report's path.
 SUFFIXES = ("json", "csv", "png", "svg")

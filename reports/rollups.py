@@ -1,7 +1,8 @@
-"""What facts add up to, as pure functions: the one place that says how appointments and prescriptions are counted.
+"""Calculation of the rollups as pure functions: the only place that defines how records are counted.
 
-Projections apply it to one write, `rebuild_reports` and the seeder to many patients at once. Facts are documents with
-the API's field names; dates are `date`s or the midnights that MongoDB has of them.
+`reports.projections` applies them to one write, `rebuild_reports` and the seeder to many patients at once. A fact is an
+appointment or a prescription as a dict with the field names of the API. Its dates are `date`s, or midnights in UTC as
+MongoDB stores them.
 """
 
 import hashlib
@@ -14,7 +15,7 @@ from typing import Any, Literal, NamedTuple
 Basis = Literal["prescriptions", "appointments"]
 BASES: tuple[Basis, ...] = ("prescriptions", "appointments")
 COMPLETED, CANCELLED = "completed", "cancelled"
-#: The statuses of appointments that make somebody a patient; the index of the report on doctors holds just these.
+#: The statuses of the appointments that count for a doctor. The index for periods holds only these appointments.
 COUNTED = ("completed", "scheduled")
 
 Fact = Mapping[str, Any]
@@ -32,7 +33,7 @@ class TreatmentKey(NamedTuple):
 
 
 class Treatment(NamedTuple):
-    """`days` is 0 while the treatment is ongoing: such a one is not averaged."""
+    """A treatment of one patient and disease. `days` is 0 while it is ongoing; averages leave it out."""
 
     is_ongoing: bool
     days: int
@@ -53,7 +54,7 @@ class DoctorFigures(NamedTuple):
 
 
 class DiseaseFigures(NamedTuple):
-    """Over treatments: patients, those whose treatment goes on, and the days of all others."""
+    """Figures over treatments: all patients, those with an ongoing treatment, and the days of the other treatments."""
 
     patients: int = 0
     ongoing: int = 0
@@ -66,7 +67,7 @@ class DiseaseFigures(NamedTuple):
 
 
 class CostFigures(NamedTuple):
-    """Over prescriptions: how many, how many with a cost, and the sum of those in hundredths, which are exact."""
+    """Figures over prescriptions: all, those with a cost, and the sum of the costs in hundredths, which is exact."""
 
     prescriptions: int = 0
     costed: int = 0
@@ -79,8 +80,8 @@ class CostFigures(NamedTuple):
 
 
 @dataclass
-class States:
-    """What patients' facts add up to, for each pair and treatment: whatever another patient does, it stays."""
+class PatientRollups:
+    """Rollups that depend on the facts of one patient each: pairs and treatments."""
 
     pairs: dict[PairKey, int] = field(default_factory=dict)
     treatments: dict[TreatmentKey, Treatment] = field(default_factory=dict)
@@ -88,7 +89,7 @@ class States:
 
 @dataclass
 class Sums:
-    """Changes of what is shared by many patients, to be added to the counters."""
+    """Sums over many patients: the values of the counters, or changes to be added to them."""
 
     months: dict[MonthKey, int] = field(default_factory=lambda: defaultdict(int))
     doctors: dict[str, DoctorFigures] = field(default_factory=lambda: defaultdict(DoctorFigures))
@@ -119,7 +120,7 @@ def month_of(appointment: Fact) -> MonthKey:
 
 
 def pair_of(appointment: Fact) -> PairKey | None:
-    """None for a cancelled appointment, which makes nobody somebody's patient."""
+    """Return the pair of an appointment, or None if it is cancelled and therefore does not count."""
     if appointment["status"] == CANCELLED:
         return None
     return PairKey(appointment["doctor_id"], appointment["patient_id"])
@@ -137,10 +138,11 @@ def treatment_of_prescription(prescription: Fact) -> TreatmentKey | None:
     return TreatmentKey("prescriptions", prescription["patient_id"], prescription["disease"])
 
 
-def course(prescriptions: Iterable[Fact]) -> Treatment | None:
-    """The treatment that prescriptions of one patient and disease make up; None without any.
+def treatment_from_prescriptions(prescriptions: Iterable[Fact]) -> Treatment | None:
+    """Return the treatment of one patient and disease by its prescriptions, or None if there are none.
 
-    From the earliest start to the latest end, in days, both counted; ongoing with any open end.
+    Units:   whole days from the earliest start to the latest end, both counted; ongoing if any end is open
+    Source:  docs/reports.md, "disease-trends"
     """
     spans = [(day_of(each["start_date"]).toordinal(), each["duration_days"]) for each in prescriptions]
     if not spans:
@@ -151,36 +153,40 @@ def course(prescriptions: Iterable[Fact]) -> Treatment | None:
     return Treatment(is_ongoing=False, days=max(start + days - 1 for start, days in spans) - first + 1)
 
 
-def attendance(days: Iterable[date | datetime]) -> Treatment | None:
-    """The treatment that completed visits of one patient and disease make up: from the first to the last."""
+def treatment_from_visits(days: Iterable[date | datetime]) -> Treatment | None:
+    """Return the treatment of one patient and disease by the days of completed visits, or None if there are none.
+
+    Units:   whole days from the first to the last visit, both counted
+    Source:  docs/reports.md, "disease-trends"
+    """
     ordinals = [day_of(day).toordinal() for day in days]
     if not ordinals:
         return None
     return Treatment(is_ongoing=False, days=max(ordinals) - min(ordinals) + 1)
 
 
-def states_of(appointments: Iterable[Fact], prescriptions: Iterable[Fact]) -> States:
-    """The states of some patients, from all of their facts."""
-    states = States()
+def patient_rollups(appointments: Iterable[Fact], prescriptions: Iterable[Fact]) -> PatientRollups:
+    """Return the pairs and treatments of some patients from all of their facts."""
+    result = PatientRollups()
     visits: dict[TreatmentKey, list[Any]] = defaultdict(list)
     courses: dict[TreatmentKey, list[Fact]] = defaultdict(list)
     for appointment in appointments:
         if pair := pair_of(appointment):
-            states.pairs[pair] = states.pairs.get(pair, 0) + 1
+            result.pairs[pair] = result.pairs.get(pair, 0) + 1
         if key := treatment_of_appointment(appointment):
             visits[key].append(appointment["date"])
     for prescription in prescriptions:
         if key := treatment_of_prescription(prescription):
             courses[key].append(prescription)
     for key, days in visits.items():
-        states.treatments[key] = attendance(days)  # type: ignore[assignment]
+        result.treatments[key] = treatment_from_visits(days)  # type: ignore[assignment]
     for key, facts in courses.items():
-        states.treatments[key] = course(facts)  # type: ignore[assignment]
-    return states
+        result.treatments[key] = treatment_from_prescriptions(facts)  # type: ignore[assignment]
+    return result
 
 
 def cents_of(cost: Any) -> int | None:
-    """Money in hundredths; MongoDB's own decimals come from the seeder, which knows no other."""
+    """Return an amount in hundredths. The seeder passes MongoDB's Decimal128 instead of Decimal."""
     if cost is None:
         return None
     amount = cost.to_decimal() if hasattr(cost, "to_decimal") else cost
@@ -192,5 +198,5 @@ def day_of(value: date | datetime) -> date:
 
 
 def disease_key(disease: str) -> str:
-    """A field name for a disease, whose own may hold dots and dollars."""
+    """Return a hash of a disease as the name of a field, because the name of a disease may contain dots and dollars."""
     return hashlib.blake2b(disease.encode(), digest_size=10).hexdigest()

@@ -1,4 +1,4 @@
-"""Making the rollups anew from the facts, and comparing the two."""
+"""Services that rebuild the rollups from the facts and that compare both."""
 
 from collections.abc import Iterable, Iterator, Sequence
 from decimal import Decimal
@@ -22,24 +22,24 @@ from reports.rollups import (
     DoctorFigures,
     MonthKey,
     PairKey,
-    States,
+    PatientRollups,
     Sums,
     TreatmentKey,
 )
 
-#: Patients whose states one transaction makes anew: it has to end within some seconds.
-PATIENTS_AT_ONCE = 100
+#: Patients whose pairs and treatments one transaction rebuilds, which must commit within seconds.
+PATIENTS_PER_TRANSACTION = 100
 MAX_TIME_MS = 60_000
 #: The bucket of corrections, which belongs to no thread.
 CORRECTIONS = projections.BUCKETS
-#: Counters that one transaction corrects: bookings write those of doctors at the same time.
-CORRECTIONS_AT_ONCE = 20
-#: Counts the corrections, and says so to whoever is about to make one.
-TURNS = "corrections"
+#: Counters that one transaction corrects. Few, because bookings write the counters of doctors at the same time.
+CORRECTIONS_PER_TRANSACTION = 20
+#: The id of the counter of corrections, by which a process sees that another one has corrected counters.
+CORRECTION_COUNT = "corrections"
 
 
-def are_missing() -> bool:
-    """Whether there are records to count and nothing was ever counted."""
+def is_rebuild_needed() -> bool:
+    """Return whether there are records and no rollups at all."""
     if raw.collection(Counter).find_one({}, projection=["_id"]):
         return False
     return any(raw.collection(model).find_one({}, projection=["_id"]) for model in (Appointment, Prescription))
@@ -52,31 +52,30 @@ def reconcile(
     new_appointments: Iterable[rollups.Fact] = (),
     new_prescriptions: Iterable[rollups.Fact] = (),
 ) -> int:
-    """Make the states of some patients what their facts say; how many were not.
+    """Rebuild the pairs and treatments of some patients from their facts, and return how many were wrong.
 
-    It raises the patients' revisions, so that a write about one of them at the same time begins again. What the states
-    changed by is added to the counters, like every other write, and so are the months and costs of what is new in this
-    transaction.
+    The patients' revisions are raised, so that a concurrent write about one of them is retried. The differences are
+    added to the counters, as well as the months and costs of the documents that are new in this transaction.
     """
     raw.collection(Patient).update_many({"_id": {"$in": list(patient_ids)}}, {"$inc": {"revision": 1}})
-    expected, stored = rollups.states_of(*_facts_of(patient_ids)), stored_states(patient_ids)
+    expected, stored = rollups.patient_rollups(*_facts_of(patient_ids)), stored_rollups(patient_ids)
     sums = _sums_of(expected, stored)
     for appointment in new_appointments:
         sums.months[rollups.month_of(appointment)] += 1
     for prescription in new_prescriptions:
         sums.add_cost(prescription, 1)
-    mended = _settle(expected, stored)
+    corrected = _write_differences(expected, stored)
     projections.add(sums)
-    return mended
+    return corrected
 
 
 def add_new(*, appointments: Iterable[raw.Document], prescriptions: Iterable[raw.Document]) -> None:
-    """Count the facts of patients who have just come with all of them, as the seeder makes them.
+    """Add the rollups of new patients with all of their facts, as the seeder makes them.
 
-    Not in a transaction: an interrupted run of the seeder is flushed as a whole.
+    No transaction is needed, because an interrupted run of the seeder is deleted as a whole.
     """
-    expected = rollups.states_of(appointments, prescriptions)
-    sums = _sums_of(expected, States())
+    expected = rollups.patient_rollups(appointments, prescriptions)
+    sums = _sums_of(expected, PatientRollups())
     for appointment in appointments:
         sums.months[rollups.month_of(appointment)] += 1
     for prescription in prescriptions:
@@ -87,26 +86,26 @@ def add_new(*, appointments: Iterable[raw.Document], prescriptions: Iterable[raw
 
 
 def rebuild() -> Iterator[tuple[int, int]]:
-    """Make all rollups what the facts say, while the system runs; yields (patients looked at, states mended) so far.
+    """Rebuild all rollups from the facts while the system runs. Yields (patients checked, figures corrected) so far.
 
-    States are made anew some patients at a time (`reconcile`), which conflicts with the writes about those. Then the
-    counters: at one moment of MongoDB's history they are compared with the facts, and what they are wrong by is added
-    to them. Writes since that moment have moved both alike, so nothing is lost or told twice.
+    The pairs and treatments are rebuilt first, for some patients at a time (`reconcile`), in conflict with the writes
+    about these patients. Then the counters are compared with the facts in one snapshot of MongoDB, and the difference
+    is added to them. A write after the snapshot changes counters and facts alike, so nothing is lost or added twice.
     """
-    looked_at = mended = 0
-    for some in _patients():
-        mended += reconcile(patient_ids=some)
-        looked_at += len(some)
-        yield looked_at, mended
-    mended += correct_counters()
-    yield looked_at, mended
+    checked = corrected = 0
+    for patient_ids in _patients():
+        corrected += reconcile(patient_ids=patient_ids)
+        checked += len(patient_ids)
+        yield checked, corrected
+    corrected += correct_counters()
+    yield checked, corrected
 
 
 def correct_counters() -> int:
-    """Add to the counters what they are wrong by; how many were.
+    """Add the difference to the counters that are wrong, and return how many were wrong.
 
-    Some at a time, and each time only while nobody else has corrected any since they were compared: of two rebuilds at
-    once one begins again, where both would have added the same.
+    Each transaction corrects some counters, if no other process has corrected any since they were compared. If another
+    process has, this one compares again, because both would add the same difference.
     """
     found: int | None = None
     while True:
@@ -114,39 +113,39 @@ def correct_counters() -> int:
         found = count_of(wrong) if found is None else found
         writes = projections.writes_of(wrong, CORRECTIONS)
         try:
-            for start in range(0, len(writes), CORRECTIONS_AT_ONCE):
-                turn = _correct(writes[start : start + CORRECTIONS_AT_ONCE], turn=turn)
-        except _Overtaken:
+            for start in range(0, len(writes), CORRECTIONS_PER_TRANSACTION):
+                turn = _correct(writes[start : start + CORRECTIONS_PER_TRANSACTION], turn=turn)
+        except _ConcurrentCorrection:
             continue
         return found
 
 
-class _Overtaken(Exception):
-    """Somebody else has corrected the counters since they were compared."""
+class _ConcurrentCorrection(Exception):
+    """Another process has corrected the counters since they were compared."""
 
 
 @clinical_transaction
 def _correct(writes: Sequence[projections.Update], *, turn: int) -> int:
-    taken = raw.collection(Counter).find_one_and_update({"_id": TURNS}, {"$inc": {"turn": 1}}, upsert=True)
-    if taken is None or taken["turn"] != turn + 1:
-        raise _Overtaken
+    count = raw.collection(Counter).find_one_and_update({"_id": CORRECTION_COUNT}, {"$inc": {"turn": 1}}, upsert=True)
+    if count is None or count["turn"] != turn + 1:
+        raise _ConcurrentCorrection
     raw.collection(Counter).update_each(writes)
     return turn + 1
 
 
 def wrong_counters() -> Sums:
-    """By how much the counters differ from the facts and states, all read at one moment."""
+    """Return the difference between the facts and the counters, read in one snapshot."""
     return _compare_counters()[0]
 
 
 def _compare_counters() -> tuple[Sums, int]:
     with raw.snapshot():
-        taken = raw.collection(Counter).find_one({"_id": TURNS}) or {"turn": 0}
-        return difference(counters_of_facts(), stored_counters()), taken["turn"]
+        count = raw.collection(Counter).find_one({"_id": CORRECTION_COUNT}) or {"turn": 0}
+        return difference(counters_of_facts(), stored_counters()), count["turn"]
 
 
 def count_of(sums: Sums) -> int:
-    """How many figures of sums are not zero."""
+    """Count the figures of the sums that are not zero."""
     return (
         sum(1 for each in sums.months.values() if each)
         + sum(1 for each in sums.doctors.values() if any(each))
@@ -156,7 +155,7 @@ def count_of(sums: Sums) -> int:
 
 
 def counters_of_facts() -> Sums:
-    """What the counters have to be: months and doctors from the appointments, diseases from the treatments."""
+    """Return the correct counters: months and doctors from appointments, diseases from treatments, costs from facts."""
     sums = Sums()
     for each in raw.aggregate(Appointment, pipelines.months_of_facts(), max_time_ms=MAX_TIME_MS):
         key = MonthKey(each["_id"]["year"], each["_id"]["month"], each["_id"]["status"])
@@ -170,14 +169,14 @@ def counters_of_facts() -> Sums:
         key_of_disease = each["_id"]["basis"], each["_id"]["disease"]
         sums.diseases[key_of_disease] = DiseaseFigures(each["patients"], each["ongoing"], each["days"])
     for each in raw.aggregate(Prescription, pipelines.costs_of_facts(), max_time_ms=MAX_TIME_MS):
-        # The sum of no Decimal is the integer 0.
+        # MongoDB returns the integer 0 as the sum of no decimals.
         cents = rollups.cents_of(Decimal(each["cost"])) or 0
         sums.costs[each["_id"]] = CostFigures(each["prescriptions"], each["costed"], cents)
     return sums
 
 
 def stored_counters() -> Sums:
-    """What the counters are, buckets added up."""
+    """Return the stored counters, with the buckets added up."""
     sums = Sums()
     for document in raw.collection(Counter).find({}, max_time_ms=MAX_TIME_MS):
         kind, _, rest = document["_id"].partition(" ")
@@ -201,7 +200,7 @@ def stored_counters() -> Sums:
 
 
 def difference(expected: Sums, stored: Sums) -> Sums:
-    """What has to be added to the stored sums to make them what is expected."""
+    """Return the sums that must be added to the stored sums to get the expected ones."""
     result = Sums()
     for month in {*expected.months, *stored.months}:
         result.months[month] = expected.months.get(month, 0) - stored.months.get(month, 0)
@@ -217,11 +216,11 @@ def difference(expected: Sums, stored: Sums) -> Sums:
     return result
 
 
-# --- Comparing -------------------------------------------------------------------------------------------------------
+# --- Comparison ------------------------------------------------------------------------------------------------------
 
 
 def find_differences() -> Iterator[str]:
-    """Sentences about every rollup that is not what the facts say; ids and figures, no names."""
+    """Yield a sentence about every rollup that differs from the facts. The sentences have ids and figures, no names."""
     wrong = wrong_counters()
     for month, number in sorted(wrong.months.items()):
         if number:
@@ -238,41 +237,42 @@ def find_differences() -> Iterator[str]:
             )
     for disease, costs in sorted(wrong.costs.items()):
         if any(costs):
-            yield f"The costs of {disease}: {-costs.prescriptions:+d} prescriptions, {-costs.cents:+d} hundredths."
-    for some in _patients():
-        yield from _wrong_states(some)
+            by = f"{-costs.prescriptions:+d} prescriptions, {-costs.cents:+d} hundredths"
+            yield f"The costs of {disease} are wrong by {by}."
+    for patient_ids in _patients():
+        yield from _wrong_patient_rollups(patient_ids)
 
 
 @clinical_transaction
-def _wrong_states(patient_ids: Sequence[str]) -> list[str]:
-    expected, stored = rollups.states_of(*_facts_of(patient_ids)), stored_states(patient_ids)
+def _wrong_patient_rollups(patient_ids: Sequence[str]) -> list[str]:
+    expected, stored = rollups.patient_rollups(*_facts_of(patient_ids)), stored_rollups(patient_ids)
     sentences = [
-        f"Patient {pair.patient_id} and doctor {pair.doctor_id}: {stored.pairs.get(pair, 0)} appointments are counted, "
-        f"there are {expected.pairs.get(pair, 0)}."
+        f"Patient {pair.patient_id} and doctor {pair.doctor_id}: {stored.pairs.get(pair, 0)} appointments are counted "
+        f"instead of {expected.pairs.get(pair, 0)}."
         for pair in sorted({*expected.pairs, *stored.pairs})
         if expected.pairs.get(pair) != stored.pairs.get(pair)
     ]
     return sentences + [
-        f"Patient {key.patient_id}: a treatment by {key.basis} is not what the records say."
+        f"Patient {key.patient_id}: the treatment by {key.basis} differs from the records."
         for key in sorted({*expected.treatments, *stored.treatments})
         if expected.treatments.get(key) != stored.treatments.get(key)
     ]
 
 
-# --- States ----------------------------------------------------------------------------------------------------------
+# --- Pairs and treatments --------------------------------------------------------------------------------------------
 
 
-def stored_states(patient_ids: Sequence[str]) -> States:
-    """The states as they are stored."""
-    # A patient's documents are one range of the primary key.
+def stored_rollups(patient_ids: Sequence[str]) -> PatientRollups:
+    """Return the stored pairs and treatments of some patients."""
+    # The documents of a patient are one range of the primary key.
     of_patients = {"$or": [{"_id": {"$gte": {"p": each}, "$lte": {"p": each, "d": MaxKey()}}} for each in patient_ids]}
-    states = States()
+    result = PatientRollups()
     for each in raw.collection(Pair).find(of_patients, max_time_ms=MAX_TIME_MS):
-        states.pairs[PairKey(each["_id"]["d"], each["_id"]["p"])] = each["n"]
+        result.pairs[PairKey(each["_id"]["d"], each["_id"]["p"])] = each["n"]
     for each in raw.collection(Treatment).find(of_patients, max_time_ms=MAX_TIME_MS):
         key = TreatmentKey(each["_id"]["b"], each["_id"]["p"], each["_id"]["d"])
-        states.treatments[key] = projections.treatment_from(each)
-    return states
+        result.treatments[key] = projections.treatment_from(each)
+    return result
 
 
 def _facts_of(patient_ids: Sequence[str]) -> tuple[list[raw.Document], list[raw.Document]]:
@@ -286,25 +286,25 @@ def _facts_of(patient_ids: Sequence[str]) -> tuple[list[raw.Document], list[raw.
     return appointments, prescriptions
 
 
-def _settle(expected: States, stored: States) -> int:
-    """Write the states that differ; how many did."""
+def _write_differences(expected: PatientRollups, stored: PatientRollups) -> int:
+    """Write the pairs and treatments that differ, and return how many did."""
     pairs = {key for key in {*expected.pairs, *stored.pairs} if expected.pairs.get(key) != stored.pairs.get(key)}
     treatments = {
         key
         for key in {*expected.treatments, *stored.treatments}
         if expected.treatments.get(key) != stored.treatments.get(key)
     }
-    there = {key: expected.pairs[key] for key in pairs if key in expected.pairs}
-    gone = [DeleteOne({"_id": projections.pair_id(key)}) for key in pairs - there.keys()]
-    _write(Pair, [*gone, *(ReplaceOne({"_id": i}, d, upsert=True) for i, d in _pair_documents(there))])
+    kept_pairs = {key: expected.pairs[key] for key in pairs if key in expected.pairs}
+    deleted_pairs = [DeleteOne({"_id": projections.pair_id(key)}) for key in pairs - kept_pairs.keys()]
+    _write(Pair, [*deleted_pairs, *(ReplaceOne({"_id": i}, d, upsert=True) for i, d in _pair_documents(kept_pairs))])
     kept = {key: expected.treatments[key] for key in treatments if key in expected.treatments}
-    ended = [DeleteOne({"_id": projections.treatment_id(key)}) for key in treatments - kept.keys()]
-    _write(Treatment, [*ended, *(ReplaceOne({"_id": i}, d, upsert=True) for i, d in _treatment_documents(kept))])
+    deleted = [DeleteOne({"_id": projections.treatment_id(key)}) for key in treatments - kept.keys()]
+    _write(Treatment, [*deleted, *(ReplaceOne({"_id": i}, d, upsert=True) for i, d in _treatment_documents(kept))])
     return len(pairs) + len(treatments)
 
 
-def _sums_of(expected: States, stored: States) -> Sums:
-    """What it changes in the counters when the stored states become the expected ones."""
+def _sums_of(expected: PatientRollups, stored: PatientRollups) -> Sums:
+    """Return the changes of the counters if the stored pairs and treatments become the expected ones."""
     sums = Sums()
     for pair in {*expected.pairs, *stored.pairs}:
         sums.add_pair(pair, stored.pairs.get(pair, 0), expected.pairs.get(pair, 0))
@@ -331,33 +331,33 @@ def _write(model: type[models.Model], writes: Iterable[ReplaceOne | DeleteOne | 
 
 
 def _patients() -> Iterator[list[str]]:
-    """All patients who have or had something to count, some at a time: those with facts, and those with states."""
+    """Yield the ids of all patients in batches, including deleted patients who still have pairs or treatments."""
     after = ""
     while True:
         found = raw.collection(Patient).find(
-            {"_id": {"$gt": after}}, projection=["_id"], sort=[("_id", 1)], limit=PATIENTS_AT_ONCE
+            {"_id": {"$gt": after}}, projection=["_id"], sort=[("_id", 1)], limit=PATIENTS_PER_TRANSACTION
         )
         if not found:
             break
         after = found[-1]["_id"]
         yield [each["_id"] for each in found]
-    yield from _strays()
+    yield from _deleted_patients()
 
 
-def _strays() -> Iterator[list[str]]:
-    """Patients who are named by states and facts and are not there; a delete is refused while there are any."""
+def _deleted_patients() -> Iterator[list[str]]:
+    """Yield the ids of patients who have pairs or treatments and no record. A correct delete leaves none."""
     for model in (Pair, Treatment):
-        named: set[str] = set()
+        patient_ids: set[str] = set()
         for each in raw.collection(model).stream([{"$group": {"_id": "$_id.p"}}]):
-            named.add(each["_id"])
-            if len(named) == PATIENTS_AT_ONCE:
-                yield from _without_record(named)
-                named.clear()
-        yield from _without_record(named)
+            patient_ids.add(each["_id"])
+            if len(patient_ids) == PATIENTS_PER_TRANSACTION:
+                yield from _without_record(patient_ids)
+                patient_ids.clear()
+        yield from _without_record(patient_ids)
 
 
 def _without_record(patient_ids: set[str]) -> Iterator[list[str]]:
-    there = raw.collection(Patient).find({"_id": {"$in": sorted(patient_ids)}}, projection=["_id"])
-    strays = patient_ids - {each["_id"] for each in there}
-    if strays:
-        yield sorted(strays)
+    existing = raw.collection(Patient).find({"_id": {"$in": sorted(patient_ids)}}, projection=["_id"])
+    missing = patient_ids - {each["_id"] for each in existing}
+    if missing:
+        yield sorted(missing)

@@ -37,7 +37,7 @@ LONG = (
     "tests/seeding/test_command.py",
     "tests/security/test_surface.py",
     "tests/security/test_admin_urls.py",
-    "tests/test_transfer.py",
+    "tests/test_import_export.py",
     "tests/test_benchmark_indexes.py",
 )
 #: Files and folders that `make test-fast` leaves out.
@@ -45,6 +45,11 @@ SLOW = (*WAITING, *LONG[1:])
 #: Part of the expression of `-m` → files whose tests it deselects, which are not even imported then. The fuzz tests
 #: would take a quarter of the time of the collection.
 DESELECTED = {"not fuzz": ("tests/security/test_schema.py",), "not slow": SLOW}
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    if config.option.markexpr == "fuzz" and not config.pluginmanager.has_plugin("schemathesis"):
+        raise pytest.UsageError("The fuzz tests need Schemathesis: add -p schemathesis, or run make fuzz.")
 
 
 @pytest.hookimpl(tryfirst=True)  # before pytest deselects by mark

@@ -1,4 +1,4 @@
-"""What each page of the admin asks the databases: how often, whatever there is to show, and never for everything."""
+"""Queries of each admin page: their number does not depend on the number of rows, and none scans a collection."""
 
 from typing import Any
 
@@ -9,6 +9,7 @@ from django.contrib.contenttypes.models import ContentType
 from django.db import connection
 from django.test import Client
 from django.test.utils import CaptureQueriesContext
+from unfold.templatetags import unfold_list
 
 from billing.models import Fee
 from doctors.services import update_doctor
@@ -21,8 +22,8 @@ from tests.records import days_from_now, make_appointment, make_bill, make_presc
 pytestmark = pytest.mark.django_db
 
 VISITS, PATIENTS = "/admin/appointments/appointment/", "/admin/patients/patient/"
-#: Page → queries of PostgreSQL, commands of MongoDB. Session and account are two of the former on every page, the audit
-#: trail's entries are one, and what a list is long is asked for along with its rows.
+#: Page → queries of PostgreSQL, commands of MongoDB. Every page needs a query for the session, one for the account and
+#: one that writes the audit entries. A list needs one query for its rows and one for their number.
 PAGES: dict[str, tuple[int, int]] = {
     "/admin/": (6, 7),
     "/admin/reports/top-doctors/": (3, 2),
@@ -33,7 +34,7 @@ PAGES: dict[str, tuple[int, int]] = {
     f"{PATIENTS}": (3, 2),
     f"{PATIENTS}?q=Ali": (3, 2),
     f"{PATIENTS}?q=P1": (3, 2),
-    f"{PATIENTS}find/?q=ali": (3, 3),
+    f"{PATIENTS}autocomplete/?q=ali": (3, 3),
     f"{PATIENTS}add/": (2, 0),
     f"{PATIENTS}P1/change/": (5, 2),
     "/admin/doctors/doctor/": (2, 2),
@@ -86,7 +87,7 @@ def keys(people: People) -> dict[str, Any]:
 
 
 def make_more(people: People) -> None:
-    """Rows of everything, most of them of P1 and D1; events and entries come along."""
+    """Create rows of every model, most of them of P1 and D1, along with events and audit entries."""
     for number in range(MORE):
         make_patient(people.admin, f"PX{number}", diseases=["Asthma"])
         make_doctor(people.admin, f"DX{number}")
@@ -104,16 +105,16 @@ def costs(browser: Client, keys: dict[str, Any]) -> dict[str, tuple[int, list[Pr
         path = page.format(**keys)
         with profiled() as ran, CaptureQueriesContext(connection) as asked:
             assert browser.get(path).status_code == 200, path
-        # A test is one transaction, which the pages have no part in.
+        # The savepoints belong to the transaction of the test.
         queries = [query["sql"] for query in asked if "SAVEPOINT" not in query["sql"]]
         found[page] = (len(queries), ran)
     return found
 
 
-def test_what_each_page_asks_does_not_depend_on_how_much_there_is(people: People, keys: dict[str, Any]) -> None:
+def test_number_of_queries_does_not_depend_on_the_number_of_rows(people: People, keys: dict[str, Any]) -> None:
     browser = Client()
     browser.force_login(people.admin)
-    # What is not asked each time: the report that is counted anew once a minute, and Django's numbers of the models.
+    # These queries are cached: a report that is computed once a minute, and the ids of content types.
     browser.get("/admin/reports/average-prescription-cost/")
     ContentType.objects.get_for_models(*admin.site._registry)
     few = {page: (queries, len(ran)) for page, (queries, ran) in costs(browser, keys).items()}
@@ -125,6 +126,23 @@ def test_what_each_page_asks_does_not_depend_on_how_much_there_is(people: People
         (page, each.collection) for page, (_, ran) in many.items() for each in ran if each.plan.startswith("COLLSCAN")
     }
     assert read_all == set()
+
+
+def test_headers_of_a_list_are_computed_once(people: People, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The theme's own function computes them for each row. `healthcare.staff_admin.model_admin` replaces it."""
+    labels: list[str] = []
+    label_for_field = unfold_list.label_for_field
+
+    def count(name: str, *args: Any, **kwargs: Any) -> Any:
+        labels.append(name)
+        return label_for_field(name, *args, **kwargs)
+
+    monkeypatch.setattr(unfold_list, "label_for_field", count)
+    browser = Client()
+    browser.force_login(people.admin)
+    page = browser.get(PATIENTS)
+    assert len(page.context_data["cl"].result_list) == 2
+    assert [name for name in labels if name == "birth_date"] == ["birth_date"]
 
 
 @pytest.mark.parametrize("path", [PATIENTS, f"{VISITS}?day=all", "/admin/prescriptions/prescription/"])

@@ -15,7 +15,14 @@ ROOT = Path(settings.BASE_DIR)
 #: A package may import those of earlier lines only; packages of one line may not import one another.
 LAYERS: list[set[str]] = [
     {"devstack"},
-    {"healthcare.settings", "healthcare.routers", "healthcare.clock", "healthcare.ids", "healthcare.client_address"},
+    {
+        "healthcare.settings",
+        "healthcare.routers",
+        "healthcare.clock",
+        "healthcare.ids",
+        "healthcare.client_address",
+        "healthcare.encrypted_tokens",
+    },
     {"healthcare.mongodb", "healthcare.postgresql", "healthcare.csv_export"},
     {"healthcare.errors"},
     {"healthcare.protected_references", "healthcare.audit_context"},

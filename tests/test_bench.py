@@ -1,4 +1,4 @@
-"""`python -m bench` runs: its floor answers what the API answers, and a case is driven on both."""
+"""Tests that `python -m benchmarks.api` runs: it compares the floor's responses with the API's, and measures a case."""
 
 import subprocess
 import sys
@@ -11,7 +11,7 @@ SECONDS = 240
 
 
 def test_benchmark_compares_the_floor_with_the_api_and_drives_both(tmp_path: Path) -> None:
-    # Before it measures it compares the answers of all that is read.
+    # Before the measurement the command compares the responses of all read cases.
     command = [sys.executable, "-m", "benchmarks.api", "--quick", "--cases", "booking", "--patients", "60"]
     folder = tmp_path / "bench"
     try:

@@ -1,4 +1,4 @@
-"""`manage.py benchmark_indexes`: figures for every hot query, and a database that stays as it was."""
+"""Tests of `manage.py benchmark_indexes`: figures for every hot query, and an unchanged database afterwards."""
 
 import json
 import os
@@ -37,7 +37,7 @@ def database() -> Any:
 
 
 def state() -> dict[str, Any]:
-    """Every collection with its documents and indexes."""
+    """Return every collection with its documents and indexes."""
     return {
         name: [list(database()[name].find().sort("_id")), database()[name].index_information()]
         for name in sorted(database().list_collection_names())
@@ -57,15 +57,15 @@ def quick(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.mark.usefixtures("quick")
-def test_figures_for_every_query_and_nothing_left(people: People, tmp_path: Path) -> None:
+def test_figures_for_every_query_and_no_leftovers(people: People, tmp_path: Path) -> None:
     make_prescription(people, appointment_id=complete(people, make_appointment(people)).appointment_id)
     before = state()
-    said = run(json=tmp_path / "figures.json", chart=tmp_path / "chart.png")
+    text = run(json=tmp_path / "figures.json", chart=tmp_path / "chart.png")
     after = state()
-    # That the patients' data was copied is on record, in PostgreSQL.
+    # The audit entry about the copied patients is in PostgreSQL.
     assert after == before
     for name in QUERIES:
-        assert name in said
+        assert name in text
     assert (tmp_path / "chart.png").read_bytes().startswith(b"\x89PNG")
     figures = json.loads((tmp_path / "figures.json").read_text())
     assert [each["name"] for each in figures["results"]] == list(QUERIES)
@@ -73,7 +73,7 @@ def test_figures_for_every_query_and_nothing_left(people: People, tmp_path: Path
 
 
 @pytest.mark.usefixtures("quick")
-def test_an_index_is_what_makes_the_difference(tmp_path: Path) -> None:
+def test_index_makes_the_difference(tmp_path: Path) -> None:
     run(size=1_000, json=tmp_path / "figures.json")
     figures = {each["name"]: each for each in json.loads((tmp_path / "figures.json").read_text())["results"]}
     assert sorted(figures) == sorted(QUERIES)
@@ -85,32 +85,32 @@ def test_an_index_is_what_makes_the_difference(tmp_path: Path) -> None:
         assert indexed["runs"] == 5
         assert figures[name]["index_bytes"] > 0
     assert figures["top-doctors"]["with_index"]["keys_examined"] == 5
-    # Covered: not one document is read.
+    # The index covers the query, so no document is read.
     assert figures["top-doctors of a year"]["with_index"]["documents_examined"] == 0
 
 
 @pytest.mark.parametrize(("columns", "heads"), [(80, 2), (160, 1)])
-def test_the_table_fits_the_terminal(columns: int, heads: int, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Nothing is cut off; what does not fit beside is shown below."""
+def test_table_fits_the_terminal(columns: int, heads: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Nothing is cut off: a table that is too wide is split into two."""
     monkeypatch.setenv("COLUMNS", str(columns))
     monkeypatch.setenv("TERM", "xterm")
-    slow = measuring.Side(
+    slow = measuring.QueryFigures(
         median_ms=12_345.678, p95_ms=123_456.7, runs=5, documents_examined=9_999_999, keys_examined=9_999_999,
         stage="TEXT_MATCH",
     )  # fmt: skip
     results = [measuring.Result(name, "index", slow, slow, 123_456_789, 123.4, "") for name in QUERIES]
     terminal = StringIO()
     monkeypatch.setattr(terminal, "isatty", lambda: True)
-    output.show(results, {"patients": 1_000_000}, terminal)
-    said = re.sub(r"\x1b\[[0-9;]*m", "", terminal.getvalue())
-    assert "…" not in said
-    assert max(map(len, said.splitlines())) <= columns
-    assert len(re.findall(r"^ query ", said, re.MULTILINE)) == heads
+    output.print_results(results, {"patients": 1_000_000}, terminal)
+    text = re.sub(r"\x1b\[[0-9;]*m", "", terminal.getvalue())
+    assert "…" not in text
+    assert max(map(len, text.splitlines())) <= columns
+    assert len(re.findall(r"^ query ", text, re.MULTILINE)) == heads
     for figure in ("12,346", "123,457", "9,999,999", "TEXT_MATCH", "1.0x", "117.7 MB", "123 µs"):
-        assert said.count(figure) >= len(QUERIES), figure
+        assert text.count(figure) >= len(QUERIES), figure
 
 
-def test_without_data_there_is_nothing_to_ask(people: People) -> None:
+def test_without_data_the_command_fails(people: People) -> None:
     with pytest.raises(CommandError, match="no appointments"):
         run()
     assert [name for name in database().list_collection_names() if name.startswith("benchmark")] == []
@@ -126,13 +126,13 @@ def test_bad_options(options: dict[str, Any]) -> None:
         call_command("benchmark_indexes", runs=0, stderr=StringIO())
 
 
-def started() -> subprocess.Popen[str]:
-    """The command in a process of its own, in the middle of its work."""
+def start() -> subprocess.Popen[str]:
+    """Start the command in a process, and return when the first query is measured."""
     process = subprocess.Popen(
         [sys.executable, "manage.py", "benchmark_indexes", "--size", "300", "--runs", "10000"],
         cwd=ROOT, env={**os.environ, **environment_of_this_run()}, stderr=subprocess.PIPE, stdout=subprocess.DEVNULL,
         text=True,
-        # A shell starts what it runs in the background with SIGINT ignored, and that is handed on.
+        # A shell starts background jobs with SIGINT ignored, which child processes inherit.
         preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
     )  # fmt: skip
     assert process.stderr is not None
@@ -142,33 +142,33 @@ def started() -> subprocess.Popen[str]:
     return process
 
 
-def left() -> list[str]:
+def leftovers() -> list[str]:
     return [name for name in database().list_collection_names() if name.startswith("benchmark")]
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
-def test_interrupted_it_leaves_nothing_behind(number: signal.Signals) -> None:
+def test_interrupted_command_leaves_nothing(number: signal.Signals) -> None:
     before = state()
-    process = started()
-    assert left()
+    process = start()
+    assert leftovers()
     process.send_signal(number)
     assert process.wait(30) == 130
     assert state() == before
 
 
-def test_what_a_killed_run_has_left_goes_with_the_next(people: People) -> None:
-    process = started()
+def test_leftovers_of_a_killed_run_are_removed_by_the_next(people: People) -> None:
+    process = start()
     process.kill()
     process.wait(30)
-    assert left()
-    running = started()
-    mine = set(left())
-    assert mine
-    copies.remove_strays()
-    assert set(left()) == mine, "a run that goes on keeps its collections"
+    assert leftovers()
+    running = start()
+    current = set(leftovers())
+    assert current
+    copies.remove_leftovers()
+    assert set(leftovers()) == current, "a running benchmark keeps its collections"
     running.send_signal(signal.SIGINT)
     running.wait(30)
     deadline = time.monotonic() + 5
-    while left() and time.monotonic() < deadline:
+    while leftovers() and time.monotonic() < deadline:
         time.sleep(0.1)
-    assert left() == []
+    assert leftovers() == []

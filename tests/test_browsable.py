@@ -1,4 +1,4 @@
-"""The API in a browser: every page for every role, forms included, and writes that need the CSRF token."""
+"""The browsable API: every page for every role, its forms, and writes that need the CSRF token."""
 
 from typing import Any
 
@@ -18,7 +18,7 @@ HTML = {"HTTP_ACCEPT": "text/html,application/xhtml+xml,application/xml;q=0.9,*/
 
 
 def browser(people: People, who: str, **options: Any) -> Client:
-    """A browser in which somebody has logged in on the page for it."""
+    """Return a browser whose user has logged in on the log-in page."""
     client = Client(raise_request_exception=False, **options)
     if who != "anonymous":
         log_in(client, getattr(people, who))
@@ -36,7 +36,7 @@ def log_in(client: Client, user: User) -> None:
 
 @pytest.mark.parametrize("actor", ACTORS)
 def test_every_page_for_every_role(people: People, actor: str):
-    """The status is the one that JSON has, and the page is a page, whatever forms it would show."""
+    """The status is that of the JSON response, and the body is a page."""
     visit, prescription, bill = make_appointment(people), make_prescription(people), make_bill(people)
     paths = [
         "",
@@ -64,7 +64,7 @@ def test_page_shows_what_the_list_holds(people: People):
 
 
 def test_page_offers_the_form_of_those_who_may_write(people: People):
-    """Raw JSON in a text area: the one form that nested fields need as well."""
+    """The form is a text area for JSON, because fields may be nested."""
     admin, doctor = browser(people, "admin"), browser(people, "doctor")
     assert 'name="_content"' in admin.get("/api/patients", **HTML).content.decode()
     assert 'name="_content"' not in doctor.get("/api/patients", **HTML).content.decode()
@@ -109,8 +109,8 @@ def test_other_session_writes_need_it_too(people: People, method: str):
 
 
 @pytest.mark.parametrize("header", ["Bearer x", "Bearer ", "Bearer", "Basic YTpi", "Bearer a b", "x", ""])
-def test_header_is_judged_before_the_session(people: People, header: str):
-    """Somebody who names a credential is not let in by a cookie that happens to be there."""
+def test_header_is_checked_before_the_session(people: People, header: str):
+    """A request with a wrong credential is refused although it has the cookie of a session."""
     client = browser(people, "admin")
     response = client.get("/api/patients", headers={"Authorization": header})
     assert response.status_code == 401
@@ -157,7 +157,7 @@ def test_session_ends_with_the_account_s_power(people: People, reason: str):
 
 
 def test_session_is_renewed_at_login(people: People):
-    """A session id that somebody else knew before does not become the account's (fixation)."""
+    """The log-in changes the session id, so that a known id is worthless (session fixation)."""
     client = Client()
     client.get("/session/login/")
     session = client.session

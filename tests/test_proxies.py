@@ -11,7 +11,7 @@ import pytest
 from django.test import RequestFactory
 
 from healthcare.client_address import client_address
-from tests.audit.recording import recording
+from tests.audit.entries import recording
 from tests.people import People
 
 PROXIES = ["10.0.0.5", "10.1.0.0/16", "2001:db8::/32"]
@@ -43,7 +43,7 @@ def test_client_address(settings: Any, remote: str, forwarded: str | None, trust
 
 
 @pytest.mark.django_db
-def test_the_audit_trail_has_the_clients_address(people: People, settings: Any) -> None:
+def test_the_audit_log_has_the_clients_address(people: People, settings: Any) -> None:
     settings.TRUSTED_PROXIES = [ip_network("127.0.0.1")]
     with recording() as made:
         people.client("doctor").get("/api/patients/P1", HTTP_X_FORWARDED_FOR="6.6.6.6, 203.0.113.9")

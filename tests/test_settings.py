@@ -1,4 +1,4 @@
-"""The settings that a deployment can make: each documented, each read, bad ones refused with a sentence."""
+"""Tests of a deployment's settings: each is documented and read, and invalid values are refused with a sentence."""
 
 import os
 import re
@@ -32,48 +32,48 @@ def known_variables() -> set[str]:
     return read | {f"OAUTH_{name}_CLIENT_{part}" for name in providers for part in ("ID", "SECRET")}
 
 
-def test_every_variable_is_in_the_example_and_every_line_of_it_is_read() -> None:
+def test_example_lists_exactly_the_variables_that_are_read() -> None:
     assert set(re.findall(r"^# ([A-Z_]+)=", EXAMPLE, re.M)) == known_variables()
 
 
-def test_secrets_are_demanded_in_production() -> None:
-    refused = settings_in(GIVEN)
-    assert refused.returncode != 0
-    assert "SECRET_KEY is not set" in refused.stderr
+def test_secrets_are_required_in_production() -> None:
+    result = settings_in(GIVEN)
+    assert result.returncode != 0
+    assert "SECRET_KEY is not set" in result.stderr
 
 
 def test_production_is_https_only_and_not_debug() -> None:
-    taken = settings_in({**GIVEN, "SECRET_KEY": "s" * 50, "JWT_SECRET_KEY": "j" * 50})
-    assert taken.stdout.split() == ["False", "True", "healthcare.postgresql", GIVEN["MONGODB_URI"]]
+    result = settings_in({**GIVEN, "SECRET_KEY": "s" * 50, "JWT_SECRET_KEY": "j" * 50})
+    assert result.stdout.split() == ["False", "True", "healthcare.postgresql", GIVEN["MONGODB_URI"]]
 
 
 @pytest.mark.parametrize("url", ["mysql://u@h/d", "oracle://u@h/d", "nonsense"])
 def test_other_databases_are_refused_with_a_sentence(url: str) -> None:
-    refused = settings_in({**GIVEN, "DATABASE_URL": url, "LOCAL_SECRETS": "1"})
-    assert refused.returncode != 0
-    assert "DATABASE_URL must be" in refused.stderr
+    result = settings_in({**GIVEN, "DATABASE_URL": url, "LOCAL_SECRETS": "1"})
+    assert result.returncode != 0
+    assert "DATABASE_URL must be" in result.stderr
 
 
-def test_sqlite_is_taken_for_a_trial(tmp_path: Path) -> None:
-    taken = settings_in(
+def test_sqlite_is_accepted_for_a_trial(tmp_path: Path) -> None:
+    result = settings_in(
         {**GIVEN, "DATABASE_URL": f"sqlite:///{tmp_path}/d.sqlite3", "SECRET_KEY": "s" * 50, "JWT_SECRET_KEY": "j" * 50}
     )
-    assert taken.stdout.split()[2] == "django.db.backends.sqlite3"
+    assert result.stdout.split()[2] == "django.db.backends.sqlite3"
 
 
-def test_a_secret_can_come_from_a_file(tmp_path: Path) -> None:
+def test_secret_from_a_file(tmp_path: Path) -> None:
     key, url = tmp_path / "secret_key", tmp_path / "database_url"
     key.write_text("s" * 50 + "\n")
     url.write_text("sqlite:///elsewhere.sqlite3\n")
     given = {"MONGODB_URI": GIVEN["MONGODB_URI"], "JWT_SECRET_KEY": "j" * 50, "SECRET_KEY_FILE": str(key)}
-    taken = settings_in({**given, "DATABASE_URL_FILE": str(url)})
-    assert taken.stdout.split()[2] == "django.db.backends.sqlite3", taken.stderr
-    # With the line break it would be long enough; without it is not.
+    result = settings_in({**given, "DATABASE_URL_FILE": str(url)})
+    assert result.stdout.split()[2] == "django.db.backends.sqlite3", result.stderr
+    # The secret is too short without the line break, which does not count.
     key.write_text("s" * 49 + "\n")
     assert "SECRET_KEY is shorter than 50 bytes" in settings_in({**given, "DATABASE_URL_FILE": str(url)}).stderr
 
 
-def test_a_file_that_is_not_there_is_named() -> None:
-    refused = settings_in({**GIVEN, "SECRET_KEY_FILE": "/nonexistent/key"})
-    assert refused.returncode != 0
-    assert "SECRET_KEY_FILE names /nonexistent/key: No such file or directory." in refused.stderr
+def test_message_names_a_missing_file() -> None:
+    result = settings_in({**GIVEN, "SECRET_KEY_FILE": "/nonexistent/key"})
+    assert result.returncode != 0
+    assert "SECRET_KEY_FILE names /nonexistent/key: No such file or directory." in result.stderr

@@ -1,4 +1,4 @@
-"""The admin for those who work in it: the groups that the migration makes, and doctors."""
+"""The admin for staff, by the groups that a migration creates, and for doctors."""
 
 from importlib import import_module
 from typing import Any
@@ -22,14 +22,14 @@ pytestmark = pytest.mark.django_db
 LIST = "/admin/appointments/appointment/"
 MIGRATION = import_module("accounts.migrations.0002_staff_groups")
 
-#: Who → model → what of its pages opens: v(iew), a(dd), c(hange), d(elete).
+#: User → model → pages that are shown: v(iew), a(dd), c(hange), d(elete).
 PAGES: dict[str, dict[str, str]] = {
     "Front desk": {"patient": "vac", "doctor": "v", "appointment": "vac"},
     "Billing": {"patient": "v", "appointment": "v", "bill": "vac", "fee": "vacd"},
     "Auditors": {"auditentry": "v", "event": "v"},
     "Managers": {"doctor": "v", "fee": "v"},
     "nobody": {},
-    # As the API lets them: their own row of doctors, visits and prescriptions.
+    # As in the API: doctors may write their own doctor's record, appointments and prescriptions.
     "doctor": {"patient": "v", "doctor": "vc", "appointment": "vac", "prescription": "vacd"},
     "other_doctor": {"patient": "v", "doctor": "v", "prescription": "va", "appointment": "a"},
 }
@@ -37,14 +37,14 @@ PAGES: dict[str, dict[str, str]] = {
 
 @pytest.fixture
 def groups() -> None:
-    """What the migration makes; a test that empties PostgreSQL takes it away from those behind it."""
+    """The groups of the migration, which a test that empties PostgreSQL deletes."""
     Group.objects.all().delete()
     MIGRATION.create(apps, None)
 
 
 @pytest.fixture
 def rows(people: People) -> dict[str, Any]:
-    """A row of each model that staff have to do with, of P1 and D1."""
+    """A row of each model that staff use, about P1 and D1."""
     from billing.models import Fee
     from healthcare.audit_log.models import AuditEntry
     from healthcare.outbox.models import Event
@@ -75,18 +75,18 @@ def browser_of(people: People, who: str) -> Client:
     return browser
 
 
-def test_groups_are_made_once(groups: None) -> None:
+def test_groups_are_created_once(groups: None) -> None:
     assert set(Group.objects.values_list("name", flat=True)) == {"Front desk", "Billing", "Auditors", "Managers"}
     desk = Group.objects.get(name="Front desk")
     desk.permissions.clear()
     MIGRATION.create(apps, None)
-    assert not desk.permissions.exists(), "what an admin has made of it stays"
+    assert not desk.permissions.exists(), "changes by an admin stay"
 
 
 @pytest.mark.parametrize("who", PAGES)
-def test_pages_open_as_the_groups_say(people: People, groups: None, rows: dict[str, Any], who: str) -> None:
+def test_groups_decide_which_pages_are_shown(people: People, groups: None, rows: dict[str, Any], who: str) -> None:
     browser = browser_of(people, who)
-    opened: dict[str, str] = {}
+    allowed: dict[str, str] = {}
     for model in admin.site._registry:
         name, place = str(model._meta.model_name), f"admin:{model._meta.app_label}_{model._meta.model_name}"
         row = [rows[name].pk]
@@ -97,12 +97,14 @@ def test_pages_open_as_the_groups_say(people: People, groups: None, rows: dict[s
             "c": page.status_code == 200 and b'name="_save"' in page.content,
             "d": browser.get(reverse(f"{place}_delete", args=row)).status_code == 200,
         }
-        opened[name] = "".join(deed for deed, is_open in actions.items() if is_open)
-    assert {name: actions for name, actions in opened.items() if actions} == PAGES[who]
+        allowed[name] = "".join(action for action, is_open in actions.items() if is_open)
+    assert {name: actions for name, actions in allowed.items() if actions} == PAGES[who]
 
 
 @pytest.mark.parametrize("who", [*PAGES, "admin"])
-def test_index_shows_what_opens(people: People, groups: None, rows: dict[str, Any], who: str) -> None:
+def test_index_lists_the_models_that_the_user_may_view(
+    people: People, groups: None, rows: dict[str, Any], who: str
+) -> None:
     page = browser_of(people, who).get("/admin/").content.decode()
     shown = {
         str(model._meta.model_name)
@@ -147,12 +149,12 @@ def test_doctor_cannot_write_as_another(people: People, rows: dict[str, Any]) ->
     assert changed(before, everything()) <= {"postgresql django_session"}
 
 
-# --- The list of a day, and what is done with several visits at once -------------------------------------------------
+# --- The list of a day, and actions on several appointments ----------------------------------------------------------
 
 
 @pytest.fixture
 def diary(people: People) -> dict[str, str]:
-    """Visits by day: of D1 today two and tomorrow one, of D2 today one."""
+    """Appointments: two of D1 today and one tomorrow, and one of D2 today."""
     for key, doctor, patient, days, time in (
         ("A1", "D1", "P1", 0, "23:00"), ("A2", "D1", "P2", 0, "23:30"), ("A3", "D1", "P1", 1, "09:00"),
         ("A4", "D2", "P2", 0, "22:00"),
@@ -169,14 +171,14 @@ def listed(browser: Client, **query: str) -> set[str]:
     return {visit.pk for visit in page.context_data["cl"].result_list}
 
 
-def test_list_is_todays_unless_another_day_is_asked_for(people: People, diary: dict[str, str]) -> None:
+def test_list_shows_today_by_default(people: People, diary: dict[str, str]) -> None:
     browser = browser_of(people, "admin")
     assert listed(browser) == {"A1", "A2", "A4"}
     assert listed(browser, day="tomorrow") == {"A3"}
     assert listed(browser, day="yesterday") == set()
     assert listed(browser, day="week") == listed(browser, day="all") == {"A1", "A2", "A3", "A4"}
     assert listed(browser, day=str(days_from_now(1))) == {"A3"}
-    assert listed(browser, q="P1") == {"A1", "A3"}, "a search looks at all days"
+    assert listed(browser, q="P1") == {"A1", "A3"}, "a search includes all days"
     assert listed(browser, q="P1", day="today") == {"A1"}
     in_order = [visit.pk for visit in browser.get(LIST).context_data["cl"].result_list]
     assert in_order == ["A4", "A1", "A2"], "from morning to evening"
@@ -192,17 +194,17 @@ def act(browser: Client, action: str, *keys: str, **more: str) -> Any:
 
 def test_a_sick_doctors_day_is_cancelled_and_the_patients_are_listed(people: People, diary: dict[str, str]) -> None:
     from patients.services import update_patient
-    from tests.audit.recording import recording
+    from tests.audit.entries import recording
 
     update_patient(actor=people.admin, patient_id="P1", phone=diary["P1"])
     browser = browser_of(people, "admin")
     before = everything()
     asked = act(browser, "cancel_visits", "A1", "A2")
     assert "Cancel these visits?" in asked.content.decode()
-    assert changed(before, everything()) == set(), "nothing is done before it is confirmed"
+    assert changed(before, everything()) == set(), "nothing is written before the confirmation"
     with recording() as made:
         done = act(browser, "cancel_visits", "A1", "A2", confirmed="yes").content.decode()
-    assert "Whom to call" in done
+    assert "Patients to call" in done
     assert diary["P1"] in done
     assert "Noor Haddad" in done
     assert {visit.pk: visit.status for visit in Appointment.objects.all()} == {
@@ -216,16 +218,16 @@ def test_a_sick_doctors_day_is_cancelled_and_the_patients_are_listed(people: Peo
 def test_the_day_of_one_doctor_is_filtered_and_cancelled_whole(
     people: People, groups: None, diary: dict[str, str]
 ) -> None:
-    """As the front desk does it: the doctor's id, today, all rows."""
+    """The front desk searches for the doctor's id, filters by today, and selects all rows."""
     browser = browser_of(people, "Front desk")
     rows = listed(browser, q="D1", day="today")
     assert rows == {"A1", "A2"}
     sent = {"action": "cancel_visits", "_selected_action": sorted(rows), "select_across": "1", "confirmed": "yes"}
-    assert "Whom to call" in browser.post(f"{LIST}?q=D1&day=today", sent).content.decode()
+    assert "Patients to call" in browser.post(f"{LIST}?q=D1&day=today", sent).content.decode()
     assert {visit.pk for visit in Appointment.objects.filter(status="cancelled")} == rows
 
 
-def test_picker_and_week_offer_what_is_still_to_come(people: People) -> None:
+def test_free_slots_and_week_offer_future_slots_only(people: People) -> None:
     hours = [{"weekday": day, "start": "00:00", "end": "23:55", "slot_minutes": 5} for day in range(7)]
     update_doctor(actor=people.admin, doctor_id="D1", availability=hours)
     browser, began = browser_of(people, "admin"), clock.now()
@@ -244,7 +246,7 @@ def test_an_action_by_a_link_does_nothing(people: People, diary: dict[str, str])
     assert changed(before, everything()) <= {"postgresql django_session"}
 
 
-def test_visits_are_completed_and_what_cannot_be_is_said(people: People, diary: dict[str, str]) -> None:
+def test_visits_are_completed_and_errors_are_reported(people: People, diary: dict[str, str]) -> None:
     browser = browser_of(people, "admin")
     act(browser, "cancel_visits", "A2", confirmed="yes")
     page = browser.post(
@@ -265,20 +267,20 @@ def test_front_desk_cancels_and_does_not_complete(people: People, groups: None, 
     assert {visit.pk for visit in Appointment.objects.exclude(status="scheduled")} == {"A1"}
 
 
-def test_who_sees_only_has_no_actions(people: People, groups: None, diary: dict[str, str]) -> None:
+def test_users_who_may_only_view_have_no_actions(people: People, groups: None, diary: dict[str, str]) -> None:
     browser = browser_of(people, "Billing")
     assert listed(browser) == {"A1", "A2", "A4"}
     act(browser, "cancel_visits", "A1", confirmed="yes")
     assert Appointment.objects.get(pk="A1").status == "scheduled"
 
 
-def test_doctor_ends_own_visits_only(people: People, diary: dict[str, str]) -> None:
+def test_doctor_cancels_own_visits_only(people: People, diary: dict[str, str]) -> None:
     browser = browser_of(people, "doctor")
     act(browser, "cancel_visits", "A1", "A4", confirmed="yes")
     assert {visit.pk for visit in Appointment.objects.filter(status="cancelled")} == {"A1"}
 
 
-def test_patient_page_leads_to_the_forms(people: People, groups: None, rows: dict[str, Any]) -> None:
+def test_patient_page_links_to_the_forms(people: People, groups: None, rows: dict[str, Any]) -> None:
     book, prescribe = "/admin/appointments/appointment/add/", "/admin/prescriptions/prescription/add/"
     for who, expected in (("Front desk", {book}), ("doctor", {book, prescribe}), ("Billing", set())):
         browser = Client()
@@ -300,8 +302,8 @@ def test_patient_page_leads_to_the_forms(people: People, groups: None, rows: dic
 # --- Doctors ---------------------------------------------------------------------------------------------------------
 
 
-def test_the_way_to_the_week_of_a_doctor(people: People, groups: None) -> None:
-    """For those who see the visits: all doctors' for the front desk, a doctor's own; managers see none."""
+def test_links_to_the_week_of_a_doctor(people: People, groups: None) -> None:
+    """The front desk has links to all doctors' weeks, a doctor to their own, and managers to none."""
     ways = {key: reverse("admin:appointments_appointment_week", args=[key]) for key in ("D1", "D2")}
     for who, expected in {"Front desk": {"D1", "D2"}, "doctor": {"D1"}, "admin": {"D1", "D2"}}.items():
         browser = browser_of(people, who)
@@ -318,7 +320,7 @@ def test_the_way_to_the_week_of_a_doctor(people: People, groups: None) -> None:
     assert "/week/" not in browser.get("/admin/doctors/doctor/D1/change/").content.decode()
 
 
-def test_who_may_only_look_reads_the_hours(people: People, groups: None) -> None:
+def test_users_who_may_only_view_read_the_hours(people: People, groups: None) -> None:
     from doctors.services import update_doctor
 
     update_doctor(
@@ -332,7 +334,7 @@ def test_who_may_only_look_reads_the_hours(people: People, groups: None) -> None
     assert 'name="availability' not in page
 
 
-def test_doctor_changes_the_own_record_but_not_whose_it_is(people: People) -> None:
+def test_doctor_changes_own_record_but_not_its_account(people: People) -> None:
     browser = browser_of(people, "doctor")
     record = people.doctor_record
     fields = {"name": "Amara N. Okafor", "specialty": record.specialty, "time_zone": "UTC", "accepting_patients": "on"}

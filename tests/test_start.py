@@ -1,4 +1,4 @@
-"""`make run` and `make serve` as a newcomer meets them: from an empty folder to the walk of the README."""
+"""Tests of `make run` and `make serve` from an empty folder, including the commands of the README."""
 
 import http.client
 import json
@@ -31,7 +31,7 @@ def free_port() -> int:
 
 @pytest.fixture(scope="module")
 def environment(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, str]]:
-    """A person's shell in which nothing is set, with a folder of its own for the embedded servers."""
+    """An environment without settings, with a folder for the embedded servers."""
     clean = {name: value for name, value in os.environ.items() if name not in known_variables()}
     directory = tmp_path_factory.mktemp("checkout") / "devstack"
     made = {**clean, "DEVSTACK_DIR": str(directory), "PYTHONUNBUFFERED": "1", "ENV_FILE": os.devnull}
@@ -40,10 +40,10 @@ def environment(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, 
 
 
 @contextmanager
-def started(environment: dict[str, str], log: Path, *options: str) -> Iterator[tuple[int, str]]:
-    """The command `start` until it has printed where it is; gives the port and what it printed.
+def running(environment: dict[str, str], log: Path, *options: str) -> Iterator[tuple[int, str]]:
+    """Run the command `start` until it has printed its addresses; yield the port and the output.
 
-    The event relay is there as long as the server is.
+    Check that the event relay runs as long as the server.
     """
     port = free_port()
     command = [sys.executable, "manage.py", "start", "--port", str(port), *options]
@@ -73,7 +73,7 @@ def answer(port: int, path: str) -> tuple[int, str]:
 
 
 def documented_walk(port: int) -> str:
-    """The README's walk, and the guide's commands, which go on from there."""
+    """Return the commands of the README and of the API guide, which continue from there."""
     found = re.search(
         r"<!-- tests/test_start.py runs this walk -->\n```sh\n(.*?)```", (ROOT / "README.md").read_text(), re.S
     )
@@ -84,13 +84,13 @@ def documented_walk(port: int) -> str:
 
 
 def test_run_and_serve_from_nothing(environment: dict[str, str], tmp_path: Path) -> None:
-    with started(environment, tmp_path / "run.log") as (port, printed):
+    with running(environment, tmp_path / "run.log") as (port, printed):
         assert f"Smart Healthcare is at http://127.0.0.1:{port}" in printed
         for role in ("admin", "staff", "doctor", "patient"):
             assert re.search(rf"^  {role}\s+{role}@example.org\s+\S{{12,}}$", printed, re.M)
         if shutil.which("curl") is None:
             pytest.skip("the walk of the README needs curl: apt-get install curl")
-        # A bad line of the walk ends it.
+        # bash ends at the first failing command.
         walk = subprocess.run(
             ["bash", "-euo", "pipefail", "-c", documented_walk(port)],
             cwd=tmp_path, capture_output=True, text=True, timeout=60,
@@ -102,16 +102,16 @@ def test_run_and_serve_from_nothing(environment: dict[str, str], tmp_path: Path)
         assert '"code":"slot_taken"' in walk.stdout
         assert '"status":"cancelled"' in walk.stdout
         assert "month,completed,cancelled,scheduled" in walk.stdout
-        assert not list(tmp_path.glob("*.json")), "tokens are not left behind"
+        assert not list(tmp_path.glob("*.json")), "the commands leave no files with tokens"
         assert answer(port, "/admin/login/")[0] == 200
         status, problem = answer(port, "/api/nothing")
         assert (status, json.loads(problem)["status"]) == (404, 404)
 
     began = time.monotonic()
-    with started(environment, tmp_path / "serve.log", "--production", "--workers", "2") as (port, printed):
+    with running(environment, tmp_path / "serve.log", "--production", "--workers", "2") as (port, printed):
         assert time.monotonic() - began < START_SECONDS
-        assert "Made:" not in printed
-        # DEBUG is off and plain HTTP is answered, static files included.
+        assert "Stored:" not in printed
+        # DEBUG is off, and plain HTTP is answered, including static files.
         status, page = answer(port, "/nothing")
         assert status == 404
         assert "Traceback" not in page
@@ -120,25 +120,25 @@ def test_run_and_serve_from_nothing(environment: dict[str, str], tmp_path: Path)
         assert answer(port, "/docs")[0] == 200
 
 
-def test_taken_port_is_a_sentence(environment: dict[str, str]) -> None:
+def test_message_for_a_port_in_use(environment: dict[str, str]) -> None:
     with socket.socket() as taken:
         taken.bind(("127.0.0.1", 0))
         taken.listen()
         port = taken.getsockname()[1]
-        refused = subprocess.run(
+        result = subprocess.run(
             [sys.executable, "manage.py", "start", "--port", str(port)],
             cwd=ROOT, env=environment, capture_output=True, text=True, timeout=60,
         )  # fmt: skip
-    assert refused.returncode == 1
-    assert f"Port {port} cannot be used" in refused.stderr
-    assert "Traceback" not in refused.stderr
+    assert result.returncode == 1
+    assert f"Port {port} cannot be used" in result.stderr
+    assert "Traceback" not in result.stderr
 
 
 @pytest.mark.parametrize("options", [["--port", "0"], ["--port", "70000"], ["--workers", "0"], ["--port", "x"]])
 def test_bad_options_are_refused(environment: dict[str, str], options: list[str]) -> None:
-    refused = subprocess.run(
+    result = subprocess.run(
         [sys.executable, "manage.py", "start", *options],
         cwd=ROOT, env=environment, capture_output=True, text=True, timeout=60,
     )  # fmt: skip
-    assert refused.returncode != 0
-    assert "Traceback" not in refused.stderr
+    assert result.returncode != 0
+    assert "Traceback" not in result.stderr

@@ -1,4 +1,4 @@
-"""On whose clock the admin is read: instants on the reader's, visits on the wall's where the doctor works."""
+"""Time zones in the admin: timestamps in that of the browser, appointments in that of the doctor."""
 
 from datetime import UTC, date, datetime
 
@@ -36,19 +36,21 @@ def browser(people: People) -> Client:
         ("x" * 4_000, "2026-01-15 23:30 UTC"),
     ],
 )
-def test_instants_are_the_readers(browser: Client, people: People, cookie: str | None, shown: str) -> None:
+def test_timestamps_are_in_the_time_zone_of_the_browser(
+    browser: Client, people: People, cookie: str | None, shown: str
+) -> None:
     bill = make_bill(people)
     Bill.objects.update(created_at=MOMENT)
     if cookie:
         browser.cookies["time_zone"] = cookie
     assert shown in browser.get("/admin/billing/bill/").content.decode()
     assert shown in browser.get(reverse("admin:billing_bill_change", args=[bill.pk])).content.decode()
-    # The timeline's days are the reader's, too. The hour of a bill is on the bill's page.
+    # Days of the timeline are in this time zone, too. The time of a bill is on its own page.
     chart = browser.get("/admin/patients/patient/P1/change/").content.decode()
     assert f'<span class="quiet">{shown[:10]} </span>' in chart
 
 
-def test_the_next_reader_has_their_own_clock(browser: Client, people: People) -> None:
+def test_next_request_has_its_own_time_zone(browser: Client, people: People) -> None:
     make_bill(people)
     Bill.objects.update(created_at=MOMENT)
     browser.cookies["time_zone"] = "Asia/Tokyo"
@@ -58,7 +60,7 @@ def test_the_next_reader_has_their_own_clock(browser: Client, people: People) ->
     assert "2026-01-15 23:30 UTC" in other.get("/admin/billing/bill/").content.decode()
 
 
-def test_the_api_answers_in_utc_whoever_reads(people: People) -> None:
+def test_api_responds_in_utc(people: People) -> None:
     make_bill(people)
     Bill.objects.update(created_at=MOMENT)
     client = people.client("admin")
@@ -66,7 +68,7 @@ def test_the_api_answers_in_utc_whoever_reads(people: People) -> None:
     assert client.get("/api/billing").json()["results"][0]["created_at"] == "2026-01-15T23:30:00Z"
 
 
-def test_a_visit_is_on_the_doctors_wall_for_every_reader(browser: Client, people: People) -> None:
+def test_appointments_are_in_the_time_zone_of_the_doctor(browser: Client, people: People) -> None:
     update_doctor(actor=people.admin, doctor_id="D1", time_zone="America/Sao_Paulo")
     visit = make_appointment(people, date=date(2031, 3, 3), time="09:30")
     make_appointment(people, date=date(2031, 3, 4), time=None)
@@ -78,7 +80,7 @@ def test_a_visit_is_on_the_doctors_wall_for_every_reader(browser: Client, people
     assert "2031-03-03 21:30 JST" in page
 
 
-def test_events_are_found_by_what_is_left_to_do(browser: Client, people: People) -> None:
+def test_events_are_filtered_by_their_delivery(browser: Client, people: People) -> None:
     make_appointment(people, appointment_id="A1")
     event = raw.collection(Event).find_one({"kind": "appointment.booked"})
     assert event
@@ -91,21 +93,21 @@ def test_events_are_found_by_what_is_left_to_do(browser: Client, people: People)
     def listed(**query: str) -> list[str]:
         return [str(row.pk) for row in browser.get(listing, query).context_data["cl"].result_list]
 
-    assert listed(state="aside") == [str(event["_id"])]
+    assert listed(state="dead") == [str(event["_id"])]
     assert listed(state="due") == []
     assert str(event["_id"]) in listed()
     assert listed(q="A1") == [str(event["_id"])] == listed(q=str(event["_id"]))
     assert set(listed(q="P1")) > {str(event["_id"])}
     page = browser.get(reverse("admin:healthcare_event_change", args=[event["_id"]])).content.decode()
     assert "LookupError: no fee" in page
-    assert "set aside" in page
+    assert "dead letter" in page
     assert 'name="_save"' not in page
-    browser.post(listing, {"action": "try_again", "_selected_action": [str(event["_id"])]})
-    assert listed(state="aside") == []
+    browser.post(listing, {"action": "retry_delivery", "_selected_action": [str(event["_id"])]})
+    assert listed(state="dead") == []
     assert listed(state="due") == [str(event["_id"])]
 
 
-def test_a_prescription_and_a_bill_begin_at_the_visit(browser: Client, people: People) -> None:
+def test_appointment_links_to_forms_for_a_prescription_and_a_bill(browser: Client, people: People) -> None:
     make_appointment(people, appointment_id="A1")
     prescribe = f"{reverse('admin:prescriptions_prescription_add')}?patient_id=P1&appointment_id=A1"
     bill = f"{reverse('admin:billing_bill_add')}?patient_id=P1&appointment_id=A1"

@@ -1,1 +1,1 @@
-"""Benchmarks that anybody can run; each compares two things in one run, as machines differ and are shared."""
+"""Benchmarks of the API. Each compares two systems in one run, because machines differ and are shared."""

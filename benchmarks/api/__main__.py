@@ -1,11 +1,11 @@
-"""The API against a floor: requests per second of the production server, divided by those of a bare WSGI application.
+"""Compares the API with a floor: requests per second of the production server and of a minimal WSGI application.
 
-    python -m bench [--rounds 5] [--seconds 3] [--cases detail,booking] [--quick] [--json FILE]   (make bench)
+    python -m benchmarks.api [--rounds 5] [--seconds 3] [--cases detail,booking] [--quick] [--json FILE]   (make bench)
 
-Both serve the same databases with two processes and are driven in turns by `wrk` over 8 connections; the floor
-(bench/floor.py) does the same work with no framework, account, audit trail or transaction, on gunicorn with 4 threads a
-process. Without `wrk` a driver in Python takes its place, which needs so much of the machine itself that its figures
-are good for a look only. The data, 20,000 patients and 200,000 appointments, is made once and kept in `.bench`.
+Both servers use the same databases with two processes, and `wrk` drives them in turns over 8 connections. The floor
+(benchmarks/api/floor.py) does the same work without a framework, accounts, an audit log or transactions, on gunicorn
+with 4 threads per process. Without `wrk` a driver in Python is used, which takes so much processor time itself that its
+figures are rough. The data, 20,000 patients and 200,000 appointments, are generated once and kept in `.bench`.
 """
 
 import argparse
@@ -27,36 +27,41 @@ from typing import Any
 
 import psutil
 
-from benchmarks.api.cases import CASES, Case, Records, as_lines, forget, prepare
-from benchmarks.api.driving import HOST, ROOT, ask, drive, free_port, running, serving
+from benchmarks.api.cases import CASES, Case, Records, as_lines, delete_written_records, prepare
+from benchmarks.api.driving import HOST, ROOT, drive, free_port, print_line, running, send, serving
+from benchmarks.options import write_json
 from devstack import DevStack
 from operations.serving import production_server
 
 CONNECTIONS = 8
 WORKERS = 2
 PATIENTS = 20_000
-#: Lines for each second of a case that must not ask for the same twice; more than the floor gets done.
-MOST_A_SECOND = 2_500
+#: Requests to prepare for each second of a case that must not repeat a request; more than the floor answers.
+MAX_PER_SECOND = 2_500
 SCRIPT = Path(__file__).with_name("requests.lua")
-#: Where the floor's own rounds differ by more than this share of their median, something else had the machine.
-NOISE = 0.25
+#: If the floor's rounds differ by more than this share of their median, other load disturbed the measurement.
+NOISE_LIMIT = 0.25
 API, FLOOR = "api", "floor"
 TABLE = "{:<34}{:>10}{:>8}{:>8}{:>10}{:>8}{:>8}{:>8}{:>10}  {}"
 
 
 @dataclass
 class Server:
+    """A running server with its worker processes."""
+
     port: int
     process: psutil.Process
 
     def cpu_seconds(self) -> float:
-        """What its processes have used so far, in user and system mode."""
+        """Return the processor time of the workers so far, in user and system mode."""
         times = [each.cpu_times() for each in self.process.children(recursive=True)]
         return sum(each.user + each.system for each in times)
 
 
 @dataclass
 class Round:
+    """The figures of a round; `cpu_ms` is the processor time per request."""
+
     per_second: float
     p50_ms: float
     p95_ms: float
@@ -65,13 +70,15 @@ class Round:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--rounds", type=int, default=5, help="how often each server is driven (5)")
-    parser.add_argument("--seconds", type=float, default=3.0, help="how long each time (3)")
-    parser.add_argument("--cases", default=",".join(CASES), help=f"some of {','.join(CASES)}")
-    parser.add_argument("--patients", type=int, default=PATIENTS, help="records to make in an empty folder (20000)")
-    parser.add_argument("--dir", type=Path, default=ROOT / ".bench", help="where the data are kept (.bench)")
-    parser.add_argument("--json", type=Path, metavar="FILE", help="write the figures there, too, but for --quick")
-    parser.add_argument("--quick", action="store_true", help="one round of a second, to see that it runs")
+    parser.add_argument("--rounds", type=int, default=5, help="rounds for each server (5)")
+    parser.add_argument("--seconds", type=float, default=3.0, help="seconds of a round (3)")
+    parser.add_argument("--cases", default=",".join(CASES), help=f"cases to run, of {','.join(CASES)}")
+    parser.add_argument(
+        "--patients", type=int, default=PATIENTS, help="patients to generate in an empty folder (20000)"
+    )
+    parser.add_argument("--dir", type=Path, default=ROOT / ".bench", help="folder of the data (.bench)")
+    parser.add_argument("--json", type=Path, metavar="FILE", help="write the figures to FILE, except with --quick")
+    parser.add_argument("--quick", action="store_true", help="run a single round of one second, as a test")
     options = parser.parse_args()
     unknown = set(options.cases.split(",")) - set(CASES)
     if unknown:
@@ -80,7 +87,7 @@ def main() -> None:
         options.rounds, options.seconds = 1, 1.0
     figures = measure_all(options)
     if options.json and not options.quick:
-        options.json.write_text(json.dumps(figures, indent=2) + "\n", encoding="utf-8")
+        write_json(figures, options.json)
 
 
 def measure_all(options: argparse.Namespace) -> dict[str, Any]:
@@ -94,29 +101,31 @@ def measure_all(options: argparse.Namespace) -> dict[str, Any]:
         }  # fmt: skip
         make = [sys.executable, "-m", "benchmarks.api.records", str(options.patients)]
         subprocess.run(make, cwd=ROOT, env={**os.environ, **environment}, check=True)  # noqa: S603 - our own command
-        forget(environment)
+        delete_written_records(environment)
         port = free_port()
         command = production_server(port, workers=WORKERS)
         api = Server(port, psutil.Process(stack.enter_context(running(command, port, environment)).pid))
         sides = {API: api, FLOOR: floor_server(stack, environment)}
         records, tokens = prepare(environment, api.port)
-        compare_answers(sides, records, tokens)
-        say(f"{platform.machine()}, {psutil.cpu_count()} cores, Python {platform.python_version()}; "
+        compare_responses(sides, records, tokens)
+        print_line(f"{platform.machine()}, {psutil.cpu_count()} cores, Python {platform.python_version()}; "
             f"{'wrk' if has_wrk() else 'a driver in Python'}, {CONNECTIONS} connections, "
             f"{options.rounds} rounds of {options.seconds:g} s\n")  # fmt: skip
-        say(TABLE.format("", "requests/s", "p50 ms", "p95 ms", "floor /s", "p50", "p95", "ratio", "CPU ratio", ""))
+        print_line(
+            TABLE.format("", "requests/s", "p50 ms", "p95 ms", "floor /s", "p50", "p95", "ratio", "CPU ratio", "")
+        )
         figures = {}
         for key in options.cases.split(","):
             case = CASES[key]
-            figures[key] = measure(case, sides, records, tokens[case.asker], options)
-            show(case, figures[key])
+            figures[key] = measure(case, sides, records, tokens[case.role], options)
+            print_case(case, figures[key])
         if not options.quick:
-            forget(environment)
+            delete_written_records(environment)
         return {
             "at": datetime.now(UTC).isoformat(timespec="seconds"),
             "patients": options.patients, "cores": psutil.cpu_count(), "python": platform.python_version(),
             "driver": "wrk" if has_wrk() else "python", "connections": CONNECTIONS, "workers": WORKERS,
-            "rounds": options.rounds, "seconds": options.seconds, "noise_limit": NOISE, "cases": figures,
+            "rounds": options.rounds, "seconds": options.seconds, "noise_limit": NOISE_LIMIT, "cases": figures,
         }  # fmt: skip
 
 
@@ -126,37 +135,37 @@ def floor_server(stack: ExitStack, environment: dict[str, str]) -> Server:
     return Server(port, next(each for each in processes if f"{HOST}:{port}" in each.cmdline()))
 
 
-def compare_answers(sides: dict[str, Server], records: Records, tokens: dict[str, str]) -> None:
-    """The floor is one only as long as it answers what the API answers. Raises: SystemExit."""
+def compare_responses(sides: dict[str, Server], records: Records, tokens: dict[str, str]) -> None:
+    """Check that both servers return the same data, without which the comparison is invalid. Raises: SystemExit."""
     for case in CASES.values():
         method, path, body = next(case.requests(records))
         if method == "GET":
             one, other = (
-                ask(side.port, method, path, body, token=tokens[case.asker]) for side in (sides[API], sides[FLOOR])
+                send(side.port, method, path, body, token=tokens[case.role]) for side in (sides[API], sides[FLOOR])
             )
-            for answer in (one, other):
-                # Cursors are sealed by one and not by the other; a report says when it was made.
-                answer.pop("next", None)
-                answer.pop("as_of", None)
+            for response in (one, other):
+                # The API encrypts cursors and the floor does not. Reports contain the time of their creation.
+                response.pop("next", None)
+                response.pop("as_of", None)
             if one != other:
-                raise SystemExit(f"{path}: the floor answers something else than the API.")
+                raise SystemExit(f"{path}: the floor and the API return different data.")
 
 
 def measure(
     case: Case, sides: dict[str, Server], records: Records, token: str, options: argparse.Namespace
 ) -> dict[str, Any]:
-    """The medians of all rounds, each server in turn."""
+    """Drive the servers in turns and return the medians of all rounds."""
     rounds: dict[str, list[Round]] = {API: [], FLOOR: []}
     for name in () if options.quick else sides:
-        # To warm up.
+        # Warm up.
         one_round(case, sides[name], records, token, options.seconds / 3)
     for number in range(options.rounds):
         for name in (API, FLOOR) if number % 2 else (FLOOR, API):
             rounds[name].append(one_round(case, sides[name], records, token, options.seconds))
-    per_second = {name: [each.per_second for each in taken] for name, taken in rounds.items()}
+    per_second = {name: [each.per_second for each in done] for name, done in rounds.items()}
     ratios = [one / other for one, other in zip(per_second[API], per_second[FLOOR], strict=True)]
     noise = (max(per_second[FLOOR]) - min(per_second[FLOOR])) / statistics.median(per_second[FLOOR])
-    medians = {name: asdict(median_of(taken)) for name, taken in rounds.items()}
+    medians = {name: asdict(median_of(done)) for name, done in rounds.items()}
     return {
         "name": case.name,
         **medians,
@@ -165,9 +174,9 @@ def measure(
         "highest_ratio": max(ratios),
         "cpu_ratio": medians[FLOOR]["cpu_ms"] / medians[API]["cpu_ms"],
         "noise": noise,
-        "is_too_noisy": noise > NOISE,
+        "is_too_noisy": noise > NOISE_LIMIT,
         "at_least": case.at_least,
-        "rounds": {name: [asdict(each) for each in taken] for name, taken in rounds.items()},
+        "rounds": {name: [asdict(each) for each in done] for name, done in rounds.items()},
     }
 
 
@@ -177,8 +186,8 @@ def median_of(rounds: Sequence[Round]) -> Round:
 
 def one_round(case: Case, server: Server, records: Records, token: str, seconds: float) -> Round:
     cpu_before = server.cpu_seconds()
-    drive_by = drive_by_wrk if has_wrk() else drive_by_python
-    number, p50_ms, p95_ms, took = drive_by(case, server.port, records, token, seconds)
+    drive_server = drive_with_wrk if has_wrk() else drive_with_python
+    number, p50_ms, p95_ms, took = drive_server(case, server.port, records, token, seconds)
     return Round(number / took, p50_ms, p95_ms, 1000 * (server.cpu_seconds() - cpu_before) / number)
 
 
@@ -186,34 +195,34 @@ def has_wrk() -> bool:
     return shutil.which("wrk") is not None
 
 
-def drive_by_wrk(
+def drive_with_wrk(
     case: Case, port: int, records: Records, token: str, seconds: float
 ) -> tuple[int, float, float, float]:
-    """Requests, p50 and p95 in ms, and the seconds. Raises: SystemExit when one was refused or lost."""
+    """Return the number of requests, p50 and p95 in ms, and the seconds. Raises: SystemExit if a request failed."""
     with tempfile.NamedTemporaryFile("w", suffix=".tsv") as lines:
-        most = int(MOST_A_SECOND * seconds) if case.is_write else 10_000
+        most = int(MAX_PER_SECOND * seconds) if case.is_write else 10_000
         lines.writelines(as_lines(case.requests(records), most))
         lines.flush()
-        # wrk takes whole seconds only, and counts what is answered within them.
+        # wrk accepts whole seconds only.
         whole = max(case.least_seconds, round(seconds))
         command = [
             "wrk", "--threads", "2", "--connections", str(CONNECTIONS), "--duration", f"{whole}s",
             "--timeout", "30s", "--script", str(SCRIPT), f"http://{HOST}:{port}", "--", lines.name, token, "2",
         ]  # fmt: skip
         output = subprocess.run(command, check=True, capture_output=True, text=True).stdout  # noqa: S603
-    said = json.loads(output.splitlines()[-1])
-    if said["refused"] or said["lost"] or not said["requests"]:
-        raise SystemExit(f"{case.name}: {said['refused']} of {said['requests']} refused, {said['lost']} lost.")
-    return said["requests"], said["p50_ms"], said["p95_ms"], said["seconds"]
+    figures = json.loads(output.splitlines()[-1])
+    if figures["refused"] or figures["lost"] or not figures["requests"]:
+        raise SystemExit(f"{case.name}: {figures['refused']} of {figures['requests']} refused, {figures['lost']} lost.")
+    return figures["requests"], figures["p50_ms"], figures["p95_ms"], figures["seconds"]
 
 
-def drive_by_python(
+def drive_with_python(
     case: Case, port: int, records: Records, token: str, seconds: float
 ) -> tuple[int, float, float, float]:
-    """The same by threads of this process."""
+    """Return the same figures, measured with threads of this process."""
     requests = case.requests(records)
-    each_once = iter(list(itertools.islice(requests, int(MOST_A_SECOND * seconds) if case.is_write else 10_000)))
-    # Both are iterators in C, from which several threads may take.
+    each_once = iter(list(itertools.islice(requests, int(MAX_PER_SECOND * seconds) if case.is_write else 10_000)))
+    # Both iterators are implemented in C, so that several threads may use them.
     shared = each_once if case.is_write else itertools.cycle(each_once)
 
     def of_client(_: int) -> Iterator[Any]:
@@ -225,24 +234,20 @@ def drive_by_python(
     return len(run.times), run.quantile_ms(0.5), run.quantile_ms(0.95), seconds
 
 
-def show(case: Case, figures: dict[str, Any]) -> None:
+def print_case(case: Case, figures: dict[str, Any]) -> None:
     remarks = []
     if case.at_least is not None:
         is_reached = figures["ratio"] >= case.at_least
         remarks.append(f"{'reaches' if is_reached else 'BELOW'} {case.at_least}")
     if figures["is_too_noisy"]:
-        remarks.append(f"too noisy to tell: the floor's rounds differ by {100 * figures['noise']:.0f} %")
-    cells = [
+        remarks.append(f"too noisy: the floor's rounds differ by {100 * figures['noise']:.0f} %")
+    columns = [
         f"{figures[side][name]:.{digits}f}"
         for side in (API, FLOOR)
         for name, digits in (("per_second", 0), ("p50_ms", 1), ("p95_ms", 1))
     ]
     ratio, cpu_ratio = f"{figures['ratio']:.2f}", f"{figures['cpu_ratio']:.2f}"
-    say(TABLE.format(case.name, *cells, ratio, cpu_ratio, ", ".join(remarks)))
-
-
-def say(text: str) -> None:
-    print(text, flush=True)
+    print_line(TABLE.format(case.name, *columns, ratio, cpu_ratio, ", ".join(remarks)))
 
 
 if __name__ == "__main__":

@@ -1,15 +1,14 @@
-"""How long the pages of the admin take at 100,000 patients and 200,000 appointments, and what they ask the databases.
+"""Measures the pages of the admin at 100,000 patients and 200,000 appointments, and counts their database queries.
 
     python -m benchmarks.api.admin [--patients 100000] [--appointments 200000] [--rounds 20] [--keep DIR] [--json FILE]
 
-Seeds a system of its own (embedded servers; with --keep they stay in a folder, and the next run finds them filled),
-starts the production server with one worker and asks for each page over HTTP as somebody who is logged in, one request
-after the other. The figures are medians after a warm-up. Queries are counted in a request by itself.
+Seeds a system on embedded servers, starts the production server with one worker, and requests each page over HTTP with
+a session, one request after the other. With --keep the servers' data are kept in a folder for later runs. The figures
+are medians after a warm-up. Queries are counted in a separate request.
 """
 
 import argparse
 import http.client
-import json
 import os
 import statistics
 import time
@@ -18,7 +17,8 @@ from datetime import date
 from pathlib import Path
 from typing import Any
 
-from benchmarks.api.driving import HOST, manage, serving
+from benchmarks.api.driving import HOST, migrate, print_line, run_command, serving
+from benchmarks.options import write_json
 from devstack.ephemeral import EphemeralStack
 from devstack.stack import DevStack
 
@@ -28,14 +28,14 @@ LIST, PATIENTS = "/admin/appointments/appointment/", "/admin/patients/patient/"
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--patients", type=int, default=100_000, help="how many (100,000)")
-    parser.add_argument("--appointments", type=int, default=200_000, help="how many (200,000)")
-    parser.add_argument("--rounds", type=int, default=20, help="how often each page is asked for (20)")
-    parser.add_argument("--keep", type=Path, metavar="DIR", help="keep the servers' data there, for other runs")
-    parser.add_argument("--json", type=Path, metavar="FILE", help="write the figures there, too")
+    parser.add_argument("--patients", type=int, default=100_000, help="number of patients (100,000)")
+    parser.add_argument("--appointments", type=int, default=200_000, help="number of appointments (200,000)")
+    parser.add_argument("--rounds", type=int, default=20, help="requests for each page (20)")
+    parser.add_argument("--keep", type=Path, metavar="DIR", help="keep the servers' data in DIR for later runs")
+    parser.add_argument("--json", type=Path, metavar="FILE", help="write the figures to FILE")
     options = parser.parse_args()
     with ExitStack() as stack:
-        # pymongo, the driver and Django's settings read the environment once: it is made before.
+        # Django's settings read the environment once, so the environment is set first.
         if options.keep:
             servers = DevStack(options.keep.resolve())
             servers.up()
@@ -49,24 +49,25 @@ def main() -> None:
         seed(options.patients, options.appointments)
         figures = measure(options.rounds)
     if options.json:
-        options.json.write_text(json.dumps(figures, indent=2) + "\n", encoding="utf-8")
+        write_json(figures, options.json)
 
 
 def seed(patients: int, appointments: int) -> None:
     began = time.monotonic()
-    manage({}, "migrate", "--verbosity", "0")
-    manage({}, "migrate", "--database", "clinical", "--verbosity", "0")
+    migrate({})
     sizes = {
         "patients": patients, "appointments": appointments, "prescriptions": appointments // 2,
         "bills": appointments // 4,
     }  # fmt: skip
     options = [word for name, size in sizes.items() for word in (f"--{name}", str(size))]
-    manage({}, "seed", "--if-empty", "--verbosity", "0", "--demo-accounts", *options)
-    say(f"{patients:,} patients and {appointments:,} appointments are there after {time.monotonic() - began:.0f} s")
+    run_command({}, "seed", "--if-empty", "--verbosity", "0", "--demo-accounts", *options)
+    print_line(
+        f"{patients:,} patients and {appointments:,} appointments are stored after {time.monotonic() - began:.0f} s"
+    )
 
 
 def pages() -> dict[str, tuple[str, str]]:
-    """What is measured → who asks, and for what."""
+    """Return by name the role that requests a page, and the page's path."""
     from accounts.models import User
     from appointments.models import Appointment
     from billing.models import Bill
@@ -77,13 +78,13 @@ def pages() -> dict[str, tuple[str, str]]:
 
     doctor = Doctor.objects.get(user_id=User.objects.get(email="doctor@example.org").pk)
     visit = Appointment.objects.filter(doctor_id=doctor.pk).order_by("-date").first()
-    assert visit is not None  # noqa: S101 - it is seeded
+    assert visit is not None  # noqa: S101 - visits are seeded
     patient = Patient.objects.get(pk=visit.patient_id)
     words = patient.name.split()
     course, bill = Prescription.objects.first(), Bill.objects.first()
     assert course is not None  # noqa: S101
     assert bill is not None  # noqa: S101
-    year = date.today().year  # noqa: DTZ011 - of the seeded data, which begins years before
+    year = date.today().year  # noqa: DTZ011 - the seeded data begin years earlier
     by_admin = {
         "dashboard": "/admin/",
         **{f"dashboard, chart of {page.name}": f"/admin/reports/{page.name}/?format=brief" for page in PAGES},
@@ -95,8 +96,8 @@ def pages() -> dict[str, tuple[str, str]]:
         "patients by last name": f"{PATIENTS}?q={words[-1]}",
         "patients by whole name": f"{PATIENTS}?q={'+'.join(words)}",
         "patients by id": f"{PATIENTS}?q={patient.pk}",
-        "patients by a name that nobody has": f"{PATIENTS}?q=Zzyzx",
-        "patients found while typing": f"{PATIENTS}find/?q={words[-1][:3]}",
+        "patients by a name that does not exist": f"{PATIENTS}?q=Zzyzx",
+        "patients found while typing": f"{PATIENTS}autocomplete/?q={words[-1][:3]}",
         "patient": f"{PATIENTS}{patient.pk}/change/",
         "appointments of today": LIST,
         "appointments of tomorrow": f"{LIST}?day=tomorrow",
@@ -124,7 +125,7 @@ def pages() -> dict[str, tuple[str, str]]:
         "bills of a patient": f"/admin/billing/bill/?q={patient.pk}",
         "bill": f"/admin/billing/bill/{bill.pk}/change/",
         "accounts": "/admin/accounts/user/",
-        "audit trail": "/admin/healthcare/auditentry/",
+        "audit log": "/admin/healthcare/auditentry/",
         "events": "/admin/healthcare/event/",
     }
     by_others = {
@@ -152,24 +153,24 @@ def measure(rounds: int) -> dict[str, Any]:
         browsers[role] = Client(HTTP_HOST="localhost")
         browsers[role].force_login(get_user_model().objects.get(email=f"{role}@example.org"))
     with serving("healthcare.wsgi", {}, workers=1) as port:
-        for name, (who, path) in pages().items():
-            cookie = browsers[who].cookies.output(header="", sep=";", attrs=[])
+        for name, (role, path) in pages().items():
+            cookie = browsers[role].cookies.output(header="", sep=";", attrs=[])
             times = [1000 * seconds_of(port, path, cookie) for _ in range(WARM_UP + rounds)][WARM_UP:]
-            with profiled() as ran, CaptureQueriesContext(connection) as asked:
-                browsers[who].get(path)
+            with profiled() as commands, CaptureQueriesContext(connection) as queries:
+                browsers[role].get(path)
             figures[name] = {
                 "p50_ms": round(statistics.median(times), 1),
                 "longest_ms": round(max(times), 1),
-                "postgresql_queries": len(asked),
-                "mongodb_commands": len(ran),
-                "documents_examined": sum(each.documents_examined for each in ran),
-                "keys_examined": sum(each.keys_examined for each in ran),
+                "postgresql_queries": len(queries),
+                "mongodb_commands": len(commands),
+                "documents_examined": sum(each.documents_examined for each in commands),
+                "keys_examined": sum(each.keys_examined for each in commands),
             }
-            told = figures[name]
-            say(
-                f"{name:<44} {told['p50_ms']:7.1f} ms (at most {told['longest_ms']:7.1f})  PostgreSQL "
-                f"{told['postgresql_queries']:2}, MongoDB {told['mongodb_commands']:2}, which read "
-                f"{told['documents_examined']:,} documents and {told['keys_examined']:,} keys"
+            measured = figures[name]
+            print_line(
+                f"{name:<44} {measured['p50_ms']:7.1f} ms (at most {measured['longest_ms']:7.1f})  PostgreSQL "
+                f"{measured['postgresql_queries']:2}, MongoDB {measured['mongodb_commands']:2}, which read "
+                f"{measured['documents_examined']:,} documents and {measured['keys_examined']:,} keys"
             )
     return figures
 
@@ -181,15 +182,11 @@ def seconds_of(port: int, path: str, cookie: str) -> float:
     connection.request("GET", path, headers={"Cookie": cookie})
     response = connection.getresponse()
     response.read()
-    taken = time.perf_counter() - began
+    seconds = time.perf_counter() - began
     connection.close()
     if response.status != http.HTTPStatus.OK:
         raise SystemExit(f"{path} answered {response.status}")
-    return taken
-
-
-def say(text: str) -> None:
-    print(text, flush=True)
+    return seconds
 
 
 if __name__ == "__main__":

@@ -1,14 +1,13 @@
-"""How long a page of the audit trail takes at many entries, and sealing and verifying them.
+"""Measures pages of the audit log with many entries, and sealing and verifying these entries.
 
     python -m benchmarks.api.audit_pages [--entries 10000000] [--seal] [--json FILE]
 
-Fills a trail of its own (embedded PostgreSQL, a year of months) by SQL: 100,000 patients, 2,000 accounts, every
-twentieth entry a list of 50 patients, one patient in every fiftieth entry (whom every list shows first). Then asks for
-pages of 50 as GET /audit and the access log do, and prints the median of 20.
+Fills the audit log of an embedded PostgreSQL with a year of entries by SQL: 100,000 patients, 2,000 accounts, a list
+of 50 patients in every twentieth entry, and the patient HOT in every fiftieth. Then queries pages of 50 entries as
+GET /audit and the access log do, and prints the median of 20 queries.
 """
 
 import argparse
-import json
 import os
 import statistics
 import time
@@ -16,6 +15,8 @@ from datetime import date
 from pathlib import Path
 from typing import Any
 
+from benchmarks.api.driving import print_line
+from benchmarks.options import write_json
 from devstack.ephemeral import EphemeralStack
 
 FILL = """
@@ -37,9 +38,9 @@ ROUNDS = 20
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--entries", type=int, default=10_000_000, help="how many (10,000,000)")
-    parser.add_argument("--seal", action="store_true", help="seal and verify them, too")
-    parser.add_argument("--json", type=Path, metavar="FILE", help="write the figures there, too")
+    parser.add_argument("--entries", type=int, default=10_000_000, help="number of entries (10,000,000)")
+    parser.add_argument("--seal", action="store_true", help="also seal and verify the entries")
+    parser.add_argument("--json", type=Path, metavar="FILE", help="write the figures to FILE")
     options = parser.parse_args()
     with EphemeralStack(durable=True) as stack:
         os.environ.update(stack.addresses, DEVSTACK_DIR=str(stack.directory), LOCAL_SECRETS="1")
@@ -55,7 +56,7 @@ def main() -> None:
         if options.seal:
             figures |= seal(options.entries)
     if options.json:
-        options.json.write_text(json.dumps(figures, indent=2) + "\n", encoding="utf-8")
+        write_json(figures, options.json)
 
 
 def fill(entries: int) -> None:
@@ -77,7 +78,7 @@ def fill(entries: int) -> None:
             " AND relkind = 'r'"
         )
         (size,) = cursor.fetchone()
-    say(f"{entries:,} entries made in {time.monotonic() - began:.0f} s; {size} with their indexes")
+    print_line(f"{entries:,} entries inserted in {time.monotonic() - began:.0f} s; {size} with their indexes")
 
 
 def measure() -> dict[str, Any]:
@@ -114,7 +115,7 @@ def measure() -> dict[str, Any]:
         pages: dict[str, Any] = {name: found}
         rows = list(found[:51])
         if len(rows) > 50:
-            # Far into the list, as a cursor has it: behind a row of March.
+            # A page in the middle of the list, as a cursor requests it: after an entry of March.
             middle = found.filter(at__lt=queries.midnight(date(2025, 3, 15))).first()
             if middle is not None:
                 order = Order(found)
@@ -127,7 +128,7 @@ def measure() -> dict[str, Any]:
                 rows = list(page[:51])
                 times.append(1000 * (time.perf_counter() - began))
             figures[label] = {"p50_ms": statistics.median(times), "longest_ms": max(times), "rows": len(rows)}
-            say(f"{label:<44} {statistics.median(times):8.2f} ms (at most {max(times):8.2f})  {len(rows)} rows")
+            print_line(f"{label:<44} {statistics.median(times):8.2f} ms (at most {max(times):8.2f})  {len(rows)} rows")
     return figures
 
 
@@ -143,14 +144,10 @@ def seal(entries: int) -> dict[str, Any]:
     found = verification.verify(head=sealed.hash)
     verifying = time.monotonic() - began
     memory = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024
-    if found.findings or found.entries != entries:
-        raise SystemExit(f"The trail is not what was sealed: {found.findings}")
-    say(f"sealed in {sealing:.0f} s, verified in {verifying:.0f} s, {memory} MB at most")
+    if found.differences or found.entries != entries:
+        raise SystemExit(f"The audit log differs from its seals: {found.differences}")
+    print_line(f"sealed in {sealing:.0f} s, verified in {verifying:.0f} s, {memory} MB at most")
     return {"seal_seconds": sealing, "verify_seconds": verifying, "memory_mb": memory}
-
-
-def say(text: str) -> None:
-    print(text, flush=True)
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""What `python -m bench` asks for, of the API and of the floor alike, and the records that it needs for that."""
+"""The requests that `python -m benchmarks.api` sends to the API and to the floor, and the records that they need."""
 
 import json
 from collections.abc import Callable, Iterator, Sequence
@@ -8,20 +8,20 @@ from typing import Any
 
 from pymongo import MongoClient
 
-from benchmarks.api.driving import Request, ask, manage
+from benchmarks.api.driving import Request, run_command, send
 from benchmarks.api.records import ADMIN
 
-#: Writes the prescriptions, which only a doctor may.
+#: The account that writes prescriptions, which only a doctor may.
 DOCTOR = {"email": "bench-doctor@example.org", "password": "another uncommon phrase"}  # pragma: allowlist secret
 DOCTORS = [f"BENCH-{number}" for number in range(64)]
-#: Everything that the benchmark has written names one of them.
-OURS = {"doctor_id": {"$regex": "^BENCH-"}}
+#: Matches every record that the benchmark has written, because each names one of these doctors.
+WRITTEN = {"doctor_id": {"$regex": "^BENCH-"}}
 SAMPLE = 4_000
 
 
 @dataclass
 class Records:
-    """Ids of the seeded records to ask for, and how many visits were booked so far."""
+    """Ids of seeded records, and the number of visits that were booked so far."""
 
     patients: Sequence[str]
     doctors: Sequence[str]
@@ -32,13 +32,15 @@ class Records:
 
 @dataclass(frozen=True)
 class Case:
+    """A kind of request to measure."""
+
     name: str
     requests: Callable[[Records], Iterator[Request]]
-    #: What it must reach of the floor's requests per second; None where nobody has set a bound.
+    #: The required share of the floor's requests per second; None if no share is required.
     at_least: float | None = None
-    asker: str = "admin"
+    role: str = "admin"
     is_write: bool = False
-    #: So that one request of each connection is through: bcrypt takes a quarter of a second of a core.
+    #: Long enough for one request on each connection: bcrypt takes a quarter of a second of a core.
     least_seconds: int = 1
 
 
@@ -60,7 +62,7 @@ def _appointments_of_month(records: Records) -> Iterator[Request]:
 
 
 def _bookings(records: Records) -> Iterator[Request]:
-    """Visits of 64 doctors with 4,000 patients; nobody has two at one time."""
+    """Yield bookings of 64 doctors with 4,000 patients, of which no two overlap."""
     first, slots = date(2031, 1, 1), 20
     at_once = min(len(DOCTORS), len(records.patients))
     while True:
@@ -103,7 +105,7 @@ CASES = {
     "doctors": Case("doctors by specialty", _doctors_by_specialty, 0.5),
     "range": Case("appointments of a doctor's month", _appointments_of_month, 0.5),
     "booking": Case("POST appointment", _bookings, 0.35, is_write=True),
-    "prescription": Case("POST prescription", _prescriptions, 0.35, asker="doctor", is_write=True),
+    "prescription": Case("POST prescription", _prescriptions, 0.35, role="doctor", is_write=True),
     "login": Case("login", _logins, least_seconds=4),
     "top-doctors": _report("top-doctors"),
     "disease-trends": _report("disease-trends"),
@@ -113,8 +115,8 @@ CASES = {
 
 
 def prepare(environment: dict[str, str], port: int) -> tuple[Records, dict[str, str]]:
-    """What the cases need, made where it is missing, and a token for each asker."""
-    admin = ask(port, "POST", "/api/auth/login", ADMIN)["access_token"]
+    """Create the missing records of the cases; return the records, and a token for each role."""
+    admin = send(port, "POST", "/api/auth/login", ADMIN)["access_token"]
     client: MongoClient[dict[str, Any]] = MongoClient(environment["MONGODB_URI"])
     with client:
         database = client["healthcare"]
@@ -127,41 +129,41 @@ def prepare(environment: dict[str, str], port: int) -> tuple[Records, dict[str, 
     last = datetime.now(UTC).date().replace(day=1) - timedelta(days=1)
     step = max(1, len(patients) // SAMPLE)
     records = Records(patients[::step], doctors, specialties, (last.replace(day=1), last))
-    doctor = ask(port, "POST", "/api/auth/login", DOCTOR)["access_token"]
+    doctor = send(port, "POST", "/api/auth/login", DOCTOR)["access_token"]
     return records, {"admin": admin, "doctor": doctor}
 
 
 def make_doctors(port: int, admin: str) -> None:
-    """Doctors who work every day, the first of whom has an account."""
-    found = ask(port, "GET", f"/api/accounts?email={DOCTOR['email']}", token=admin)["results"]
+    """Create doctors who work every day. The first of them has an account."""
+    found = send(port, "GET", f"/api/accounts?email={DOCTOR['email']}", token=admin)["results"]
     account = {**DOCTOR, "role": "doctor", "name": "Bench"}
-    user_id = (found[0] if found else ask(port, "POST", "/api/accounts", account, token=admin))["id"]
+    user_id = (found[0] if found else send(port, "POST", "/api/accounts", account, token=admin))["id"]
     hours = [{"weekday": day, "start": "08:00", "end": "18:00"} for day in range(7)]
     for each in DOCTORS:
         doctor = {"doctor_id": each, "name": "Bench", "specialty": "Benchmarks", "availability": hours}
-        ask(port, "POST", "/api/doctors", {**doctor, "user_id": user_id}, token=admin)
+        send(port, "POST", "/api/doctors", {**doctor, "user_id": user_id}, token=admin)
         user_id = None
 
 
-def forget(environment: dict[str, str]) -> None:
-    """Delete what earlier runs have written, so that each finds the same data."""
+def delete_written_records(environment: dict[str, str]) -> None:
+    """Delete the records of earlier runs, so that each run finds the same data."""
     client: MongoClient[dict[str, Any]] = MongoClient(environment["MONGODB_URI"])
     with client:
         database = client["healthcare"]
-        visits = [each["_id"] for each in database.appointments.find(OURS, ["_id"])]
-        if not visits and database.prescriptions.find_one(OURS) is None:
+        visits = [each["_id"] for each in database.appointments.find(WRITTEN, ["_id"])]
+        if not visits and database.prescriptions.find_one(WRITTEN) is None:
             return
         for collection in (database.appointments, database.prescriptions):
-            collection.delete_many(OURS)
+            collection.delete_many(WRITTEN)
         database.claims.delete_many({"appointment_id": {"$in": visits}})
         database.patients.update_many(
-            {"$or": [{"appointments": {"$elemMatch": OURS}}, {"prescriptions": {"$elemMatch": OURS}}]},
-            {"$pull": {"appointments": OURS, "prescriptions": OURS}},
+            {"$or": [{"appointments": {"$elemMatch": WRITTEN}}, {"prescriptions": {"$elemMatch": WRITTEN}}]},
+            {"$pull": {"appointments": WRITTEN, "prescriptions": WRITTEN}},
         )
-    manage(environment, "rebuild_reports", "--verbosity", "0")
+    run_command(environment, "rebuild_reports", "--verbosity", "0")
 
 
-def as_lines(requests: Iterator[Request], most: int) -> Iterator[str]:
-    """The first requests as lines of `requests.lua`."""
-    for (method, path, body), _ in zip(requests, range(most), strict=False):
+def as_lines(requests: Iterator[Request], limit: int) -> Iterator[str]:
+    """Yield the first requests as lines for `requests.lua`."""
+    for (method, path, body), _ in zip(requests, range(limit), strict=False):
         yield f"{method}\t{path}\t{'' if body is None else json.dumps(body)}\n"

@@ -1,11 +1,10 @@
-"""Servers to measure and clients to drive them with, all on this machine."""
+"""Starts servers to measure, and clients that drive them, all on this machine."""
 
 import http.client
 import json
 import os
 import signal
 import socket
-import statistics
 import subprocess
 import sys
 import threading
@@ -24,7 +23,7 @@ Request = tuple[str, str, Any]
 
 @dataclass
 class Run:
-    """What some clients got done in some seconds."""
+    """The response times and statuses of the requests of a run."""
 
     seconds: float
     times: list[float] = field(default_factory=list)
@@ -39,16 +38,22 @@ class Run:
         return 1000 * ordered[min(len(ordered) - 1, int(share * len(ordered)))]
 
 
-def manage(environment: Mapping[str, str], *arguments: str) -> None:
-    """Run a command of manage.py to its end."""
+def run_command(environment: Mapping[str, str], *arguments: str) -> None:
+    """Run a command of manage.py. Raises: CalledProcessError if it fails."""
     subprocess.run(  # noqa: S603 - our own command
         [sys.executable, "manage.py", *arguments], cwd=ROOT, env={**os.environ, **environment}, check=True
     )
 
 
+def migrate(environment: Mapping[str, str]) -> None:
+    """Migrate both databases."""
+    run_command(environment, "migrate", "--verbosity", "0")
+    run_command(environment, "migrate", "--database", "clinical", "--verbosity", "0")
+
+
 @contextmanager
 def serving(application: str, environment: Mapping[str, str], *, workers: int = 2, threads: int = 4) -> Iterator[int]:
-    """gunicorn with an application other than the system, such as "benchmarks.api.floor"; its port."""
+    """Run gunicorn with a WSGI application such as "benchmarks.api.floor", and yield its port."""
     command = [
         sys.executable, "-m", "gunicorn", application, "--workers", str(workers), "--worker-class", "gthread",
         "--threads", str(threads), "--no-control-socket", "--log-level", "warning", "--access-logfile", os.devnull,
@@ -60,7 +65,7 @@ def serving(application: str, environment: Mapping[str, str], *, workers: int = 
 
 @contextmanager
 def running(command: list[str], port: int, environment: Mapping[str, str]) -> Iterator[subprocess.Popen[bytes]]:
-    """A server that listens on the port, ended with the block."""
+    """Run a server until the end of the block, and yield once it listens on the port."""
     server = subprocess.Popen(  # noqa: S603 - our own command
         command,
         cwd=ROOT,
@@ -85,7 +90,7 @@ def _wait_for(port: int, server: subprocess.Popen[bytes]) -> None:
     deadline = time.monotonic() + 60
     while time.monotonic() < deadline:
         if server.poll() is not None:
-            raise SystemExit("The server ended before it answered.")
+            raise SystemExit("The server ended before it accepted connections.")
         with socket.socket() as probe:
             if probe.connect_ex((HOST, port)) == 0:
                 return
@@ -96,7 +101,7 @@ def _wait_for(port: int, server: subprocess.Popen[bytes]) -> None:
 def drive(
     port: int, requests: Callable[[int], Iterator[Request]], *, seconds: float, clients: int, token: str = ""
 ) -> Run:
-    """Send `requests(client)` one after the other from each of the clients until the time is over."""
+    """Send `requests(client)` sequentially from each client until the time is over."""
     run = Run(seconds)
     ends_at = time.perf_counter() + seconds
     threads = [
@@ -125,8 +130,12 @@ def _send(port: int, requests: Iterator[Request], ends_at: float, token: str, ru
     connection.close()
 
 
-def ask(port: int, method: str, path: str, body: Any = None, *, token: str = "") -> Any:
-    """One request's answer as JSON. Raises: RuntimeError for an error."""
+def print_line(text: str) -> None:
+    print(text, flush=True)
+
+
+def send(port: int, method: str, path: str, body: Any = None, *, token: str = "") -> Any:
+    """Send a request and return the response's JSON. Raises: RuntimeError for an error status."""
     connection = http.client.HTTPConnection(HOST, port, timeout=60)
     headers = {"Content-Type": "application/json", **({"Authorization": f"Bearer {token}"} if token else {})}
     connection.request(method, path, None if body is None else json.dumps(body), headers)
@@ -135,7 +144,3 @@ def ask(port: int, method: str, path: str, body: Any = None, *, token: str = "")
     if response.status >= 300:
         raise RuntimeError(f"{method} {path}: {response.status} {text[:300]!r}")
     return json.loads(text) if text else None
-
-
-def ratio_of_medians(ones: list[float], others: list[float]) -> float:
-    return statistics.median(ones) / statistics.median(others)

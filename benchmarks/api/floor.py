@@ -1,8 +1,8 @@
-"""What the same endpoints cost without a framework: WSGI, pymongo, psycopg, orjson and nothing else.
+"""The floor: the API's endpoints without a framework, with WSGI, pymongo, psycopg and orjson only.
 
-It answers the same JSON from the same documents as the API, with the driver options of the settings. It has none of
-what the API does besides: no account is read, nobody is refused, nothing is on record, a write is an insert and a push
-into the chart, each for itself, with no claim, event or rollup. `python -m bench` drives it beside the API.
+The floor returns the same JSON from the same documents as the API, and uses the driver options of the settings. It
+reads no account, checks no permission and writes no audit entry. A write is an insert and a push to the chart, without
+a transaction, claims, an event or rollups. `python -m benchmarks.api` compares the API with it.
 """
 
 import hashlib
@@ -26,17 +26,17 @@ from reports import pipelines
 
 PAGE = 50
 CHART_LENGTH = 50
-SIGNING_KEY = "the floor's own key, which signs nothing that anybody reads"
+SIGNING_KEY = "the key of the floor, whose tokens no server accepts"
 
-Answer = tuple[str, Any]
+Response = tuple[str, Any]
 Query = Mapping[str, list[str]]
 
-# As in the settings: what is acknowledged is as safe as the API's.
+# The options of the settings, so that an acknowledged write is as safe as one of the API.
 client: MongoClient[dict[str, Any]] = MongoClient(
     os.environ["MONGODB_URI"], w="majority", wTimeoutMS=5000, readConcernLevel="majority", maxPoolSize=20
 )
 database: Any = client["healthcare"]
-_own = threading.local()
+_local = threading.local()
 
 
 def application(environ: dict[str, Any], start_response: Callable[..., Any]) -> Iterable[bytes]:
@@ -44,15 +44,15 @@ def application(environ: dict[str, Any], start_response: Callable[..., Any]) -> 
     if method == "GET":
         folder, _, key = path.removeprefix("/api/").partition("/")
         if folder == "reports":
-            status, answer = REPORTS[key]()
+            status, content = REPORTS[key]()
         elif key:
-            status, answer = DETAILS[folder](key)
+            status, content = DETAILS[folder](key)
         else:
-            status, answer = LISTS[folder](parse_qs(environ["QUERY_STRING"]))
+            status, content = LISTS[folder](parse_qs(environ["QUERY_STRING"]))
     else:
         body = orjson.loads(environ["wsgi.input"].read(int(environ["CONTENT_LENGTH"])))
-        status, answer = WRITES[path](body)
-    text = orjson.dumps(answer, option=orjson.OPT_UTC_Z)
+        status, content = WRITES[path](body)
+    text = orjson.dumps(content, option=orjson.OPT_UTC_Z)
     start_response(status, [("Content-Type", "application/json"), ("Content-Length", str(len(text)))])
     return [text]
 
@@ -60,35 +60,35 @@ def application(environ: dict[str, Any], start_response: Callable[..., Any]) -> 
 # --- Reads -----------------------------------------------------------------------------------------------------------
 
 
-def patient(patient_id: str) -> Answer:
+def patient(patient_id: str) -> Response:
     found = database.patients.find_one({"_id": patient_id})
     return ("404 Not Found", None) if found is None else ("200 OK", patient_row(found))
 
 
-def patients(query: Query) -> Answer:
+def patients(query: Query) -> Response:
     found = database.patients.find({}).sort([("name", 1), ("_id", 1)]).limit(PAGE + 1)
     return page([patient_row(each) for each in found], ("name", "patient_id"))
 
 
-def doctors(query: Query) -> Answer:
+def doctors(query: Query) -> Response:
     key = " ".join(query["specialty"][0].casefold().split())
     found = database.doctors.find({"specialty_key": key}).sort([("name", 1), ("_id", 1)]).limit(PAGE + 1)
     return page([doctor_row(each) for each in found], ("name", "doctor_id"))
 
 
-def appointments(query: Query) -> Answer:
+def appointments(query: Query) -> Response:
     period = {"$gte": datetime.fromisoformat(query["from"][0]), "$lte": datetime.fromisoformat(query["to"][0])}
     where = {"doctor_id": query["doctor_id"][0], "date": period}
     found = database.appointments.find(where).sort([("date", -1), ("time", -1), ("_id", -1)]).limit(PAGE + 1)
     return page([appointment_row(each) for each in found], ("date", "time", "appointment_id"))
 
 
-def page(rows: list[dict[str, Any]], order: tuple[str, ...]) -> Answer:
-    following = None
+def page(rows: list[dict[str, Any]], order: tuple[str, ...]) -> Response:
+    next_page = None
     if len(rows) > PAGE:
         rows = rows[:PAGE]
-        following = "?cursor=" + orjson.dumps([rows[-1][name] for name in order]).decode()
-    return "200 OK", {"next": following, "previous": None, "results": rows}
+        next_page = "?cursor=" + orjson.dumps([rows[-1][name] for name in order]).decode()
+    return "200 OK", {"next": next_page, "previous": None, "results": rows}
 
 
 def patient_row(found: dict[str, Any]) -> dict[str, Any]:
@@ -204,7 +204,7 @@ def age(born: datetime) -> int:
 # --- Writes ----------------------------------------------------------------------------------------------------------
 
 
-def book(body: dict[str, Any]) -> Answer:
+def book(body: dict[str, Any]) -> Response:
     on = datetime.fromisoformat(body["date"])
     visit = {
         "_id": "A" + secrets.token_hex(8),
@@ -227,12 +227,12 @@ def book(body: dict[str, Any]) -> Answer:
     return "201 Created", appointment_row(visit)
 
 
-def prescribe(body: dict[str, Any]) -> Answer:
+def prescribe(body: dict[str, Any]) -> Response:
     now = datetime.now(UTC).replace(tzinfo=None)
-    given = ("patient_id", "doctor_id", "drug", "dosage", "frequency", "disease", "duration_days")
+    copied = ("patient_id", "doctor_id", "drug", "dosage", "frequency", "disease", "duration_days")
     prescription = {
         "_id": ObjectId(),
-        **{name: body[name] for name in given},
+        **{name: body[name] for name in copied},
         "appointment_id": None,
         "cost": Decimal128(Decimal(body["cost"])),
         "start_date": datetime(now.year, now.month, now.day),  # noqa: DTZ001 - midnight, as days are stored
@@ -240,8 +240,8 @@ def prescribe(body: dict[str, Any]) -> Answer:
         "created_at": now,
     }
     database.prescriptions.insert_one(prescription)
-    shown = ("doctor_id", "drug", "dosage", "frequency", "start_date", "duration_days", "disease")
-    entry = {"prescription_id": prescription["_id"], **{name: prescription[name] for name in shown}}
+    chart_fields = ("doctor_id", "drug", "dosage", "frequency", "start_date", "duration_days", "disease")
+    entry = {"prescription_id": prescription["_id"], **{name: prescription[name] for name in chart_fields}}
     push("prescriptions", body["patient_id"], entry, ("start_date", "prescription_id"))
     return "201 Created", prescription_row(prescription)
 
@@ -251,7 +251,7 @@ def push(kind: str, patient_id: str, entry: dict[str, Any], order: tuple[str, ..
     database.patients.update_one({"_id": patient_id}, {"$push": {kind: pushed}})
 
 
-def log_in(body: dict[str, Any]) -> Answer:
+def log_in(body: dict[str, Any]) -> Response:
     row = sql().execute("SELECT id, password FROM accounts_user WHERE email = %s", [body["email"]]).fetchone()
     if row is None or not is_password(body["password"], row[1]):
         return "400 Bad Request", None
@@ -264,22 +264,22 @@ def log_in(body: dict[str, Any]) -> Answer:
 
 
 def is_password(password: str, stored: str) -> bool:
-    """Whether it is, in the format of Django's BCryptSHA256PasswordHasher."""
+    """Whether the password matches a hash of Django's BCryptSHA256PasswordHasher."""
     digest = hashlib.sha256(password.encode()).hexdigest().encode()
     hashed = stored.partition("$")[2].encode()
     return secrets.compare_digest(bcrypt.hashpw(digest, hashed), hashed)
 
 
 def sql() -> psycopg.Connection[Any]:
-    if not hasattr(_own, "connection"):
-        _own.connection = psycopg.connect(os.environ["DATABASE_URL"], autocommit=True)
-    return _own.connection
+    if not hasattr(_local, "connection"):
+        _local.connection = psycopg.connect(os.environ["DATABASE_URL"], autocommit=True)
+    return _local.connection
 
 
 # --- Reports: the same pipelines over the same rollups ---------------------------------------------------------------
 
 
-def top_doctors() -> Answer:
+def top_doctors() -> Response:
     pipeline = pipelines.top_doctors(limit=5, by="patients")
     found = list(database.report_counters.aggregate(pipeline, hint=pipelines.ORDER_INDEXES["patients"]))
     ids = [each["doctor_id"] for each in found]
@@ -297,7 +297,7 @@ def top_doctors() -> Answer:
     return report(rows)
 
 
-def disease_trends() -> Answer:
+def disease_trends() -> Response:
     rows = [
         {
             "disease": each["disease"],
@@ -310,7 +310,7 @@ def disease_trends() -> Answer:
     return report(sorted(rows, key=lambda row: str(row["disease"])))
 
 
-def monthly_trend() -> Answer:
+def monthly_trend() -> Response:
     counted = {
         (int(each["_id"]["month"]), each["_id"]["status"]): each["appointments"]
         for each in database.report_counters.aggregate(pipelines.months(year=datetime.now(UTC).year))
@@ -321,8 +321,8 @@ def monthly_trend() -> Answer:
     )
 
 
-def prescription_cost() -> Answer:
-    """As it was made last: the API, too, makes it anew once a minute only."""
+def prescription_cost() -> Response:
+    """Return the stored result, as the API does, which computes it at most once a minute."""
     found = database.report_results.find_one({"_id": "average-prescription-cost"}) or {"rows": []}
     amounts = ("average_prescription_cost", "average_total_cost")
     return report(
@@ -330,7 +330,7 @@ def prescription_cost() -> Answer:
     )
 
 
-def report(rows: list[dict[str, Any]]) -> Answer:
+def report(rows: list[dict[str, Any]]) -> Response:
     return "200 OK", {"results": rows, "as_of": datetime.now(UTC)}
 
 

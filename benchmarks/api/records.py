@@ -1,6 +1,7 @@
-"""Makes what `python -m bench` needs before a server runs: both databases migrated, the records, an admin.
+"""Prepares the databases for `python -m benchmarks.api`: migrations, records and an admin account.
 
-In a process of its own, since settings say where the databases are; and in one, since each takes a second to start.
+This is a separate process because Django's settings read the databases' addresses once. One process does all three
+steps because each process takes a second to start.
 """
 
 import os

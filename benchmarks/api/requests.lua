@@ -1,5 +1,5 @@
--- Sends the requests of a file, one a line: method, path and body, with a tab between. Each thread begins at another
--- place, so that a file without repetitions gives none. At the end one line of JSON says what came of it.
+-- Sends the requests of a file with a request per line: method, path and body, separated by tabs. Each thread starts at
+-- another line, so that no request of a long enough file is sent twice. At the end a line of JSON has the figures.
 local requests, threads = {}, {}
 
 function setup(thread)

@@ -1,9 +1,9 @@
-"""The pictures of the admin in docs/images, made anew from invented data.
+"""Makes the screenshots of the admin in docs/images from generated data.
 
     python -m benchmarks.api.screenshots [--folder docs/images]
 
-Seeds a system of its own (embedded servers), starts the production server and drives Debian's Chromium. The invented
-people are the same each time; days are counted from today.
+Seeds a system on embedded servers, starts the production server and drives Debian's Chromium. The generated people are
+the same in each run; dates are relative to today.
 """
 
 import argparse
@@ -11,7 +11,7 @@ import os
 import shutil
 from pathlib import Path
 
-from benchmarks.api.driving import HOST, ROOT, manage, serving
+from benchmarks.api.driving import HOST, ROOT, migrate, run_command, serving
 from devstack.ephemeral import EphemeralStack
 
 WIDTH, HEIGHT = 1280, 860
@@ -20,19 +20,18 @@ VISITS = "/admin/appointments/appointment/"
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--folder", type=Path, default=ROOT / "docs/images", help="where they go (docs/images)")
+    parser.add_argument("--folder", type=Path, default=ROOT / "docs/images", help="folder of the images (docs/images)")
     folder = parser.parse_args().folder
     chromium = shutil.which("chromium")
     if chromium is None:
-        raise SystemExit("Debian's Chromium is needed: apt-get install chromium")
+        raise SystemExit("Chromium is required. Install it: apt-get install chromium")
     with EphemeralStack() as servers:
         os.environ.update(
             servers.addresses, DEVSTACK_DIR=str(servers.directory), LOCAL_SECRETS="1", DEBUG="0", HTTPS_ONLY="0",
             DJANGO_SETTINGS_MODULE="healthcare.settings",
         )  # fmt: skip
-        manage({}, "migrate", "--verbosity", "0")
-        manage({}, "migrate", "--database", "clinical", "--verbosity", "0")
-        manage({}, "seed", "--patients", "2000", "--demo-accounts", "--verbosity", "0")
+        migrate({})
+        run_command({}, "seed", "--patients", "2000", "--demo-accounts", "--verbosity", "0")
         with serving("healthcare.wsgi", {}, workers=1) as port:
             take(folder, f"http://{HOST}:{port}", chromium)
 

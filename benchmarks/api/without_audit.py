@@ -1,8 +1,8 @@
-"""The system without its audit trail, to measure what the trail costs. Nothing but bench/audit.py serves this."""
+"""The system without audit entries, to measure the cost of the audit log. Only benchmarks/api/audit.py runs this."""
 
 from typing import Any
 
-# First, as it sets Django up.
+# Imported first, because this import sets Django up.
 from healthcare.wsgi import application  # isort: skip
 from healthcare.audit_context import AuditContext
 from healthcare.audit_log import recorder
@@ -12,7 +12,7 @@ __all__ = ["application"]
 
 
 def _nothing(*args: Any, **kwargs: Any) -> bool:
-    """In the place of what writes entries."""
+    """Replace the function that inserts entries."""
     return True
 
 

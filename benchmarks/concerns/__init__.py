@@ -1,1 +1,1 @@
-"""`manage.py concern_benchmark`: what each write and read concern costs, and what it leaves to chance."""
+"""`manage.py concern_benchmark`: the cost of each write and read concern, and the anomalies that each permits."""

@@ -1,4 +1,4 @@
-"""Each write concern with each read concern, on three members that write to their disks."""
+"""Measures each write concern with each read concern, on three members that write to disk."""
 
 import itertools
 import statistics
@@ -13,7 +13,7 @@ from pymongo import MongoClient, WriteConcern
 from pymongo.read_concern import ReadConcern
 
 THREADS = 4
-#: Each pair is measured many times in turn, so that what else the machine does meanwhile meets all of them.
+#: The pairs are measured in turns, so that other load of the machine affects all of them equally.
 ROUNDS = 10
 WARM_UP_SECONDS = 0.1
 READ_TIME_MS = 10_000
@@ -23,6 +23,8 @@ DATABASE, COLLECTION = "concerns", "appointments"
 
 @dataclass(frozen=True)
 class Write:
+    """A write concern; `lost` says how an acknowledged write can be lost."""
+
     name: str
     concern: WriteConcern
     lost: str
@@ -30,6 +32,8 @@ class Write:
 
 @dataclass(frozen=True)
 class Read:
+    """A read concern; `stale` says which data a read may return."""
+
     name: str
     concern: ReadConcern
     stale: str
@@ -39,45 +43,45 @@ WRITES = (
     Write(
         "w=1",
         WriteConcern(w=1),
-        "An acknowledged write is lost with the primary, when no secondary has copied it yet.",
+        "An acknowledged write is lost if the primary fails before a secondary has copied it.",
     ),
     Write(
         "majority",
         WriteConcern(w="majority", j=False, wtimeout=WRITE_TIME_MS),
-        "It survives the loss of any one member; the journal is not promised, so that power lost at a majority may "
-        "undo it.",
+        "An acknowledged write survives the loss of any one member. It may not be in the journal yet, so that a power "
+        "failure of a majority may undo it.",
     ),
     Write(
         "majority+journal",
         WriteConcern(w="majority", j=True, wtimeout=WRITE_TIME_MS),
-        "It is lost with the disks of a majority, and not before. What clinical data is written with.",
+        "An acknowledged write is lost only with the disks of a majority. Clinical data are written with this concern.",
     ),
 )
 READS = (
     Read(
         "local",
         ReadConcern("local"),
-        "May show what a failover undoes later, and at a primary that was just replaced what is out of date.",
+        "May return data that a failover undoes later, and outdated data from a primary that was just replaced.",
     ),
     Read(
         "majority",
         ReadConcern("majority"),
-        "Shows nothing that can be undone; at a primary that was just replaced it may be seconds old. What clinical "
-        "data is read with.",
+        "Returns no data that can be undone; data from a primary that was just replaced may be seconds old. Clinical "
+        "data are read with this concern.",
     ),
     Read(
         "linearizable",
         ReadConcern("linearizable"),
-        "Shows all that was acknowledged before it was asked for; for one document, and not within a transaction.",
+        "Returns every write that was acknowledged before the read. For a single document, and not in a transaction.",
     ),
 )
 
 
 @dataclass
 class Result:
-    """A pair; times in ms, of every call of every thread, and the operations a second of each round.
+    """The figures of a pair: times of every call in ms, and operations per second of each round.
 
-    `unseen`: reads that did not find what the same client had just been told is written.
+    `unseen` counts reads that did not find a document whose write had just been acknowledged to the same client.
     """
 
     write: Write
@@ -114,13 +118,15 @@ def percentile(times: list[float], part: float) -> float:
     return ordered[min(len(ordered) - 1, int(part * len(ordered)))]
 
 
-def measure(client: MongoClient[dict[str, Any]], *, seconds: float, tell: Callable[[str], None]) -> list[Result]:
-    """Write a visit and read it back, by THREADS at once, for `seconds` with each pair."""
+def measure(
+    client: MongoClient[dict[str, Any]], *, seconds: float, report_progress: Callable[[str], None]
+) -> list[Result]:
+    """Insert a document and read it again, in THREADS threads, for `seconds` with each pair."""
     results = [Result(write, read) for write, read in itertools.product(WRITES, READS)]
     numbers = itertools.count()
     for turn in range(ROUNDS):
         if turn % 3 == 0:
-            tell(f"Round {turn + 1} of {ROUNDS} …")
+            report_progress(f"Round {turn + 1} of {ROUNDS} …")
         for result in results:
             _measure(client, result, seconds / ROUNDS, numbers)
     client.drop_database(DATABASE)
@@ -128,9 +134,9 @@ def measure(client: MongoClient[dict[str, Any]], *, seconds: float, tell: Callab
 
 
 def _measure(client: MongoClient[dict[str, Any]], result: Result, seconds: float, numbers: Iterator[int]) -> None:
-    documents = client[DATABASE][COLLECTION]
-    writing = documents.with_options(write_concern=result.write.concern)
-    reading = documents.with_options(read_concern=result.read.concern)
+    collection = client[DATABASE][COLLECTION]
+    writing = collection.with_options(write_concern=result.write.concern)
+    reading = collection.with_options(read_concern=result.read.concern)
     counted_from = time.perf_counter() + WARM_UP_SECONDS
     until = counted_from + seconds
     before = len(result.write_ms)
@@ -162,7 +168,7 @@ def _measure(client: MongoClient[dict[str, Any]], result: Result, seconds: float
 
 
 def _visit(number: int) -> dict[str, Any]:
-    """A document of an appointment's size."""
+    """Return a document of the size of an appointment."""
     return {
         "_id": f"A{number:09}",
         "patient_id": f"P{number % 1000}",

@@ -1,6 +1,5 @@
-"""The table, JSON and chart of what the concerns cost."""
+"""Table, JSON and chart of the measured concerns."""
 
-import json
 import os
 from collections.abc import Sequence
 from pathlib import Path
@@ -10,20 +9,21 @@ from rich import box
 from rich.console import Console
 from rich.table import Table
 
+from benchmarks import options
 from benchmarks.concerns.measuring import READS, THREADS, WRITES, Result, percentile
-from devstack.breakable import NODES
+from devstack.fault_injection import NODES
 
 WIDTH = 100
 COLOURS = {"local": "#56b4e9", "majority": "#0072b2", "linearizable": "#d55e00"}
 
 
-def show(results: Sequence[Result], stream: TextIO) -> None:
-    """The table; on a terminal as wide as that is."""
+def print_results(results: Sequence[Result], stream: TextIO) -> None:
+    """Print the table, as wide as the terminal."""
     console = Console(file=stream, width=None if stream.isatty() else WIDTH, highlight=False)
     table = Table(
         box=box.SIMPLE_HEAD,
         padding=(0, 1, 0, 0),
-        title=f"{NODES} members, {THREADS} clients that write a visit and read it back",
+        title=f"{NODES} members, {THREADS} clients that insert a document and read it again",
         title_justify="left",
     )
     for heading in ("write", "read"):
@@ -43,21 +43,24 @@ def show(results: Sequence[Result], stream: TextIO) -> None:
             end_section=is_last,
         )
     console.print(table)
-    console.print("Times are medians; unseen are reads that did not find what the same client had just written.")
-    console.print("What can be lost, and what a read may show:")
+    console.print(
+        "Times are medians. Unseen are reads that did not find a document that the same client had just written."
+    )
+    console.print("Writes that can be lost, and data that a read may return:")
     console.print()
-    words = Table.grid(padding=(0, 2))
-    words.add_column(no_wrap=True)
-    words.add_column(overflow="fold")
+    notes = Table.grid(padding=(0, 2))
+    notes.add_column(no_wrap=True)
+    notes.add_column(overflow="fold")
     for write in WRITES:
-        words.add_row(f"write {write.name}", write.lost)
+        notes.add_row(f"write {write.name}", write.lost)
     for read in READS:
-        words.add_row(f"read {read.name}", read.stale)
-    console.print(words)
+        notes.add_row(f"read {read.name}", read.stale)
+    console.print(notes)
 
 
 def write_json(results: Sequence[Result], mongod: str, file: Path) -> None:
-    said = {
+    """Write all figures."""
+    figures = {
         "mongod": mongod,
         "processors": os.cpu_count(),
         "members": NODES,
@@ -66,16 +69,16 @@ def write_json(results: Sequence[Result], mongod: str, file: Path) -> None:
         "can_be_lost": {write.name: write.lost for write in WRITES},
         "may_be_shown": {read.name: read.stale for read in READS},
     }
-    file.write_text(json.dumps(said, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
+    options.write_json(figures, file)
 
 
-def draw(results: Sequence[Result], file: Path) -> None:
-    """Throughput of each pair; what a write takes by its concern, and a read by its own."""
+def draw_chart(results: Sequence[Result], file: Path) -> None:
+    """Draw the throughput of each pair, the time of a write by its concern, and the time of a read by its concern."""
     from matplotlib.figure import Figure
 
     figure = Figure(figsize=(12, 4.6), facecolor="white", layout="constrained")
     pairs, writes, reads = figure.subplots(1, 3, width_ratios=[2, 1, 1])
-    figure.suptitle("What consistency costs", x=0.012, ha="left", fontsize=15)
+    figure.suptitle("The cost of consistency", x=0.012, ha="left", fontsize=15)
     for number, read in enumerate(READS):
         rates = [result.operations_per_second for result in results if result.read is read]
         places = [place + (number - 1) * 0.27 for place in range(len(WRITES))]
@@ -97,7 +100,7 @@ def draw(results: Sequence[Result], file: Path) -> None:
 
 
 def _draw_times(axes: Any, title: str, series: list[tuple[str, list[float], str]]) -> None:
-    """The median as a bar, up to the 95th percentile as a line."""
+    """Draw the median as a bar and the 95th percentile as a line."""
     medians = [percentile(times, 0.5) for _, times, _ in series]
     highs = [percentile(times, 0.95) for _, times, _ in series]
     bars = axes.bar(range(len(series)), medians, width=0.6, color=[colour for *_, colour in series])

@@ -1,8 +1,8 @@
-"""`manage.py failover_demo`: a replica set broken under load, and what was acknowledged held against what is there.
+"""`manage.py failover_demo`: injects a fault into a replica set under load and looks for lost writes.
 
-running    the command's process: starts the servers, breaks them, tells what happens
-load       a process beside it that books, cancels, completes and prescribes through the services
-ledger     what the load was answered, and what of it is in the databases
-watching   what each member says it is
-output     the display, the tables, JSON and the chart
+demonstration   the command's process: starts the servers, injects the fault, reports the events
+load            a process that books, cancels, completes and prescribes through the services
+ledger          the results that the load received, compared with the databases
+monitor         the state of each member over time
+output          the live display, the tables, JSON and the chart
 """

@@ -1,4 +1,4 @@
-"""What the load was answered, held against what is in the databases."""
+"""The results that the load received, compared with the databases."""
 
 import threading
 from collections import Counter
@@ -16,17 +16,17 @@ from prescriptions import queries as prescription_queries
 from prescriptions.models import Prescription
 
 BOOKED, CANCELLED, COMPLETED, PRESCRIBED = "booked", "cancelled", "completed", "prescribed"
-#: Nobody asked for it: it follows from `completed`, in the other database.
+#: No writer requests a bill. Bills follow from `completed`, in the other database.
 BILLED = "billed"
 
-#: What a visit is known by: the patient, the day and the time. Nothing in the database keeps an untimed one from being
-#: there twice, and its id is made by the service, so that a write which was carried out twice shows.
+#: Identifies a visit by patient, day and time. The service generates the visit's id, and no index prevents two visits
+#: without a time on one day, so that a write which was carried out twice is visible as two visits.
 Key = tuple[str, date, str]
 
 
 @dataclass
-class Row:
-    """The writes of one kind. `unanswered` ended in an error; `kept` of them are there all the same, as they may."""
+class WriteCounts:
+    """The writes of one operation. `unanswered` writes ended in an error; `kept` of them are stored nevertheless."""
 
     acknowledged: int = 0
     present: int = 0
@@ -44,18 +44,18 @@ class Row:
 
 @dataclass
 class Ledger:
-    """The answers to all writers of one client."""
+    """The results of all writes of one client."""
 
-    #: Deed → what it was done to → whether it was acknowledged. A prescription is known by its instructions.
-    answers: dict[str, dict[Any, bool]] = field(default_factory=dict)
+    #: Operation → record → whether the write was acknowledged. Instructions identify a prescription.
+    results: dict[str, dict[Any, bool]] = field(default_factory=dict)
     _lock: threading.Lock = field(default_factory=threading.Lock)
 
-    def note(self, deed: str, key: Any, *, acknowledged: bool) -> None:
+    def record(self, operation: str, key: Any, *, acknowledged: bool) -> None:
         with self._lock:
-            self.answers.setdefault(deed, {})[key] = acknowledged
+            self.results.setdefault(operation, {})[key] = acknowledged
 
-    def compare(self, patients: Collection[str]) -> dict[str, Row]:
-        """Each kind of write: how many were acknowledged, are there, and are there more than once."""
+    def compare(self, patients: Collection[str]) -> dict[str, WriteCounts]:
+        """Return by operation how many writes were acknowledged, are stored, and are stored more than once."""
         visits: dict[Key, list[Appointment]] = {}
         for visit in Appointment.objects.filter(patient_id__in=list(patients)):
             visits.setdefault((visit.patient_id, visit.date, visit.time), []).append(visit)
@@ -68,8 +68,8 @@ class Ledger:
         )
         rows = {
             BOOKED: self._row(BOOKED, {key: len(found) for key, found in visits.items()}),
-            CANCELLED: self._row(CANCELLED, _with(statuses, Status.CANCELLED)),
-            COMPLETED: self._row(COMPLETED, _with(statuses, Status.COMPLETED)),
+            CANCELLED: self._row(CANCELLED, _visits_with(statuses, Status.CANCELLED)),
+            COMPLETED: self._row(COMPLETED, _visits_with(statuses, Status.COMPLETED)),
             PRESCRIBED: self._row(PRESCRIBED, prescribed),
         }
         bills = Counter(Bill.objects.filter(patient_id__in=patients).values_list("appointment_id", flat=True))
@@ -80,11 +80,11 @@ class Ledger:
         }
         rows[BILLED] = self._row(COMPLETED, billed)
         rows[BILLED].unanswered = rows[BILLED].kept = 0
-        return {deed: row for deed, row in rows.items() if row.acknowledged or row.unanswered}
+        return {operation: row for operation, row in rows.items() if row.acknowledged or row.unanswered}
 
-    def _row(self, deed: str, found: dict[Any, int]) -> Row:
-        row = Row()
-        for key, is_acknowledged in self.answers.get(deed, {}).items():
+    def _row(self, operation: str, found: dict[Any, int]) -> WriteCounts:
+        row = WriteCounts()
+        for key, is_acknowledged in self.results.get(operation, {}).items():
             copies = found.get(key, 0)
             row.doubled += max(0, copies - 1)
             if is_acknowledged:
@@ -97,7 +97,7 @@ class Ledger:
 
 
 def differing_charts(patients: Iterable[str]) -> int:
-    """How many of the patients' charts are not what the collections say."""
+    """Return how many of the patients' charts differ from the collections."""
     different = 0
     for patient in raw.collection(Patient).find({"_id": {"$in": list(patients)}}):
         newest = {
@@ -108,5 +108,5 @@ def differing_charts(patients: Iterable[str]) -> int:
     return different
 
 
-def _with(statuses: dict[Key, set[str]], status: str) -> dict[Key, int]:
+def _visits_with(statuses: dict[Key, set[str]], status: str) -> dict[Key, int]:
     return {key: 1 for key, found in statuses.items() if status in found}

@@ -1,9 +1,9 @@
-"""The load: a process that does a hospital's work through the services, on the databases of the demonstration.
+"""The load: a process that books, changes and prescribes through the services, on the demonstration's databases.
 
     python -m benchmarks.failover.load
 
-Told by lines on its standard input (see `main`), it answers by JSON lines. It ends with its input, so that it does not
-outlive who started it.
+The process reads commands as lines from its standard input (see `main`) and writes JSON lines. It ends when its input
+is closed, so that it never outlives the process that started it.
 """
 
 import json
@@ -40,43 +40,44 @@ from patients import services as patient_services  # noqa: E402
 from prescriptions import services as prescription_services  # noqa: E402
 
 WRITERS = 4
-PATIENTS_A_WRITER = 10
-#: Between two writes of one writer: without, the load and not the set decides what is measured on two cores.
+PATIENTS_PER_WRITER = 10
+#: The pause between two writes of a writer. Without it the load, and not the set, limits the rate on two cores.
 PAUSE_SECONDS = 0.01
 PAUSE_AFTER_ERROR_SECONDS = 0.2
-#: How long a client beside the cut-off primary waits for a majority that does not come.
-BESIDE_TIMEOUT_MS = 2000
-MAIN, BESIDE_ONE, BESIDE_MAJORITY = "main", "w=1", "w=majority"
+#: How long a client of the isolated primary waits for a majority that does not acknowledge.
+ISOLATED_TIMEOUT_MS = 2000
+MAIN, ISOLATED_ONE, ISOLATED_MAJORITY = "main", "w=1", "w=majority"
 
 _print_lock = threading.Lock()
 
 
-def tell(**what: Any) -> None:
+def print_message(**message: Any) -> None:
+    """Write a message to the process that started this one."""
     with _print_lock:
-        sys.stdout.write(json.dumps(what) + "\n")
+        sys.stdout.write(json.dumps(message) + "\n")
         sys.stdout.flush()
 
 
-class Careless(DatabaseWrapper):
-    """A connection that the system refuses to make: it takes a write for done when one member has it."""
+class UnsafeConnection(DatabaseWrapper):
+    """A connection with write concern w=1, which the application's own connection class refuses."""
 
     def get_connection_params(self) -> dict[str, Any]:
         return super(DatabaseWrapper, self).get_connection_params()
 
 
 class Client:
-    """Some writers with patients and doctors of their own, whose answers go into one ledger.
+    """Writers with their own patients and doctors, whose results are recorded in one ledger.
 
-    `connection` makes the clinical connection of a writer's thread; None is the application's own.
+    `connection` makes the clinical connection of a writer's thread; None selects the application's connection.
     """
 
     def __init__(self, name: str, actor: User, *, writers: int) -> None:
         self.name, self.actor = name, actor
         self.ledger = Ledger()
-        self.is_over = threading.Event()
-        mark = "".join(letter for letter in name if letter.isalnum()).upper()
-        self.patients = [[f"{mark}-P{w}-{n}" for n in range(PATIENTS_A_WRITER)] for w in range(writers)]
-        self.doctors = [f"{mark}-D{w}" for w in range(writers)]
+        self.stopped = threading.Event()
+        prefix = "".join(letter for letter in name if letter.isalnum()).upper()
+        self.patients = [[f"{prefix}-P{w}-{n}" for n in range(PATIENTS_PER_WRITER)] for w in range(writers)]
+        self.doctors = [f"{prefix}-D{w}" for w in range(writers)]
         for number, patient_ids in enumerate(self.patients):
             doctor_services.create_doctor(
                 actor=actor, doctor_id=self.doctors[number], name="Amara Okafor", specialty="Cardiology"
@@ -94,37 +95,37 @@ class Client:
             thread.start()
 
     def stop(self) -> None:
-        self.is_over.set()
+        self.stopped.set()
         for thread in self.threads:
             thread.join()
 
     @property
-    def everybody(self) -> list[str]:
+    def all_patients(self) -> list[str]:
         return [patient_id for patient_ids in self.patients for patient_id in patient_ids]
 
     def _run(self, number: int, books_only: bool, connection: Callable[[], DatabaseWrapper] | None) -> None:
         if connection is not None:
-            connections[CLINICAL] = connection()  # of this thread alone
-        choice, made = random.Random(number), 0  # noqa: S311
-        while not self.is_over.is_set():
-            made += 1
-            patient_id = self.patients[number][made % PATIENTS_A_WRITER]
-            # Every other visit is timed. A patient's visits are days apart.
-            day = timezone.localdate() + timedelta(days=1 + made // PATIENTS_A_WRITER)
-            clock = f"{8 + made % PATIENTS_A_WRITER}:00".zfill(5) if made % 2 else ""
+            connections[CLINICAL] = connection()  # the connections of this thread only
+        choice, count = random.Random(number), 0  # noqa: S311
+        while not self.stopped.is_set():
+            count += 1
+            patient_id = self.patients[number][count % PATIENTS_PER_WRITER]
+            # Every other visit has a time. The visits of a patient are on different days.
+            day = timezone.localdate() + timedelta(days=1 + count // PATIENTS_PER_WRITER)
+            clock = f"{8 + count % PATIENTS_PER_WRITER}:00".zfill(5) if count % 2 else ""
             visit_id = self._book(number, (patient_id, day, clock))
             if visit_id is None or books_only:
                 continue
-            deed = choice.choice([CANCELLED, COMPLETED, PRESCRIBED, None])
-            if deed == PRESCRIBED:
+            operation = choice.choice([CANCELLED, COMPLETED, PRESCRIBED, None])
+            if operation == PRESCRIBED:
                 self._prescribe(number, patient_id, visit_id)
-            elif deed is not None:
-                self._end(deed, (patient_id, day, clock), visit_id)
+            elif operation is not None:
+                self._finish(operation, (patient_id, day, clock), visit_id)
         connections.close_all()
 
     def _book(self, number: int, key: tuple[str, Any, str]) -> str | None:
         patient_id, day, clock = key
-        visit = self._do(
+        visit = self._write(
             BOOKED,
             key,
             lambda: appointment_services.book_appointment(
@@ -134,15 +135,15 @@ class Client:
         )  # fmt: skip
         return visit and visit.appointment_id
 
-    def _end(self, status: str, key: tuple[str, Any, str], visit_id: str) -> None:
-        self._do(
+    def _finish(self, status: str, key: tuple[str, Any, str], visit_id: str) -> None:
+        self._write(
             status,
             key,
             lambda: appointment_services.change_appointment(actor=self.actor, appointment_id=visit_id, status=status),
         )
 
     def _prescribe(self, number: int, patient_id: str, visit_id: str) -> None:
-        self._do(
+        self._write(
             PRESCRIBED,
             visit_id,
             lambda: prescription_services.issue_prescription(
@@ -151,23 +152,31 @@ class Client:
             ),
         )  # fmt: skip
 
-    def _do(self, deed: str, key: Any, service: Callable[[], Any]) -> Any:
+    def _write(self, operation: str, key: Any, service: Callable[[], Any]) -> Any:
         began = time.monotonic()
         error: str | None = None
         result, is_expected = None, True
         try:
             result = service()
-        except Exception as problem:  # noqa: BLE001 - counted, and shown
-            error, is_expected = _named(problem), is_outage(problem)
+        except Exception as raised:  # noqa: BLE001 - counted and reported
+            error, is_expected = _class_names(raised), is_outage(raised)
         at = time.monotonic()
-        self.ledger.note(deed, key, acknowledged=error is None)
-        tell(say="write", client=self.name, deed=deed, at=at, took=at - began, error=error, expected=is_expected)
-        self.is_over.wait(PAUSE_SECONDS if error is None else PAUSE_AFTER_ERROR_SECONDS)
+        self.ledger.record(operation, key, acknowledged=error is None)
+        print_message(
+            kind="write",
+            client=self.name,
+            operation=operation,
+            at=at,
+            took=at - began,
+            error=error,
+            expected=is_expected,
+        )
+        self.stopped.wait(PAUSE_SECONDS if error is None else PAUSE_AFTER_ERROR_SECONDS)
         return result
 
 
-def _named(error: BaseException) -> str:
-    """The error and what it comes from, by their kinds: texts quote documents."""
+def _class_names(error: BaseException) -> str:
+    """Return the class names of the error and its first cause, without the texts, which quote documents."""
     causes = [type(error).__name__]
     while error.__cause__ is not None:
         error = error.__cause__
@@ -175,16 +184,16 @@ def _named(error: BaseException) -> str:
     return causes[0] if len(causes) == 1 else f"{causes[0]} ({causes[-1]})"
 
 
-def beside(socket: str, *, is_careless: bool) -> Callable[[], DatabaseWrapper]:
-    """The connection of a client that sits beside one member and reaches no other."""
+def connection_to(socket: str, *, is_unsafe: bool) -> Callable[[], DatabaseWrapper]:
+    """Return a factory of connections to one member, for a client that reaches no other member."""
     usual = connections[CLINICAL].settings_dict
-    options = {**usual["OPTIONS"], "wTimeoutMS": BESIDE_TIMEOUT_MS}
-    if is_careless:
+    options = {**usual["OPTIONS"], "wTimeoutMS": ISOLATED_TIMEOUT_MS}
+    if is_unsafe:
         options |= {"w": 1, "readConcernLevel": "local"}
     settings = {**usual, "HOST": f"mongodb://{quote(socket, safe='')}/?directConnection=true", "OPTIONS": options}
-    kind = Careless if is_careless else DatabaseWrapper
-    alias = f"beside_{'one' if is_careless else 'majority'}"
-    return lambda: kind(settings, alias=alias)
+    connection_class = UnsafeConnection if is_unsafe else DatabaseWrapper
+    alias = f"isolated_{'one' if is_unsafe else 'majority'}"
+    return lambda: connection_class(settings, alias=alias)
 
 
 def main() -> None:
@@ -192,45 +201,45 @@ def main() -> None:
         call_command("migrate", database=database, verbosity=0, interactive=False)
     actor = User.objects.create_user("load@example.org", role=Role.ADMIN, name="Load")
     clients = {MAIN: Client(MAIN, actor, writers=WRITERS)}
-    clients |= {name: Client(name, actor, writers=2) for name in (BESIDE_ONE, BESIDE_MAJORITY)}
-    tell(say="ready", writers=WRITERS)
+    clients |= {name: Client(name, actor, writers=2) for name in (ISOLATED_ONE, ISOLATED_MAJORITY)}
+    print_message(kind="ready", writers=WRITERS)
     for line in sys.stdin:
         match line.split():
-            case ["go"]:
+            case ["start"]:
                 clients[MAIN].start()
-            # A client beside this member, at its own socket.
-            case ["beside", socket]:
-                clients[BESIDE_ONE].start(books_only=True, connection=beside(socket, is_careless=True))
-                clients[BESIDE_MAJORITY].start(books_only=True, connection=beside(socket, is_careless=False))
-            # The cables are whole again: who sat alone has seen it, and stops.
-            case ["together"]:
-                for name in (BESIDE_ONE, BESIDE_MAJORITY):
-                    clients[name].is_over.set()
+            # Start the clients that reach only the isolated member, at its own socket.
+            case ["start-isolated", socket]:
+                clients[ISOLATED_ONE].start(books_only=True, connection=connection_to(socket, is_unsafe=True))
+                clients[ISOLATED_MAJORITY].start(books_only=True, connection=connection_to(socket, is_unsafe=False))
+            # The member is reachable again: stop its clients.
+            case ["stop-isolated"]:
+                for name in (ISOLATED_ONE, ISOLATED_MAJORITY):
+                    clients[name].stopped.set()
             case ["stop"]:
                 for client in clients.values():
                     client.stop()
-                tell(say="stopped")
+                print_message(kind="stopped")
             case ["compare"]:
                 compare(clients)
 
 
 def compare(clients: dict[str, Client]) -> None:
-    """Deliver what waits, then tell what is there."""
+    """Deliver the waiting events, then report the stored writes."""
     for _event in events.relay():
         pass
-    tell(
-        say="compared",
+    print_message(
+        kind="compared",
         rows={
-            name: {deed: row.as_json() for deed, row in client.ledger.compare(client.everybody).items()}
+            name: {operation: row.as_json() for operation, row in client.ledger.compare(client.all_patients).items()}
             for name, client in clients.items()
         },
-        charts=sum(len(client.everybody) for client in clients.values()),
-        differing_charts=sum(differing_charts(client.everybody) for client in clients.values()),
+        charts=sum(len(client.all_patients) for client in clients.values()),
+        differing_charts=sum(differing_charts(client.all_patients) for client in clients.values()),
     )
 
 
 if __name__ == "__main__":
     with audit_context.audit_context(channel="command", request_id=f"failover_demo-{Path(sys.argv[0]).stem}"):
         main()
-    # Threads that still wait for a server that is gone are not waited for.
+    # Exit without joining threads that still wait for a stopped server.
     os._exit(0)

@@ -1,1 +1,1 @@
-"""`manage.py benchmark_indexes`: what each index gives the query that it is there for, and what it costs a write."""
+"""`manage.py benchmark_indexes`: how much each index speeds up its query, and its cost for a write."""

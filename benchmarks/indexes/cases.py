@@ -1,4 +1,4 @@
-"""The hot queries, in the shape in which the system asks them, and the index that each is there for."""
+"""The hot queries as the system sends them, with the index of each."""
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -28,9 +28,9 @@ SAMPLES = 20
 
 @dataclass(frozen=True)
 class Case:
-    """A query with its index and without; where both are the same, the index makes the difference.
+    """A query to run with and without its index.
 
-    No `keys`: the index is that of `_id`, which is always there, and the query without it asks for a copy of the key.
+    Without `keys` the index is that of `_id`, which cannot be dropped, and `without_index` queries a copy of the key.
     """
 
     name: str
@@ -45,11 +45,11 @@ class Case:
 
 
 def cases(copies: Copies) -> Iterator[Case]:
-    """The hot queries, asking for what is in the copies."""
-    patients, doctors = _some(copies, "patients", "_id"), _some(copies, "doctors", "_id")
-    names = _some(copies, "patients", "name")
+    """Return the hot queries, with values from the copies as parameters."""
+    patients, doctors = _sample_values(copies, "patients", "_id"), _sample_values(copies, "doctors", "_id")
+    names = _sample_values(copies, "patients", "name")
     latest = _latest(copies)
-    yield _by_key("patient by id", copies, "patients", patients, lambda key: {"_id": key})
+    yield _case_by_key("patient by id", copies, "patients", patients, lambda key: {"_id": key})
     yield Case(
         name="patients by name search",
         source=copies["patients"],
@@ -57,19 +57,19 @@ def cases(copies: Copies) -> Iterator[Case]:
         keys=[("name", TEXT)],
         samples=names,
         with_index=lambda name: [{"$match": {"$text": {"$search": text_search_expression(name)}}}, *_page("name")],
-        without_index=lambda name: [{"$match": _words_anywhere(name)}, *_page("name")],
+        without_index=lambda name: [{"$match": _contains_words(name)}, *_page("name")],
         options={"default_language": "none"},
-        note="without: the same words by regular expression",
+        note="without: the same words as a regular expression",
     )
-    yield _same(
+    yield _case(
         "doctors by specialty",
         copies["doctors"],
         Doctor,
         "doctor_specialty",
-        _some(copies, "doctors", "specialty_key"),
+        _sample_values(copies, "doctors", "specialty_key"),
         lambda specialty: [{"$match": {"specialty_key": specialty}}, *_page("name")],
     )
-    yield _same(
+    yield _case(
         "appointments by doctor and dates",
         copies["appointments"],
         Appointment,
@@ -77,7 +77,7 @@ def cases(copies: Copies) -> Iterator[Case]:
         doctors,
         lambda key: [{"$match": {"doctor_id": key, "date": _month_before(latest)}}, *_page("-date", "-time")],
     )
-    yield _same(
+    yield _case(
         "appointments by patient",
         copies["appointments"],
         Appointment,
@@ -85,7 +85,7 @@ def cases(copies: Copies) -> Iterator[Case]:
         patients,
         lambda key: [{"$match": {"patient_id": key}}, *_page("-date", "-time")],
     )
-    yield _same(
+    yield _case(
         "prescriptions by patient",
         copies["prescriptions"],
         Prescription,
@@ -93,7 +93,7 @@ def cases(copies: Copies) -> Iterator[Case]:
         patients,
         lambda key: [{"$match": {"patient_id": key}}, *_page("-start_date")],
     )
-    yield _same(
+    yield _case(
         "top-doctors",
         copies["report_counters"],
         Counter,
@@ -101,7 +101,7 @@ def cases(copies: Copies) -> Iterator[Case]:
         [5],
         lambda limit: pipelines.top_doctors(limit=limit, by="patients"),
     )
-    yield _same(
+    yield _case(
         "top-doctors by appointments",
         copies["report_counters"],
         Counter,
@@ -109,7 +109,7 @@ def cases(copies: Copies) -> Iterator[Case]:
         [5],
         lambda limit: pipelines.top_doctors(limit=limit, by="appointments"),
     )
-    yield _same(
+    yield _case(
         "top-doctors of a year",
         copies["appointments"],
         Appointment,
@@ -125,8 +125,8 @@ def cases(copies: Copies) -> Iterator[Case]:
         ("monthly-appointments-trend", pipelines.months(year=latest.year)),
         ("average-prescription-cost", pipelines.costs()),
     ):
-        yield _by_key(name, copies, "report_counters", [stages], lambda stages: stages[0]["$match"], rest=True)
-    yield _same(
+        yield _case_by_key(name, copies, "report_counters", [stages], lambda stages: stages[0]["$match"], rest=True)
+    yield _case(
         "average-prescription-cost, no visit",
         copies["prescriptions"],
         Prescription,
@@ -136,7 +136,7 @@ def cases(copies: Copies) -> Iterator[Case]:
     )
 
 
-def _same(
+def _case(
     name: str,
     source: str,
     model: type[models.Model],
@@ -148,7 +148,7 @@ def _same(
     return Case(name, source, index, keys, samples, pipeline, pipeline, options)
 
 
-def _by_key(
+def _case_by_key(
     name: str,
     copies: Copies,
     source: str,
@@ -157,7 +157,7 @@ def _by_key(
     *,
     rest: bool = False,
 ) -> Case:
-    def following(sample: Any) -> Pipeline:
+    def further_stages(sample: Any) -> Pipeline:
         return list(sample[1:]) if rest else []
 
     return Case(
@@ -166,15 +166,15 @@ def _by_key(
         index="_id_",
         keys=[],
         samples=samples,
-        with_index=lambda sample: [{"$match": where(sample)}, *following(sample)],
-        without_index=lambda sample: [{"$match": {"key": where(sample)["_id"]}}, *following(sample)],
+        with_index=lambda sample: [{"$match": where(sample)}, *further_stages(sample)],
+        without_index=lambda sample: [{"$match": {"key": where(sample)["_id"]}}, *further_stages(sample)],
         options={},
-        note="without: by a copy of the key",
+        note="without: a query for a copy of the key",
     )
 
 
 def _declared(model: type[models.Model], name: str) -> tuple[Keys, dict[str, Any]]:
-    """Keys and options of an index, as the migrations have made it in the live collection."""
+    """Return keys and options of an index of the live collection, which the migrations have created."""
     found = next(each for each in raw.indexes(model) if each["name"] == name)
     options = {each: found[each] for each in ("partialFilterExpression",) if each in found}
     return list(found["key"].items()), options
@@ -185,8 +185,8 @@ def _page(*order: str) -> Pipeline:
     return [{"$sort": {**names, "_id": next(iter(names.values()))}}, {"$limit": PAGE}]
 
 
-def _some(copies: Copies, source: str, field: str) -> list[Any]:
-    """Values that there are, spread over the collection."""
+def _sample_values(copies: Copies, source: str, field: str) -> list[Any]:
+    """Return random values of a field."""
     found = raw.aggregate(copies[source], [{"$sample": {"size": SAMPLES}}, {"$project": {"v": f"${field}"}}])
     return [each["v"] for each in found] or [""]
 
@@ -200,7 +200,7 @@ def _month_before(day: date) -> Stage:
     return {"$gte": day - timedelta(days=30), "$lte": day}
 
 
-def _words_anywhere(name: str) -> Stage:
-    # The names are the benchmark's own data, or the system's: no user's text.
+def _contains_words(name: str) -> Stage:
+    # The names are stored data and not text of a user, so the expression needs no further escaping.
     words = [word for word in name.replace("\\", " ").split() if word.isalpha()]
     return {"$and": [{"name": {"$regex": rf"\b{word}\b", "$options": "i"}} for word in words or ["none"]]}

@@ -1,6 +1,6 @@
-"""Collections of the benchmark's own: a copy of the data, or invented data, whose indexes come and go.
+"""Temporary collections for the benchmark: copies of the data, or generated data, whose indexes it creates and drops.
 
-Their names say which process made them, so that what a killed one has left is found and removed by the next.
+Their names contain the process that made them, so that a later run finds and removes those of a killed process.
 """
 
 import hashlib
@@ -25,7 +25,7 @@ from healthcare.routers import CLINICAL
 from reports import projections, rollups
 from reports.rollups import Sums
 
-#: What is copied, by the name of the live collection.
+#: Names of the collections that are copied.
 SOURCES = ("patients", "doctors", "appointments", "prescriptions", "report_counters")
 COPY_TIME_MS = 600_000
 _NAME = re.compile(r"benchmark_([0-9a-f]{6})_(\d+)_(\d+)_\w+")
@@ -45,17 +45,17 @@ class Copies:
 
 
 @contextmanager
-def made(*, appointments: int | None) -> Iterator[Copies]:
-    """Copies of the live data, or of as many invented appointments; gone afterwards, however the block ends."""
-    remove_strays()
-    copies = Copies(f"benchmark_{_host()}_{os.getpid()}_{_began(os.getpid())}_")
+def temporary_copies(*, appointments: int | None) -> Iterator[Copies]:
+    """Yield copies of the live data, or generated data with that many appointments; always drop them afterwards."""
+    remove_leftovers()
+    copies = Copies(f"benchmark_{_host()}_{os.getpid()}_{_start_time(os.getpid())}_")
     try:
         if appointments is None:
             _copy(copies)
         else:
-            _invent(copies, appointments)
+            _generate(copies, appointments)
         for source in SOURCES:
-            # `_id` always has an index: the same value without one shows what that gives.
+            # `_id` always has an index. This copy of its value has none, for comparison.
             raw.collection(copies[source]).update_many({}, [{"$set": {"key": "$_id"}}], max_time_ms=COPY_TIME_MS)
         yield copies
     finally:
@@ -63,11 +63,11 @@ def made(*, appointments: int | None) -> Iterator[Copies]:
             drop_collection(copies[source])
 
 
-def remove_strays() -> None:
-    """Drop what processes of this machine have left that are no longer there."""
+def remove_leftovers() -> None:
+    """Drop the collections of processes of this machine that no longer run."""
     for name in connections[CLINICAL].database.list_collection_names(filter={"name": {"$regex": "^benchmark_"}}):  # type: ignore[attr-defined]
         found = _NAME.fullmatch(name)
-        if found and found[1] == _host() and _began(int(found[2])) != int(found[3]):
+        if found and found[1] == _host() and _start_time(int(found[2])) != int(found[3]):
             drop_collection(name)
 
 
@@ -75,8 +75,8 @@ def _host() -> str:
     return hashlib.blake2b(socket.gethostname().encode(), digest_size=3).hexdigest()
 
 
-def _began(pid: int) -> int:
-    """When a process began: its number may be another's by now. 0 when there is none."""
+def _start_time(pid: int) -> int:
+    """Return the start time of a process, which distinguishes it from later ones with its pid; 0 if there is none."""
     try:
         return int(psutil.Process(pid).create_time())
     except psutil.NoSuchProcess:
@@ -88,8 +88,8 @@ def _copy(copies: Copies) -> None:
         raw.aggregate(source, [{"$match": {}}, {"$out": copies[source]}], max_time_ms=COPY_TIME_MS)
 
 
-def _invent(copies: Copies, appointments: int) -> None:
-    plan = invented(appointments, timezone.localdate())
+def _generate(copies: Copies, appointments: int) -> None:
+    plan = plan_for(appointments, timezone.localdate())
     sums = Sums()
     _insert(copies["doctors"], [staff.doctor(plan, number).document(plan) for number in range(plan.sizes.doctors)])
     for number in range(plan.block_count):
@@ -101,8 +101,8 @@ def _invent(copies: Copies, appointments: int) -> None:
     raw.collection(copies["report_counters"]).update_each(writes, max_time_ms=COPY_TIME_MS)
 
 
-def invented(appointments: int, as_of: date) -> Plan:
-    """A plan for about so many appointments, in the proportions of the seeder."""
+def plan_for(appointments: int, as_of: date) -> Plan:
+    """Return a plan for about that many appointments, in the proportions of `manage.py seed`."""
     patients = max(1, appointments // 10)
     sizes = Sizes(
         patients=patients,
@@ -115,7 +115,7 @@ def invented(appointments: int, as_of: date) -> Plan:
 
 
 def _count(sums: Sums, block: records.Records) -> None:
-    states = rollups.states_of(block.appointments, block.prescriptions)
+    states = rollups.patient_rollups(block.appointments, block.prescriptions)
     for pair, number in states.pairs.items():
         sums.add_pair(pair, 0, number)
     for key, treatment in states.treatments.items():

@@ -1,4 +1,4 @@
-"""Running a case with its index and without, and a write with it and without."""
+"""Measures a query and a write, each with and without the index."""
 
 import statistics
 import time
@@ -15,17 +15,17 @@ from healthcare.mongodb import raw
 from healthcare.mongodb.explain import explain
 
 WARM_UP = 3
-#: A query without its index may take seconds: after so many it has been shown.
-SECONDS_A_QUERY = 10.0
-LEAST_RUNS = 5
+#: A query without its index may take seconds. After this time no further run is started.
+MAX_SECONDS_PER_QUERY = 10.0
+MIN_RUNS = 5
 QUERY_TIME_MS = 60_000
 WRITES = 500
 WRITE_ROUNDS = 5
 
 
 @dataclass(frozen=True)
-class Side:
-    """A query's times and what it read; `stage` is the one that reads the collection."""
+class QueryFigures:
+    """Times of a query, and the documents and keys that it read. `stage` is the stage that reads the collection."""
 
     median_ms: float
     p95_ms: float
@@ -37,12 +37,12 @@ class Side:
 
 @dataclass(frozen=True)
 class Result:
-    """A case: the query with its index and without; the index's size, and what it costs a write."""
+    """The figures of a case: the query with and without its index, the index's size, and its cost for a write."""
 
     name: str
     index: str
-    with_index: Side
-    without_index: Side
+    with_index: QueryFigures
+    without_index: QueryFigures
     index_bytes: int
     write_cost_us: float | None
     note: str
@@ -56,36 +56,36 @@ class Result:
 
 
 def measure(case: Case, *, runs: int) -> Result:
-    """Build the index on the copy, ask, drop it, ask again. The copies have no other index than that of `_id`."""
+    """Measure with the index, drop the index, and measure again. The copies have no index but that of `_id`."""
     if not case.keys:
-        sides = _ask(case, case.with_index, runs), _ask(case, case.without_index, runs)
+        both = _run_query(case, case.with_index, runs), _run_query(case, case.without_index, runs)
         size = raw.index_sizes(case.source)["_id_"]
-        return Result(case.name, case.index, *sides, size, None, case.note)
-    before = _write_us(case)
+        return Result(case.name, case.index, *both, size, None, case.note)
+    before = _microseconds_per_write(case)
     raw.create_index(case.source, case.keys, name=case.index, **case.options)
     try:
-        asked = _ask(case, case.with_index, runs)
+        with_index = _run_query(case, case.with_index, runs)
         size = raw.index_sizes(case.source)[case.index]
-        cost = max(0.0, _write_us(case) - before)
+        cost = max(0.0, _microseconds_per_write(case) - before)
     finally:
         raw.drop_index(case.source, case.index)
-    return Result(case.name, case.index, asked, _ask(case, case.without_index, runs), size, cost, case.note)
+    return Result(case.name, case.index, with_index, _run_query(case, case.without_index, runs), size, cost, case.note)
 
 
-def _ask(case: Case, pipeline: Callable[[Any], Pipeline], runs: int) -> Side:
-    asked = [pipeline(sample) for sample in case.samples]
-    plan = explain(case.source, asked[0])
+def _run_query(case: Case, pipeline: Callable[[Any], Pipeline], runs: int) -> QueryFigures:
+    pipelines = [pipeline(sample) for sample in case.samples]
+    plan = explain(case.source, pipelines[0])
     times: list[float] = []
     began = time.perf_counter()
-    for number, stages in enumerate(islice(cycle(asked), WARM_UP + runs)):
-        if len(times) >= LEAST_RUNS and time.perf_counter() - began > SECONDS_A_QUERY:
+    for number, stages in enumerate(islice(cycle(pipelines), WARM_UP + runs)):
+        if len(times) >= MIN_RUNS and time.perf_counter() - began > MAX_SECONDS_PER_QUERY:
             break
         started = time.perf_counter()
         raw.aggregate(case.source, stages, max_time_ms=QUERY_TIME_MS)
         if number >= WARM_UP:
             times.append(1000 * (time.perf_counter() - started))
     times.sort()
-    return Side(
+    return QueryFigures(
         median_ms=statistics.median(times),
         p95_ms=times[min(len(times) - 1, int(0.95 * len(times)))],
         runs=len(times),
@@ -95,13 +95,13 @@ def _ask(case: Case, pipeline: Callable[[Any], Pipeline], runs: int) -> Side:
     )
 
 
-def _write_us(case: Case) -> float:
-    """Microseconds that inserting a document takes, many at once, so that waiting for the majority is no part of it."""
+def _microseconds_per_write(case: Case) -> float:
+    """Return the time to insert a document in bulk, so that the wait for a majority is not included."""
     documents = raw.collection(case.source)
-    like = documents.find({}, limit=WRITES)
+    templates = documents.find({}, limit=WRITES)
     times = []
     for _ in range(WRITE_ROUNDS):
-        copies = [{**each, "_id": str(ObjectId())} for each in like]
+        copies = [{**each, "_id": str(ObjectId())} for each in templates]
         began = time.perf_counter()
         documents.bulk_write([InsertOne(each) for each in copies], is_ordered=False)
         times.append(1_000_000 * (time.perf_counter() - began) / len(copies))

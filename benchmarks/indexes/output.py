@@ -1,6 +1,5 @@
-"""The benchmark's table, JSON and chart."""
+"""Table, JSON and chart of the measured indexes."""
 
-import json
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, TextIO
@@ -9,30 +8,31 @@ from rich import box
 from rich.console import Console
 from rich.table import Table
 
+from benchmarks import options
 from benchmarks.indexes.measuring import Result
 
 WIDTH = 140
-#: A heading, and a result's cell under it.
+#: The heading of a column, and a function that returns the column's text for a result.
 Column = tuple[str, Callable[[Result], str]]
 
 
-def show(results: Sequence[Result], sizes: dict[str, int], stream: TextIO) -> None:
-    """One table; where the terminal is too narrow for it, one of times and one of what was read."""
+def print_results(results: Sequence[Result], sizes: dict[str, int], stream: TextIO) -> None:
+    """Print one table, or two if the terminal is too narrow."""
     console = Console(file=stream, width=None if stream.isatty() else WIDTH, highlight=False)
     console.print(_subject(sizes))
     wide = _table(results, _COLUMNS)
     if console.measure(wide, options=console.options.update_width(10 * WIDTH)).maximum > console.width:
         tables = [
-            _table(results, _TIMES_AND_COSTS, title="Times, and what the index costs"),
-            _table(results, _READS, title="What was read: with the index, then without"),
+            _table(results, _TIMES_AND_COSTS, title="Times and the cost of the index"),
+            _table(results, _READS, title="Documents and keys read: with the index, then without"),
         ]
     else:
         tables = [wide]
     for table in tables:
         console.print(table)
     console.print(
-        "Times in ms, median and 95th percentile; docs and keys are those that one query examined; write is what the "
-        "index adds to the insertion of one document, of many at once."
+        "Times in ms, median and 95th percentile. Docs and keys are the numbers that one query examined. Write is the "
+        "time that the index adds to the insertion of a document in a bulk write."
     )
     for result in results:
         if result.note:
@@ -41,12 +41,12 @@ def show(results: Sequence[Result], sizes: dict[str, int], stream: TextIO) -> No
 
 def _table(results: Sequence[Result], columns: Sequence[Column], *, title: str | None = None) -> Table:
     table = Table(box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0), pad_edge=False, title=title, title_justify="left")
-    # A long name goes on in the next line; a figure never does.
+    # Long names are wrapped, figures are not.
     table.add_column("query", overflow="fold")
     for heading, _ in columns:
         table.add_column(heading, justify="left" if heading == "plan" else "right", no_wrap=True)
     for result in results:
-        table.add_row(result.name, *(cell(result) for _, cell in columns))
+        table.add_row(result.name, *(text(result) for _, text in columns))
     return table
 
 
@@ -87,33 +87,33 @@ def _subject(sizes: dict[str, int]) -> str:
 
 
 def write_json(results: Sequence[Result], sizes: dict[str, int], file: Path) -> None:
-    said = {"sizes": sizes, "results": [result.as_json() for result in results]}
-    file.write_text(json.dumps(said, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
+    """Write all figures."""
+    figures = {"sizes": sizes, "results": [result.as_json() for result in results]}
+    options.write_json(figures, file)
 
 
-def draw(results: Sequence[Result], sizes: dict[str, int], file: Path) -> None:
-    """A chart for a slide: each query with its index and without, on a logarithmic scale."""
+def draw_chart(results: Sequence[Result], sizes: dict[str, int], file: Path) -> None:
+    """Draw a bar chart of each query with and without its index, on a logarithmic scale."""
     from matplotlib.figure import Figure
 
-    compared = list(results)
-    figure = Figure(figsize=(10, 1.6 + 0.55 * len(compared)), facecolor="white", layout="constrained")
+    figure = Figure(figsize=(10, 1.6 + 0.55 * len(results)), facecolor="white", layout="constrained")
     axes: Any = figure.add_subplot()
-    figure.suptitle("What an index is worth", x=0.012, ha="left", fontsize=15)
+    figure.suptitle("Query times with and without the index", x=0.012, ha="left", fontsize=15)
     axes.set_title(_subject(sizes), loc="left", fontsize=9, color="#666666")
     series = [
         (
             "without the index",
             "#e69f00",
-            [result.without_index.median_ms for result in compared],
+            [result.without_index.median_ms for result in results],
         ),
-        ("with the index", "#0072b2", [result.with_index.median_ms for result in compared]),
+        ("with the index", "#0072b2", [result.with_index.median_ms for result in results]),
     ]
     for number, (label, colour, times) in enumerate(series):
-        places = [row + (0.5 - number) * 0.38 for row in range(len(compared))]
+        places = [row + (0.5 - number) * 0.38 for row in range(len(results))]
         bars = axes.barh(places, times, height=0.36, color=colour, label=label)
         axes.bar_label(bars, [f"{value:,.2f}" for value in times], padding=3, fontsize=8)
-    axes.set_yticks(range(len(compared)), [result.name for result in compared], fontsize=9)
-    axes.set_ylim(len(compared) - 0.4, -0.6)
+    axes.set_yticks(range(len(results)), [result.name for result in results], fontsize=9)
+    axes.set_ylim(len(results) - 0.4, -0.6)
     axes.set_xscale("log")
     axes.margins(x=0.15)
     axes.xaxis.set_major_formatter(lambda value, _: f"{value:,g}")

@@ -1,8 +1,8 @@
-"""What `manage.py seed` makes.
+"""The seeder behind `manage.py seed`, which fills the databases with invented records.
 
-`plan` cuts a run into blocks, `staff` and `records` make people and what happened to them as pure functions of the
-plan (`diary` books their visits, `keys` names them), `writing` stores them, `workers` spreads the blocks over
-processes.
+`plan` divides a run into blocks. `staff` makes the doctors and `records` the patients and their records, both as pure
+functions of the plan: `slot_allocator` chooses the slots of visits and `keys` the primary keys. `writing` stores the
+result, and `workers` spreads the blocks over several processes.
 
-The vocabularies are `names`, `places` and `medicine`; `demo` has the accounts that a trial logs in with.
+`names`, `places` and `medicine` read the vocabulary from the files in `data`. `demo` makes the demo accounts.
 """

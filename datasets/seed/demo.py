@@ -1,4 +1,4 @@
-"""The accounts that a trial logs in with: one of each role, all with one password that everybody can read here."""
+"""Demo accounts for trials: one account of each role. All have one password, which is public."""
 
 from typing import NamedTuple
 
@@ -15,8 +15,8 @@ from patients.services import update_patient
 
 DEMO_PASSWORD = "SmartHealthcare-demo"  # noqa: S105  # pragma: allowlist secret
 STAFF_GROUP = "Front desk"
-#: Visits that are looked through for a doctor and a patient without an account.
-_VISITS_READ = 500
+#: The number of visits among which a doctor and a patient without an account are searched.
+_VISITS_SEARCHED = 500
 
 
 class DemoLogin(NamedTuple):
@@ -26,62 +26,62 @@ class DemoLogin(NamedTuple):
 
 
 class Pair(NamedTuple):
-    """A doctor and a patient of theirs."""
+    """A doctor and one of the doctor's patients."""
 
     doctor_id: str
     patient_id: str
 
 
 def demo_logins() -> list[DemoLogin]:
-    """One login per role, the admin's first."""
+    """Return one login for each role, the admin's first."""
     roles = (Role.ADMIN, Role.STAFF, Role.DOCTOR, Role.PATIENT)
     return [DemoLogin(str(role.value), f"{role.value}@example.org", DEMO_PASSWORD) for role in roles]
 
 
 def ensure_demo_accounts(pair: Pair | None = None) -> list[DemoLogin]:
-    """Make the demo accounts that are missing and tie the doctor's and the patient's to records that fit.
+    """Create the missing demo accounts, link the doctor's and the patient's to records, and return all demo logins.
 
-    An account that is there keeps its password, role and record. `pair` is whom to tie to, when they are known; else
-    they are found among the visits. Without any the two accounts have no record. Returns all demo logins.
+    An existing account keeps its password, role and record. `pair` names the records to link. If it is None, they are
+    those of a recent visit. If there is no visit either, the two accounts stay without a record.
     """
-    users = {login.role: _account(login) for login in demo_logins()}
+    users = {login.role: _get_or_create_account(login) for login in demo_logins()}
     admin, doctor, patient = (users[role] for role in (Role.ADMIN, Role.DOCTOR, Role.PATIENT))
-    is_doctor_tied = Doctor.objects.filter(user_id=doctor.pk).exists()
-    is_patient_tied = Patient.objects.filter(user_id=patient.pk).exists()
-    if not (is_doctor_tied and is_patient_tied):
+    has_doctor_record = Doctor.objects.filter(user_id=doctor.pk).exists()
+    has_patient_record = Patient.objects.filter(user_id=patient.pk).exists()
+    if not (has_doctor_record and has_patient_record):
         pair = pair or _pair_of_some_visit()
-    if pair and not is_doctor_tied and doctor.role == Role.DOCTOR:
+    if pair and not has_doctor_record and doctor.role == Role.DOCTOR:
         update_doctor(actor=admin, doctor_id=pair.doctor_id, user_id=doctor.pk)
-    if pair and not is_patient_tied and patient.role == Role.PATIENT:
+    if pair and not has_patient_record and patient.role == Role.PATIENT:
         update_patient(actor=admin, patient_id=pair.patient_id, user_id=patient.pk)
     return demo_logins()
 
 
-def _account(login: DemoLogin) -> User:
+def _get_or_create_account(login: DemoLogin) -> User:
     found = User.objects.filter(email=login.email).first()
     if found is not None:
         return found
     try:
-        made = create_account(
+        account = create_account(
             actor=None, email=login.email, password=login.password, role=login.role, name=f"Demo {login.role}"
         )
-    except EmailTaken:  # by another process, just now
+    except EmailTaken:  # another process has just created it
         return User.objects.get(email=login.email)
-    if made.role == Role.STAFF:
-        # Else there is nothing in the admin to see.
-        made.groups.add(*Group.objects.filter(name=STAFF_GROUP))
-    return made
+    if account.role == Role.STAFF:
+        # Without a group the account has no permission in the admin.
+        account.groups.add(*Group.objects.filter(name=STAFF_GROUP))
+    return account
 
 
 def _pair_of_some_visit() -> Pair | None:
-    """Doctor and patient of the latest completed visit of two who have no account."""
+    """Return the doctor and the patient of the latest completed visit at which neither of them had an account."""
     visits = raw.collection(Appointment).find(
         {"status": Status.COMPLETED.value},
         projection=["doctor_id", "patient_id"],
         sort=[("date", -1), ("time", -1), ("_id", -1)],
-        limit=_VISITS_READ,
+        limit=_VISITS_SEARCHED,
     )
-    free = {
+    without_account = {
         model: {
             each["_id"]
             for each in raw.collection(model).find(
@@ -91,6 +91,6 @@ def _pair_of_some_visit() -> Pair | None:
         for model, name in ((Doctor, "doctor_id"), (Patient, "patient_id"))
     }
     for visit in visits:
-        if visit["doctor_id"] in free[Doctor] and visit["patient_id"] in free[Patient]:
+        if visit["doctor_id"] in without_account[Doctor] and visit["patient_id"] in without_account[Patient]:
             return Pair(visit["doctor_id"], visit["patient_id"])
     return None

@@ -1,8 +1,8 @@
-"""What one run of the seeder makes, cut into blocks that can be made in any order and by any process.
+"""The plan of a run of the seeder: blocks that any process can make, in any order.
 
-The patients are cut into blocks, the doctors into houses, and each block belongs to one house: its patients see the
-doctors of that house. The slots of a doctor are dealt to the blocks of the house by number, so that no two blocks ever
-use one slot, and none needs to know what another did. Everything random in a block comes from (seed, run, block).
+A run divides its patients into blocks and its doctors into practices. Each block belongs to one practice, whose doctors
+its patients see. The blocks of a practice share the slots of its doctors by number, so that no two blocks use the same
+slot and no block needs to know what another one did. All random numbers of a block come from (seed, run, block).
 """
 
 from dataclasses import dataclass
@@ -11,23 +11,23 @@ from functools import cached_property
 from random import Random
 from typing import NamedTuple
 
-#: A block is in memory as a whole. It is large, as its documents are inserted in the order of their days: the more of
-#: them, the more of its entries each page of an index gets at once. But the progress bar should move.
+#: A block is in memory as a whole. Large blocks are stored faster, because their documents are inserted in the order of
+#: days, so that each page of an index gets many entries at once. Small blocks let the progress bar move.
 BLOCK_PATIENTS = 1_000
 BLOCK_RECORDS = 30_000
-FEWEST_BLOCKS = 20
-DOCTORS_PER_HOUSE = 40
+MIN_BLOCKS = 20
+DOCTORS_PER_PRACTICE = 40
 
 DAYS = 3 * 365
 DAYS_AHEAD = 45
 WEEKS = DAYS // 7 + 2
 
-#: More for each patient in three years is no plausible record, and a block would not fit into memory.
-MOST_PER_PATIENT = 500
+#: More records of one kind for one patient in three years are not plausible, and a block would not fit into memory.
+MAX_PER_PATIENT = 500
 
 
 class Sizes(NamedTuple):
-    """How many of each; `bills` counts those without a visit."""
+    """The number of records of each kind; `bills` counts only those without a visit."""
 
     patients: int
     doctors: int
@@ -43,29 +43,28 @@ class Sizes(NamedTuple):
 @dataclass(frozen=True)
 class Block:
     number: int
-    house: int
-    #: This block's turn among the blocks of its house.
-    turn: int
-    turns: int
+    practice: int
+    #: The position of this block among the blocks of its practice, and how many there are: its share of the slots.
+    share: int
+    shares: int
     patients: range
     appointments: range
     prescriptions: range
     bills: range
 
-    @property
-    def records(self) -> int:
-        return sum(len(each) for each in (self.patients, self.appointments, self.prescriptions, self.bills))
-
 
 @dataclass(frozen=True)
 class Plan:
-    """One run. `run` tells apart what `--append` adds: the run that fills an empty system has an empty one."""
+    """One run of the seeder.
+
+    `run` distinguishes the runs of `--append`; it is empty in the run that fills an empty system.
+    """
 
     seed: int
     as_of: date
     sizes: Sizes
     run: str = ""
-    #: The first number of a bill.
+    #: The number of the first bill.
     first_bill: int = 1
 
     @property
@@ -80,35 +79,39 @@ class Plan:
     def first_monday(self) -> date:
         return self.first_day - timedelta(days=self.first_day.weekday())
 
-    def chance(self, *parts: object) -> Random:
-        """The dice of one part of the run; a string seed does not depend on PYTHONHASHSEED."""
-        return Random(f"{self.seed} {self.run} {self.as_of} {' '.join(map(str, parts))}")  # noqa: S311
+    def rng(self, *parts: object) -> Random:
+        """Return the random number generator of one part of the run.
+
+        The seed is a string, because the hash of other objects depends on PYTHONHASHSEED.
+        """
+        return Random(f"{self.seed} {self.run} {self.as_of} {' '.join(map(str, parts))}")  # noqa: S311 - invented data, no secrets
 
     @cached_property
     def block_count(self) -> int:
-        of_patients = -(-self.sizes.patients // BLOCK_PATIENTS)
-        of_records = -(-(self.sizes.total - self.sizes.doctors) // BLOCK_RECORDS)
-        # Not below 50 patients for the sake of the bar.
-        return min(max(of_patients, of_records, min(FEWEST_BLOCKS, self.sizes.patients // 50), 1), self.sizes.patients)
+        by_patients = -(-self.sizes.patients // BLOCK_PATIENTS)
+        by_records = -(-(self.sizes.total - self.sizes.doctors) // BLOCK_RECORDS)
+        # A block of fewer than 50 patients is not worth a smoother progress bar.
+        at_least = min(MIN_BLOCKS, self.sizes.patients // 50)
+        return min(max(by_patients, by_records, at_least, 1), self.sizes.patients)
 
     @cached_property
-    def house_count(self) -> int:
-        return max(1, min(self.sizes.doctors // DOCTORS_PER_HOUSE, self.block_count))
+    def practice_count(self) -> int:
+        return max(1, min(self.sizes.doctors // DOCTORS_PER_PRACTICE, self.block_count))
 
     def block(self, number: int) -> Block:
-        # One house after the other: what is written at a time lies together in the index by doctor.
-        house = number * self.house_count // self.block_count
-        first, after = (-(-each * self.block_count // self.house_count) for each in (house, house + 1))
+        # The blocks of a practice follow one another, so that the index by doctor gets neighbouring entries.
+        practice = number * self.practice_count // self.block_count
+        first, after = (-(-each * self.block_count // self.practice_count) for each in (practice, practice + 1))
         return Block(
             number=number,
-            house=house,
-            turn=number - first,
-            turns=after - first,
-            patients=self._share(self.sizes.patients, number),
-            appointments=self._share(self.sizes.appointments, number),
-            prescriptions=self._share(self.sizes.prescriptions, number),
-            bills=self._share(self.sizes.bills, number),
+            practice=practice,
+            share=number - first,
+            shares=after - first,
+            patients=self._range_of(self.sizes.patients, number),
+            appointments=self._range_of(self.sizes.appointments, number),
+            prescriptions=self._range_of(self.sizes.prescriptions, number),
+            bills=self._range_of(self.sizes.bills, number),
         )
 
-    def _share(self, total: int, block: int) -> range:
+    def _range_of(self, total: int, block: int) -> range:
         return range(total * block // self.block_count, total * (block + 1) // self.block_count)

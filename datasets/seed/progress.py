@@ -1,4 +1,4 @@
-"""How far the seeder is: a bar on a terminal, now and then a line elsewhere."""
+"""Progress of the seeder: a bar on a terminal, a line every few seconds elsewhere."""
 
 import time
 from collections.abc import Iterator
@@ -27,16 +27,16 @@ class _RateColumn(TextColumn):
 
 
 @contextmanager
-def shown(total: int, output: OutputWrapper | None) -> Iterator[Advance]:
-    """Show how many of `total` records are stored, how many a second and how long the rest will take.
+def progress_of(total: int, output: OutputWrapper | None) -> Iterator[Advance]:
+    """Display how many of `total` records are stored, the rate and the remaining time; nothing if `output` is None.
 
-    Nothing when `output` is None.
+    The block calls the yielded function with the number of records that it has stored since the last call.
     """
     if output is None:
         yield lambda records: None
         return
     if not output.isatty():
-        yield _Lines(total, output).advance
+        yield _ProgressLines(total, output).advance
         return
     columns = (
         TextColumn("Seeding"),
@@ -51,12 +51,12 @@ def shown(total: int, output: OutputWrapper | None) -> Iterator[Advance]:
         yield lambda records: bar.advance(task, records)
 
 
-class _Lines:
+class _ProgressLines:
     def __init__(self, total: int, output: OutputWrapper) -> None:
         self.total = total
         self.done = 0
         self.output = output
-        self.began = self.last = time.monotonic()
+        self.started = self.last = time.monotonic()
 
     def advance(self, records: int) -> None:
         self.done += records
@@ -64,7 +64,7 @@ class _Lines:
         if now - self.last < SECONDS_BETWEEN_LINES or self.done >= self.total:
             return
         self.last = now
-        rate = self.done / (now - self.began)
+        rate = self.done / (now - self.started)
         self.output.write(
             f"{self.done:,} of {self.total:,} records ({self.done / self.total:.0%}), {rate:,.0f}/s, "
             f"{(self.total - self.done) / rate:.0f} s left"

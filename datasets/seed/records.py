@@ -1,7 +1,8 @@
-"""The patients of a block and what happened to them, as documents and rows: a pure function of the plan.
+"""The records of a block as MongoDB documents and PostgreSQL rows: a pure function of the plan.
 
-A patient has a few diseases, each with a doctor of the specialty that treats it; visits follow the disease,
-prescriptions and bills follow the visits. The chart is made with the patient, so that one insert stores both.
+A patient has a few diseases, each with a doctor of the specialty that treats the disease. Visits follow from the
+diseases, prescriptions and bills from the visits. A patient's document includes the chart, so that one insert stores
+both.
 """
 
 from bisect import bisect
@@ -18,12 +19,12 @@ from appointments.models import Status as VisitStatus
 from appointments.services import KEY_PREFIX as APPOINTMENT_PREFIX
 from billing.models import Status as BillStatus
 from datasets.seed import keys
-from datasets.seed.diary import Diary, Window, open_day
 from datasets.seed.medicine import DISEASES, GENERAL_PRACTICE, SPECIALTIES, Disease, Drug
 from datasets.seed.names import mail_part
-from datasets.seed.places import PLACES, address_in, filled
+from datasets.seed.places import PLACES, fill_pattern, random_address
 from datasets.seed.plan import WEEKS, Block, Plan
-from datasets.seed.staff import Doctor, House, house, midnight, person
+from datasets.seed.slot_allocator import SlotAllocator, Window, nearest_working_day
+from datasets.seed.staff import Doctor, Practice, midnight, person, practice
 from patients.models import CHART_LENGTH, Sex
 from patients.services import KEY_PREFIX as PATIENT_PREFIX
 from patients.services import age_on
@@ -31,13 +32,14 @@ from patients.services import age_on
 Document = dict[str, Any]
 T = TypeVar("T")
 
-#: Shares, out of one.
+#: Shares between 0 and 1: of visits that are cancelled, that have no time of day and that are check-ups, and of
+#: prescriptions that belong to a visit.
 CANCELLED = 0.10
 UNTIMED = 0.02
 CHECK_UP = 0.06
 WITH_VISIT = 0.85
 
-#: From an age in years up to the next, and how many people of a hundred are in it.
+#: (age in years at which a group begins, percentage of the patients in the group). A group ends where the next begins.
 _AGES = ((0.2, 6), (5, 14), (18, 16), (30, 20), (45, 19), (60, 16), (75, 8), (90, 1), (99, 0))
 _NOTES = (
     "Needs an interpreter.",
@@ -49,13 +51,15 @@ _NOTES = (
     "Lives alone; has help at home twice a week.",
     "Works night shifts.",
 )
+#: The first patient is the one of the demo account, and has enough records to look at.
 _FIRST_PATIENT_AGE = 58
 _FIRST_PATIENT_SHARE = 12
-_CHILDREN_FIRST = 4.0
+#: How much more likely a child has a disease of pediatrics than one of another specialty of the same weight.
+_PEDIATRIC_FACTOR = 4.0
 
 
 class Bill(NamedTuple):
-    """A row of PostgreSQL, in the order of the columns."""
+    """A row of the billing table; the fields are in the order of the columns that COPY names."""
 
     id: int
     patient_id: str
@@ -74,7 +78,7 @@ class Records(NamedTuple):
 
 
 class Condition(NamedTuple):
-    """A disease of a patient and who treats it; a check-up has none."""
+    """A disease of a patient and the doctor who treats it. The disease of a check-up is None."""
 
     disease: Disease | None
     doctor: Doctor | None
@@ -83,72 +87,72 @@ class Condition(NamedTuple):
 class Visit(NamedTuple):
     document: Document
     day: int
-    #: About when it was over.
+    #: The time at which the visit was over, or an estimate if the visit has no time.
     over_at: datetime
     condition: Condition
 
 
-class Pool(NamedTuple):
-    """The diseases that somebody may have, with the running total of how likely they are."""
+class DiseasePool(NamedTuple):
+    """The diseases that a patient of some age and sex may have, with the running totals of their weights."""
 
     diseases: list[Disease]
     totals: list[float]
 
 
 def make_block(plan: Plan, number: int) -> Records:
-    return _BlockMaker(plan, plan.block(number)).records()
+    return _BlockBuilder(plan, plan.block(number)).build()
 
 
 def patient_id(plan: Plan, number: int) -> str:
-    """The key of a patient of the first block."""
-    return keys.space(PATIENT_PREFIX, 0, plan.seed, plan.run).key(number)
+    """Return the key of a patient of the first block."""
+    return keys.key_space(PATIENT_PREFIX, 0, plan.seed, plan.run).key(number)
 
 
 def appointment_id(plan: Plan, number: int) -> str:
-    """The key of an appointment of the first block."""
-    return keys.space(APPOINTMENT_PREFIX, 0, plan.seed, plan.run).key(number)
+    """Return the key of an appointment of the first block."""
+    return keys.key_space(APPOINTMENT_PREFIX, 0, plan.seed, plan.run).key(number)
 
 
-class _BlockMaker:
+class _BlockBuilder:
     def __init__(self, plan: Plan, block: Block) -> None:
         self.plan = plan
         self.block = block
-        self.chance = plan.chance("block", block.number)
-        self.random = self.chance.random
-        self.house: House = house(plan, block.house)
-        self.diary = Diary(plan, block, self.chance)
+        self.rng = plan.rng("block", block.number)
+        self.random = self.rng.random
+        self.practice: Practice = practice(plan, block.practice)
+        self.slots = SlotAllocator(plan, block, self.rng)
         self.days = midnights(plan)
         self.first_day = (plan.first_day - plan.first_monday).days
         self.last_day = (plan.last_day - plan.first_monday).days
         self.today = (plan.as_of - plan.first_monday).days
-        self.patient_keys = keys.space(PATIENT_PREFIX, block.number, plan.seed, plan.run)
-        self.appointment_keys = keys.space(APPOINTMENT_PREFIX, block.number, plan.seed, plan.run)
+        self.patient_keys = keys.key_space(PATIENT_PREFIX, block.number, plan.seed, plan.run)
+        self.appointment_keys = keys.key_space(APPOINTMENT_PREFIX, block.number, plan.seed, plan.run)
         self.prescription_offset = keys.offset("prescriptions", plan.seed, plan.run)
         self.appointment_numbers = iter(block.appointments)
         self.prescription_numbers = iter(block.prescriptions)
         self.bill_numbers = iter(block.bills)
-        self.made = Records([], [], [], [])
+        self.result = Records([], [], [], [])
 
-    def records(self) -> Records:
-        # Some people see doctors a lot and most of them little.
+    def build(self) -> Records:
+        # A few patients see doctors often, most of them rarely.
         needs = [0.15 + 2.0 * self.random() ** 2 for _ in self.block.patients]
-        visits = self._dealt(len(self.block.appointments), needs)
-        prescriptions = self._dealt(len(self.block.prescriptions), [0.2 + count for count in visits])
-        bills = self._dealt(len(self.block.bills), needs)
+        visits = self._distribute(len(self.block.appointments), needs)
+        prescriptions = self._distribute(len(self.block.prescriptions), [0.2 + count for count in visits])
+        bills = self._distribute(len(self.block.bills), needs)
         for number, *counts in zip(self.block.patients, visits, prescriptions, bills, strict=True):
             self._add_patient(number, *counts)
-        # In this order the entries of one index page are made one after the other (see `keys`).
-        self.made.appointments.sort(key=itemgetter("date"))
-        self.made.prescriptions.sort(key=itemgetter("start_date"))
-        return self.made
+        # In this order MongoDB writes the entries of one index page one after the other (see `datasets.seed.keys`).
+        self.result.appointments.sort(key=itemgetter("date"))
+        self.result.prescriptions.sort(key=itemgetter("start_date"))
+        return self.result
 
-    def _dealt(self, total: int, weights: Sequence[float]) -> list[int]:
-        """`total` dealt to the patients by their weights; the run's first patient gets a good share for the demo."""
+    def _distribute(self, total: int, weights: Sequence[float]) -> list[int]:
+        """Distribute `total` records over the patients by weight; the first patient of the run gets a fixed share."""
         counts = [0] * len(weights)
         if self.block.patients.start == 0:
             counts[0] = min(total, _FIRST_PATIENT_SHARE)
         totals = list(accumulate(weights))
-        for at in self.chance.choices(range(len(weights)), cum_weights=totals, k=total - counts[0]):
+        for at in self.rng.choices(range(len(weights)), cum_weights=totals, k=total - counts[0]):
             counts[at] += 1
         return counts
 
@@ -156,7 +160,7 @@ class _BlockMaker:
         return choices[int(self.random() * len(choices))]
 
     def _unless(self, share: float, value: T) -> T | None:
-        """The value, but None for a share of the people."""
+        """Return None with the probability `share`, else the value."""
         return None if self.random() < share else value
 
     # --- The patient
@@ -167,10 +171,10 @@ class _BlockMaker:
         born = self.plan.as_of - timedelta(days=int(age_years * 365.2425))
         sex = self._sex()
         name, (given, family) = person(
-            self.chance, is_female=sex == Sex.FEMALE or (sex != Sex.MALE and self.random() < 0.5)
+            self.rng, is_female=sex == Sex.FEMALE or (sex != Sex.MALE and self.random() < 0.5)
         )
         key = self.patient_keys.key(number)
-        place = self._one_of(self.house.doctors).place if self.house.doctors else self._one_of(PLACES)
+        place = self._one_of(self.practice.doctors).place if self.practice.doctors else self._one_of(PLACES)
         conditions = self._conditions(born, sex, place.city, is_first=is_first)
         birth_day = (born - self.plan.first_monday).days
         window = Window(max(self.first_day, birth_day + 10), self.last_day)
@@ -179,21 +183,23 @@ class _BlockMaker:
         self._add_bills(key, bill_count, conditions, visits, window)
         if not (visit_count or prescription_count or bill_count) and self.random() < 0.3:
             conditions = []
-        seen = min(
+        first_record = min(
             (each["created_at"] for each in (*(visit.document for visit in visits), *prescriptions)), default=None
         )
-        registered = (seen or self.days[self.today]) - timedelta(minutes=int(self.random() ** 2 * 2000 * 1440) + 5)
-        self.made.patients.append(
+        registered = (first_record or self.days[self.today]) - timedelta(
+            minutes=int(self.random() ** 2 * 2000 * 1440) + 5
+        )
+        self.result.patients.append(
             {
                 "_id": key,
                 "name": name,
                 "birth_date": midnight(born),
                 "sex": sex,
                 "diseases": [each.disease.name for each in conditions if each.disease],
-                "phone": self._unless(0.05, filled(place.phone, self.chance)),
+                "phone": self._unless(0.05, fill_pattern(place.phone, self.rng)),
                 "email": self._unless(0.15, f"{mail_part(given)}.{mail_part(family)}.{key[-5:].lower()}@example.org"),
-                "address": self._unless(0.05, address_in(place, self.chance)),
-                "national_id": self._unless(0.1, filled(place.national_id, self.chance)),
+                "address": self._unless(0.05, random_address(place, self.rng)),
+                "national_id": self._unless(0.1, fill_pattern(place.national_id, self.rng)),
                 "notes": self._unless(0.88, self._one_of(_NOTES)),
                 "user_id": None,
                 "appointments": [
@@ -223,7 +229,7 @@ class _BlockMaker:
                     }
                     for each in sorted(prescriptions, key=_prescription_order, reverse=True)[:CHART_LENGTH]
                 ],
-                "created_at": max(registered, min(midnight(born), seen or midnight(born))),
+                "created_at": max(registered, min(midnight(born), first_record or midnight(born))),
                 "revision": Int64(0),
             }
         )
@@ -241,23 +247,24 @@ class _BlockMaker:
 
     def _conditions(self, born: date, sex: str, city: str, *, is_first: bool) -> list[Condition]:
         age = age_on(born, self.plan.as_of)
-        pool = _pool(self.plan, self.block.house, age, sex)
+        pool = _pool(self.plan, self.block.practice, age, sex)
         count = 1 + (self.random() < 0.5) + (self.random() < 0.2) + (age >= 50 and self.random() < 0.5)
-        found = self.chance.choices(pool.diseases, cum_weights=pool.totals, k=count)
+        found = self.rng.choices(pool.diseases, cum_weights=pool.totals, k=count)
         if is_first:
-            # The demo's patient goes to the demo's doctor, who is the first and so a general practitioner.
+            # The patient of the demo account sees the doctor of the demo account, the first doctor of the run, who is
+            # a general practitioner because the rotation of specialties begins with one.
             found = [next(each for each in pool.diseases if each.specialty == GENERAL_PRACTICE), *found]
         conditions = [
             Condition(each, self._doctor_for(each.specialty, city))
             for each in {each.name: each for each in found}.values()
         ]
-        if is_first and self.house.doctors:
-            return [conditions[0]._replace(doctor=self.house.doctors[0]), *conditions[1:]]
+        if is_first and self.practice.doctors:
+            return [conditions[0]._replace(doctor=self.practice.doctors[0]), *conditions[1:]]
         return conditions
 
     def _doctor_for(self, specialty: str, city: str) -> Doctor | None:
-        """A doctor of the specialty, in the patient's own town if there is one."""
-        doctors = self.house.by_specialty.get(specialty, self.house.doctors)
+        """Choose a doctor of the specialty, from the patient's own city if there is one."""
+        doctors = self.practice.by_specialty.get(specialty, self.practice.doctors)
         return self._one_of([each for each in doctors if each.place.city == city] or doctors) if doctors else None
 
     # --- Visits
@@ -276,7 +283,7 @@ class _BlockMaker:
             return []
         check_up = Condition(None, conditions[0].doctor if is_first else self._doctor_for(GENERAL_PRACTICE, ""))
         totals = list(accumulate(3.0 if each.disease and each.disease.is_chronic else 1.5 for each in conditions))
-        chosen = self.chance.choices(conditions, cum_weights=totals, k=count)
+        chosen = self.rng.choices(conditions, cum_weights=totals, k=count)
         reasons = [check_up if self.random() < CHECK_UP else each for each in chosen]
         busy: list[tuple[int, int]] = []
         visits = []
@@ -290,7 +297,7 @@ class _BlockMaker:
         return visits
 
     def _days_of(self, disease: Disease | None, count: int, window: Window) -> list[int]:
-        """About when somebody sees the doctor for a disease."""
+        """Choose the days around which a patient sees the doctor for a disease."""
         length = window.last - window.first
         if disease is None or disease.is_chronic:
             onset = window.first + length * 0.5 * self.random() ** 2
@@ -316,22 +323,22 @@ class _BlockMaker:
         is_kept: bool = False,
     ) -> Visit:
         doctor = condition.doctor
-        assert doctor is not None, "the command refuses visits without doctors"  # noqa: S101
-        booking = None
+        assert doctor is not None, "the command rejects a plan that has visits and no doctors"  # noqa: S101
+        allocation = None
         if is_kept or self.random() >= UNTIMED:
-            booking = self.diary.book(doctor, about=about, window=window, busy=busy)
-        if booking:
-            day, time = booking.day, booking.time
-            starts_at = self.days[0] + timedelta(minutes=booking.starts_minute)
+            allocation = self.slots.allocate(doctor, about=about, window=window, busy=busy)
+        if allocation:
+            day, time = allocation.day, allocation.time
+            starts_at = self.days[0] + timedelta(minutes=allocation.starts_minute)
             over_at = starts_at + timedelta(minutes=doctor.slot_minutes)
         else:
-            day, time, starts_at = open_day(doctor, about=about, window=window), "", None
+            day, time, starts_at = nearest_working_day(doctor, about=about, window=window), "", None
             over_at = self.days[day] + timedelta(hours=17)
         if not is_kept and self.random() < CANCELLED:
             status = _CANCELLED
         else:
             status = _COMPLETED if day < self.today else _SCHEDULED
-        asked_on = max(min(day - 1 - int(self.random() * self.random() * 60), self.today - 1), birth_day)
+        booked_on = max(min(day - 1 - int(self.random() * self.random() * 60), self.today - 1), birth_day)
         document = {
             "_id": self.appointment_keys.key(next(self.appointment_numbers)),
             "patient_id": patient,
@@ -342,13 +349,13 @@ class _BlockMaker:
             "status": status,
             "disease": condition.disease.name if condition.disease else None,
             "starts_at": starts_at,
-            "created_at": self._moment(asked_on),
+            "created_at": self._moment(booked_on),
         }
-        self.made.appointments.append(document)
+        self.result.appointments.append(document)
         return Visit(document, day, over_at, condition)
 
     def _moment(self, day: int) -> datetime:
-        """Some millisecond of the day's working hours."""
+        """Choose a millisecond within the working hours of the day."""
         return self.days[0] + timedelta(days=day, milliseconds=int((7 + self.random() * 10) * 3_600_000))
 
     # --- Prescriptions
@@ -362,25 +369,25 @@ class _BlockMaker:
             if past and self.random() < WITH_VISIT:
                 visit = self._one_of(past)
                 condition, day = visit.condition, visit.day
-                appointment_id, made_at = visit.document["_id"], visit.over_at
+                appointment_id, created_at = visit.document["_id"], visit.over_at
             else:
                 condition = self._one_of(conditions)
                 day = self._past_day(window)
-                appointment_id, made_at = None, self._moment(day)
-            prescriptions.append(self._prescription(patient, condition, day, appointment_id, made_at))
-        self.made.prescriptions.extend(prescriptions)
+                appointment_id, created_at = None, self._moment(day)
+            prescriptions.append(self._prescription(patient, condition, day, appointment_id, created_at))
+        self.result.prescriptions.extend(prescriptions)
         return prescriptions
 
     def _prescription(
-        self, patient: str, condition: Condition, day: int, appointment_id: str | None, made_at: datetime
+        self, patient: str, condition: Condition, day: int, appointment_id: str | None, created_at: datetime
     ) -> Document:
         disease, doctor = condition
-        assert disease is not None, "a check-up brings no prescription"  # noqa: S101
-        assert doctor is not None, "the command refuses prescriptions without doctors"  # noqa: S101
+        assert disease is not None, "no prescription belongs to a check-up"  # noqa: S101
+        assert doctor is not None, "the command rejects a plan that has prescriptions and no doctors"  # noqa: S101
         drug = self._one_of(disease.drugs)
         duration = self._one_of(drug.courses)
         return {
-            "_id": keys.object_id(self.prescription_offset + next(self.prescription_numbers), made_at),
+            "_id": keys.object_id(self.prescription_offset + next(self.prescription_numbers), created_at),
             "patient_id": patient,
             "doctor_id": doctor.doctor_id,
             "appointment_id": appointment_id,
@@ -392,7 +399,7 @@ class _BlockMaker:
             "start_date": self.days[day],
             "duration_days": duration,
             "instructions": self._unless(0.2, drug.instructions),
-            "created_at": made_at,
+            "created_at": created_at,
         }
 
     def _price(self, drug: Drug, duration: int | None) -> Decimal128:
@@ -407,9 +414,9 @@ class _BlockMaker:
     def _add_bills(
         self, patient: str, count: int, conditions: list[Condition], visits: list[Visit], window: Window
     ) -> None:
-        bills = self.made.bills
+        bills = self.result.bills
         first = self.plan.first_bill
-        done = self.block.appointments.start + len(self.made.appointments) - len(visits)
+        done = self.block.appointments.start + len(self.result.appointments) - len(visits)
         for number, visit in enumerate(visits, start=first + done):
             if visit.document["status"] == _COMPLETED:
                 doctor = visit.condition.doctor
@@ -447,7 +454,7 @@ class _BlockMaker:
         return _money(int((low + (high - low) * self.random() ** 2) * 20) * 5)
 
     def _bill_status(self, day: int) -> str:
-        """Bills of the last month are mostly open, older ones mostly paid."""
+        """Choose a status: bills of the last 30 days are mostly open, older ones mostly paid."""
         at = self.random()
         if at < 0.04:
             return _VOID
@@ -455,7 +462,7 @@ class _BlockMaker:
 
 
 _AGE_TOTALS = list(accumulate(share for _, share in _AGES[:-1]))
-# Enum members are slow to encode and to compare; these are plain strings.
+# Plain strings, because enum members are slower to encode and to compare.
 _SCHEDULED, _COMPLETED, _CANCELLED = (
     str(each.value) for each in (VisitStatus.SCHEDULED, VisitStatus.COMPLETED, VisitStatus.CANCELLED)
 )
@@ -464,22 +471,22 @@ _OPEN, _PAID, _VOID = (str(each.value) for each in (BillStatus.OPEN, BillStatus.
 
 @lru_cache(maxsize=4)
 def midnights(plan: Plan) -> list[datetime]:
-    """The midnights of all days of the plan's weeks."""
+    """Return the midnight of each day of the plan's weeks."""
     first = midnight(plan.first_monday)
     return [first + timedelta(days=day) for day in range(WEEKS * 7)]
 
 
 @lru_cache(maxsize=4096)
-def _pool(plan: Plan, house_number: int, age: int, sex: str) -> Pool:
-    """What somebody of this age on the plan's day may have had for all of its three years."""
-    found = house(plan, house_number)
+def _pool(plan: Plan, practice_number: int, age: int, sex: str) -> DiseasePool:
+    """Return the diseases that a patient of this age on the plan's day may have had in each of its three years."""
+    found = practice(plan, practice_number)
     weighted = zip(found.diseases, found.weights, strict=True) if found.doctors else ((each, 1.0) for each in DISEASES)
     fitting = [
-        (each, weight * (_CHILDREN_FIRST if each.specialty == "Pediatrics" else 1.0))
+        (each, weight * (_PEDIATRIC_FACTOR if each.specialty == "Pediatrics" else 1.0))
         for each, weight in weighted
         if (each.ages[0] == 0 or each.ages[0] <= age - 3) and age + 1 <= each.ages[1] and each.sex in (None, sex)
     ]
-    return Pool([each for each, _ in fitting], list(accumulate(weight for _, weight in fitting)))
+    return DiseasePool([each for each, _ in fitting], list(accumulate(weight for _, weight in fitting)))
 
 
 def _visit_order(document: Document) -> tuple[datetime, str, str]:

@@ -1,14 +1,13 @@
-"""The doctors of a run: who they are, when they see patients, and the slots that follow from it."""
+"""The doctors of a run: their names, specialties, working hours and slots, grouped into practices."""
 
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, timedelta
 from functools import cache, lru_cache
-from itertools import accumulate
 from random import Random
 from typing import Any, NamedTuple
 
 from datasets.seed import keys
-from datasets.seed.medicine import DISEASES, SPECIALTIES, SPECIALTY_ROUND, Disease
+from datasets.seed.medicine import DISEASES, SPECIALTIES, SPECIALTY_ROTATION, Disease
 from datasets.seed.names import REGIONS
 from datasets.seed.places import PLACES, Place
 from datasets.seed.plan import WEEKS, Plan
@@ -18,7 +17,7 @@ from doctors.services import KEY_PREFIX
 
 MINUTES_OF_DAY = 24 * 60
 
-#: Weekly hours that doctors keep: weekdays, and the hours of each of them.
+#: Working weeks that doctors may have: days of the week, and the hours of each of these days.
 WORKING_WEEKS: tuple[tuple[tuple[range, tuple[tuple[str, str], ...]], ...], ...] = (
     ((range(5), (("08:00", "12:00"), ("13:00", "17:00"))),),
     ((range(5), (("07:30", "12:00"), ("12:30", "16:00"))),),
@@ -47,13 +46,13 @@ def minutes(time: str) -> int:
 
 @cache
 def hours_of(week: int) -> tuple[Hours, ...]:
-    """The hours of a working week, in the order in which the doctors' service stores them."""
+    """Return the hours of a working week in the order in which `doctors.services` stores them."""
     return tuple(sorted(Hours(day, *span) for days, spans in WORKING_WEEKS[week] for day in days for span in spans))
 
 
 @cache
 def slots_of(week: int, slot_minutes: int) -> tuple[Slot, ...]:
-    """The slots of a working week that lie in its hours as a whole."""
+    """Return the slots that lie entirely within the hours of a working week."""
     return tuple(
         Slot(hours.weekday, minute, f"{minute // 60:02d}:{minute % 60:02d}")
         for hours in hours_of(week)
@@ -70,7 +69,7 @@ class Doctor:
     place: Place
     week: int
     slot_minutes: int
-    #: Days off, as days since the plan's first Monday.
+    #: Days off, counted from the plan's first Monday.
     closed: frozenset[int]
     is_accepting: bool
     created_at: datetime
@@ -80,7 +79,7 @@ class Doctor:
         return slots_of(self.week, self.slot_minutes)
 
     def document(self, plan: Plan) -> dict[str, Any]:
-        """The doctor as the ORM would store it."""
+        """Return the document that the ORM would store for the doctor."""
         return {
             "_id": self.doctor_id,
             "name": self.name,
@@ -102,13 +101,13 @@ class Doctor:
 
 
 @dataclass(frozen=True)
-class House:
-    """The doctors whom the patients of a block see, and what is treated there."""
+class Practice:
+    """A group of doctors whom the patients of some blocks see, and the diseases that they treat."""
 
     doctors: tuple[Doctor, ...]
     by_specialty: dict[str, tuple[Doctor, ...]]
     diseases: tuple[Disease, ...]
-    #: How likely each disease is, so that every specialty has work for its doctors' hours.
+    #: The weight of each disease, such that the visits of a specialty are in proportion to its doctors' hours.
     weights: tuple[float, ...]
 
 
@@ -117,49 +116,49 @@ def midnight(day: date) -> datetime:
 
 
 def doctor(plan: Plan, number: int) -> Doctor:
-    chance = plan.chance("doctor", number)
-    in_house, house = divmod(number, plan.house_count)
-    rounds, at = divmod(in_house, len(SPECIALTY_ROUND))
-    specialty = SPECIALTIES[SPECIALTY_ROUND[at]]
-    name, _ = person(chance, is_female=chance.random() < 0.5)
-    week = int(chance.random() * len(WORKING_WEEKS))
-    slot_minutes = specialty.slot_minutes[int(chance.random() * len(specialty.slot_minutes))]
-    # A week's leave at about the present, and single days.
+    rng = plan.rng("doctor", number)
+    in_practice, practice_number = divmod(number, plan.practice_count)
+    rounds, at = divmod(in_practice, len(SPECIALTY_ROTATION))
+    specialty = SPECIALTIES[SPECIALTY_ROTATION[at]]
+    name, _ = person(rng, is_female=rng.random() < 0.5)
+    week = int(rng.random() * len(WORKING_WEEKS))
+    slot_minutes = specialty.slot_minutes[int(rng.random() * len(specialty.slot_minutes))]
+    # Single days off, and for some doctors a week of holiday, all around the present.
     today = (plan.as_of - plan.first_monday).days
-    closed = {today - 60 + int(chance.random() * 150) for _ in range(int(chance.random() * 4))}
-    if chance.random() < 0.3:
-        monday = (today // 7 + 1 + int(chance.random() * 8)) * 7
+    closed = {today - 60 + int(rng.random() * 150) for _ in range(int(rng.random() * 4))}
+    if rng.random() < 0.3:
+        monday = (today // 7 + 1 + int(rng.random() * 8)) * 7
         closed |= {monday + day for day in range(5)}
     return Doctor(
         number=number,
         doctor_id=doctor_id(plan, number),
         name=name,
         specialty=specialty.name,
-        place=PLACES[(in_house + rounds + house) % len(PLACES)],
+        place=PLACES[(in_practice + rounds + practice_number) % len(PLACES)],
         week=week,
         slot_minutes=slot_minutes,
         closed=frozenset(closed),
-        is_accepting=chance.random() < 0.85,
-        created_at=midnight(plan.first_day) - timedelta(days=chance.random() * 2000 + 30),
+        is_accepting=rng.random() < 0.85,
+        created_at=midnight(plan.first_day) - timedelta(days=rng.random() * 2000 + 30),
     )
 
 
 def doctor_id(plan: Plan, number: int) -> str:
-    return keys.space(KEY_PREFIX, number % plan.house_count, plan.seed, plan.run).key(number)
+    return keys.key_space(KEY_PREFIX, number % plan.practice_count, plan.seed, plan.run).key(number)
 
 
-def person(chance: Random, *, is_female: bool) -> tuple[str, tuple[str, str]]:
-    """A name, whole and as given and family name."""
-    region = REGIONS[int(chance.random() * len(REGIONS))]
+def person(rng: Random, *, is_female: bool) -> tuple[str, tuple[str, str]]:
+    """Return a full name, and its parts: the given and the family name."""
+    region = REGIONS[int(rng.random() * len(REGIONS))]
     given_names = region.female if is_female else region.male
-    given = given_names[int(chance.random() * len(given_names))]
-    family = region.family[int(chance.random() * len(region.family))]
+    given = given_names[int(rng.random() * len(given_names))]
+    family = region.family[int(rng.random() * len(region.family))]
     return f"{given} {family}", (given, family)
 
 
 @lru_cache(maxsize=8)
-def house(plan: Plan, number: int) -> House:
-    doctors = tuple(doctor(plan, each) for each in range(number, plan.sizes.doctors, plan.house_count))
+def practice(plan: Plan, number: int) -> Practice:
+    doctors = tuple(doctor(plan, each) for each in range(number, plan.sizes.doctors, plan.practice_count))
     by_specialty: dict[str, tuple[Doctor, ...]] = {}
     for each in doctors:
         by_specialty[each.specialty] = (*by_specialty.get(each.specialty, ()), each)
@@ -167,31 +166,26 @@ def house(plan: Plan, number: int) -> House:
     hours = {name: sum(len(each.slots) for each in group) for name, group in by_specialty.items()}
     common = {name: sum(each.weight for each in diseases if each.specialty == name) for name in by_specialty}
     weights = tuple(each.weight * hours[each.specialty] / common[each.specialty] for each in diseases)
-    return House(doctors, by_specialty, diseases, weights)
+    return Practice(doctors, by_specialty, diseases, weights)
 
 
 def capacity(plan: Plan) -> int:
-    """Visits that the hours of all doctors have room for."""
+    """Return the number of visits that fit into the hours of all doctors."""
     return sum(len(doctor(plan, number).slots) for number in range(plan.sizes.doctors)) * (WEEKS - 2)
 
 
 @cache
 def minutes_ahead_of_utc(time_zone: str, day: date) -> int | None:
-    """What to subtract from wall times of that day; None when the clocks change on it."""
-    zone_midnights = [instant_or_none(each, "00:00", time_zone) for each in (day, day + timedelta(days=1))]
-    first, last = zone_midnights
+    """Return the offset of a zone from UTC on a day, in minutes, or None if the clocks change on that day."""
+    first, last = (instant_or_none(each, "00:00", time_zone) for each in (day, day + timedelta(days=1)))
     if first is None or last is None or last - first != timedelta(days=1):
         return None
     return int((midnight(day) - first).total_seconds()) // 60
 
 
 def instant_or_none(day: date, time: str, time_zone: str) -> datetime | None:
-    """The UTC instant of a wall time; None when the clocks skip it."""
+    """Return the UTC instant of a wall time, or None if the clocks skip that time."""
     try:
         return instant(day, time, time_zone)
     except SkippedTime:
         return None
-
-
-def running_totals(weights: tuple[float, ...]) -> list[float]:
-    return list(accumulate(weights))

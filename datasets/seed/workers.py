@@ -1,6 +1,6 @@
-"""The blocks of a run, written by several processes.
+"""Worker processes that write the blocks of a run.
 
-This module is imported by a process that has not set up Django yet: it imports nothing that has models.
+A worker imports this module before it sets up Django, so nothing here may import models at the top.
 """
 
 import os
@@ -20,27 +20,28 @@ from datasets.seed.plan import Plan
 if TYPE_CHECKING:
     from datasets.seed.writing import Written
 
-#: Fewer blocks are written sooner than another process has started.
-BLOCKS_WORTH_A_PROCESS = 12
-MOST_BY_DEFAULT = 4
+#: One process writes fewer blocks than this before another process has started.
+MIN_BLOCKS_PER_WORKER = 12
+MAX_DEFAULT_WORKERS = 4
 
 
 def default_count(plan: Plan) -> int:
-    return max(1, min(os.cpu_count() or 1, plan.block_count // BLOCKS_WORTH_A_PROCESS, MOST_BY_DEFAULT))
+    return max(1, min(os.cpu_count() or 1, plan.block_count // MIN_BLOCKS_PER_WORKER, MAX_DEFAULT_WORKERS))
 
 
 def write_blocks(plan: Plan, *, count: int) -> Iterator["Written"]:
-    """Write all blocks, yielding what each had; with a count of one in this process.
+    """Write all blocks and yield the figures of each. With a count of 1 this process writes them itself.
 
-    New processes instead of forked ones: this one has database connections and threads. When it is interrupted, the
-    blocks that were begun are finished and no other is begun; when it is killed, the workers end at once.
+    The workers are spawned and not forked, because this process has database connections and threads. When this process
+    is interrupted, the workers finish the blocks that they have begun and start no others. When this process is killed,
+    the workers exit at once.
     """
     if count == 1:
         for number in range(plan.block_count):
             yield _write(plan, number)
         return
     databases = {alias: connections[alias].settings_dict["NAME"] for alias in connections}
-    pool = ProcessPoolExecutor(count, get_context("spawn"), initializer=_begin, initargs=(databases,))
+    pool = ProcessPoolExecutor(count, get_context("spawn"), initializer=_initialise, initargs=(databases,))
     try:
         running: deque[Future[Written]] = deque()
         for number in range(plan.block_count):
@@ -53,17 +54,17 @@ def write_blocks(plan: Plan, *, count: int) -> Iterator["Written"]:
         pool.shutdown(cancel_futures=True)
 
 
-def _begin(databases: dict[str, str]) -> None:
-    """Prepare a new process: the same databases as in the one that started it (a test's have other names)."""
-    # Ctrl-C reaches every process of the terminal; the first one says when to stop.
+def _initialise(databases: dict[str, str]) -> None:
+    """Set up Django in a worker, with the databases of the parent. The databases of a test have names of their own."""
+    # Ctrl-C reaches every process of the terminal; only the parent decides when to stop.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
-    threading.Thread(target=_end_with_parent, daemon=True).start()
+    threading.Thread(target=_exit_with_parent, daemon=True).start()
     django.setup()
     for alias, name in databases.items():
         connections[alias].settings_dict["NAME"] = name
 
 
-def _end_with_parent() -> None:
+def _exit_with_parent() -> None:
     parent = parent_process()
     if parent is not None:
         parent.join()

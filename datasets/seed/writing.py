@@ -1,8 +1,8 @@
-"""Where a run is stored, and how what is there is counted and emptied.
+"""Storage of seeded records in both databases: bulk inserts, counts, and deletion before a new run.
 
-MongoDB: one unordered write of a block's documents through the raw door, which waits for a majority. That wait costs
-little (a block is one command for each collection, and the other process works meanwhile), so there is no weaker write
-concern to make good for at the end. The indexes stay as the migrations made them, whatever happens. PostgreSQL: COPY.
+MongoDB gets the documents of a block in one unordered bulk write for each collection, with the majority write concern.
+Waiting for the majority costs little, because the other processes work meanwhile. So a weaker write concern is not
+worth its risk. The indexes stay as the migrations made them. PostgreSQL gets the bills by COPY.
 """
 
 from collections.abc import Iterator, Sequence
@@ -34,27 +34,27 @@ from reports import services as report_services
 
 T = TypeVar("T")
 
-#: The rooms whose collections and tables a run fills, or which keep what follows from them.
-ROOMS = ("patients", "doctors", "appointments", "prescriptions", "billing", "reports")
-KINDS: dict[str, type[models.Model]] = {
+#: The apps whose collections and tables a run fills, directly or through the rollups of the reports.
+APPS = ("patients", "doctors", "appointments", "prescriptions", "billing", "reports")
+MODELS: dict[str, type[models.Model]] = {
     "patients": Patient,
     "doctors": Doctor,
     "appointments": Appointment,
     "prescriptions": Prescription,
     "bills": Bill,
 }
-#: The collection that says, while it is there, that a run is not complete.
-MARKS = "seeding"
+#: The collection that exists while a run is not complete.
+UNFINISHED_RUNS = "seeding"
 MAX_TIME_MS = 120_000
-DOCTORS_AT_ONCE = 1_000
-PATIENTS_AN_ENTRY = 1_000
-KEYS_PROBED = 200
+DOCTORS_PER_INSERT = 1_000
+PATIENTS_PER_ENTRY = 1_000
+KEYS_CHECKED = 200
 
 _BILL_COLUMNS = records.Bill._fields
 
 
 class Written(NamedTuple):
-    """How much of a run was stored."""
+    """The number of records that were stored, by kind."""
 
     patients: int = 0
     doctors: int = 0
@@ -67,11 +67,11 @@ class Written(NamedTuple):
         return Written(*(mine + more for mine, more in zip(self, other, strict=True)))
 
 
-# --- What is there
+# --- Stored records
 
 
 def is_empty() -> bool:
-    """Whether there is no patient, doctor, appointment, prescription and bill at all."""
+    """Return whether the databases hold no patient, doctor, appointment, prescription or bill."""
     clinical = (Patient, Doctor, Appointment, Prescription)
     return not any(raw.collection(model).find_one({}, projection=["_id"]) for model in clinical) and not (
         Bill.objects.exists()
@@ -79,77 +79,78 @@ def is_empty() -> bool:
 
 
 def counts() -> dict[str, int]:
-    return {name: model._default_manager.using(_database(model)).count() for name, model in KINDS.items()}
+    """Return the number of stored records of each kind."""
+    return {name: model._default_manager.using(_database(model)).count() for name, model in MODELS.items()}
 
 
 def has_keys_of(plan: Plan) -> bool:
-    """Whether one of the first keys of the run is taken."""
+    """Return whether one of the first keys of each kind in the run is taken."""
     wanted = {
-        Patient: [records.patient_id(plan, number) for number in range(KEYS_PROBED)],
-        Doctor: [staff.doctor_id(plan, number) for number in range(KEYS_PROBED)],
-        Appointment: [records.appointment_id(plan, number) for number in range(KEYS_PROBED)],
+        Patient: [records.patient_id(plan, number) for number in range(KEYS_CHECKED)],
+        Doctor: [staff.doctor_id(plan, number) for number in range(KEYS_CHECKED)],
+        Appointment: [records.appointment_id(plan, number) for number in range(KEYS_CHECKED)],
     }
     return any(raw.collection(model).find_one({"_id": {"$in": found}}) for model, found in wanted.items())
 
 
-# --- Beginning and ending
+# --- Unfinished runs
 
 
-def begin(plan: Plan) -> None:
-    """Leave a mark that is there until the run is complete, or its data flushed."""
-    raw.collection(MARKS).update_one(
+def mark_unfinished(plan: Plan) -> None:
+    """Store that a run has begun, until `mark_finished` or `flush`."""
+    raw.collection(UNFINISHED_RUNS).update_one(
         {"_id": "unfinished"},
         {"$set": {"seed": plan.seed, "as_of": plan.as_of, "began_at": clock.now()}},
         upsert=True,
     )
 
 
-def finish() -> None:
-    drop_collection(MARKS)
+def mark_finished() -> None:
+    drop_collection(UNFINISHED_RUNS)
 
 
 def is_unfinished() -> bool:
-    """Whether a run began and did not end: it was interrupted, or another process is at it."""
-    return raw.collection(MARKS).find_one({}) is not None
+    """Return whether a run began and did not end, because it was interrupted or is still at work."""
+    return raw.collection(UNFINISHED_RUNS).find_one({}) is not None
 
 
-# --- Storing
+# --- Inserts
 
 
 def write_doctors(plan: Plan) -> Written:
     documents = (staff.doctor(plan, number).document(plan) for number in range(plan.sizes.doctors))
-    for some in _in_parts(documents, DOCTORS_AT_ONCE):
-        _insert(Doctor, some)
+    for batch in _batches(documents, DOCTORS_PER_INSERT):
+        _insert(Doctor, batch)
     return Written(doctors=plan.sizes.doctors)
 
 
 def write_block(plan: Plan, number: int) -> Written:
-    made = records.make_block(plan, number)
-    _insert(Appointment, made.appointments)
-    _insert(Claim, claims.documents_for(_scheduled(made.appointments)))
-    _insert(Prescription, made.prescriptions)
-    _insert(Patient, made.patients)
-    _copy(made.bills)
+    block = records.make_block(plan, number)
+    _insert(Appointment, block.appointments)
+    _insert(Claim, claims.documents_for(_scheduled(block.appointments)))
+    _insert(Prescription, block.prescriptions)
+    _insert(Patient, block.patients)
+    _copy(block.bills)
     report_services.add_new(
-        appointments=[{**each, "disease": each.get("disease")} for each in made.appointments],
-        prescriptions=made.prescriptions,
+        appointments=[{**each, "disease": each.get("disease")} for each in block.appointments],
+        prescriptions=block.prescriptions,
     )
-    _put_on_record([document["_id"] for document in made.patients], plan)
-    of_visits = sum(bill.appointment_id is not None for bill in made.bills)
+    _record_seeding([document["_id"] for document in block.patients], plan)
+    visit_bills = sum(bill.appointment_id is not None for bill in block.bills)
     return Written(
-        patients=len(made.patients),
-        appointments=len(made.appointments),
-        prescriptions=len(made.prescriptions),
-        visit_bills=of_visits,
-        other_bills=len(made.bills) - of_visits,
+        patients=len(block.patients),
+        appointments=len(block.appointments),
+        prescriptions=len(block.prescriptions),
+        visit_bills=visit_bills,
+        other_bills=len(block.bills) - visit_bills,
     )
 
 
-def _put_on_record(patient_ids: Sequence[str], plan: Plan) -> None:
-    """Say in the audit trail whose data was made; a worker process has no trail of its own."""
+def _record_seeding(patient_ids: Sequence[str], plan: Plan) -> None:
+    """Record in the audit log whose data was block. A worker process needs an audit context for that."""
     with audit_context.audit_context(channel="command", request_id=audit_context.as_id(f"seed-{plan.seed}")):
-        for some in _in_parts(iter(patient_ids), PATIENTS_AN_ENTRY):
-            recorder.record("patient.seeded", actor=None, patient_ids=some)
+        for batch in _batches(iter(patient_ids), PATIENTS_PER_ENTRY):
+            recorder.record("patient.seeded", actor=None, patient_ids=batch)
 
 
 def _scheduled(documents: list[raw.Document]) -> Iterator[Appointment]:
@@ -159,10 +160,10 @@ def _scheduled(documents: list[raw.Document]) -> Iterator[Appointment]:
 
 
 def _insert(model: type[models.Model], documents: list[raw.Document]) -> None:
-    """Insert a block's documents at once.
+    """Insert documents with one command.
 
-    Not by `insert_many`: with DEBUG on, the engine copies and keeps the text of everything that goes through it, which
-    for a million visits is a gigabyte.
+    With DEBUG on, the engine keeps the text of everything that goes through `insert_many`: a gigabyte for a million
+    visits. A bulk write is not kept.
     """
     if documents:
         inserts = [InsertOne(encrypted_document(model, each)) for each in documents]
@@ -172,8 +173,7 @@ def _insert(model: type[models.Model], documents: list[raw.Document]) -> None:
 def _copy(bills: Sequence[records.Bill]) -> None:
     connection = connections[_database(Bill)]
     if connection.vendor != "postgresql":
-        made = [Bill(**bill._asdict()) for bill in bills]
-        Bill.objects.bulk_create(made, batch_size=500)
+        Bill.objects.bulk_create([Bill(**bill._asdict()) for bill in bills], batch_size=500)
         return
     statement = f"COPY {connection.ops.quote_name(Bill._meta.db_table)} ({', '.join(_BILL_COLUMNS)}) FROM STDIN"
     with connection.cursor() as cursor, cursor.copy(statement) as copy:
@@ -182,9 +182,9 @@ def _copy(bills: Sequence[records.Bill]) -> None:
 
 
 def reserve_bill_numbers(count: int) -> int:
-    """Keep `count` numbers for a run and return the first: bills made meanwhile get numbers after them.
+    """Reserve `count` numbers for a run and return the first. Bills that others create get numbers after them.
 
-    The bill of a visit has the number of the visit, so that it does not depend on which process is faster.
+    The number of a bill follows from the number of its visit, so that it does not depend on which worker is faster.
     """
     connection = connections[_database(Bill)]
     with transaction.atomic(using=connection.alias):
@@ -199,31 +199,34 @@ def reserve_bill_numbers(count: int) -> int:
     return highest + 1
 
 
-# --- Emptying
+# --- Deletion
 
 
 def flush() -> None:
-    """Empty the rooms' tables and collections, and the events, which tell of what was in them.
+    """Delete all records of the apps in `APPS`, and the outbox events about them.
 
-    Accounts stay, and the fees: they come with a migration or from an admin, and without them nobody is billed. So does
-    the audit trail, with what waits to be in it.
+    Accounts stay. Fees stay too, because a migration or an admin made them and nobody is billed without them. The audit
+    log stays, with the entries that outbox events hold: these events are delivered first.
     """
     for _ in events.relay():
         pass
-    of_rooms = [model for room in ROOMS for model in apps.get_app_config(room).get_models()]
-    found: list[type[models.Model]] = [Event, *(model for model in of_rooms if _is_stored(model) and model is not Fee)]
+    app_models = [model for app in APPS for model in apps.get_app_config(app).get_models()]
+    emptied: list[type[models.Model]] = [
+        Event,
+        *(model for model in app_models if _is_stored(model) and model is not Fee),
+    ]
     connection = connections[DEFAULT]
-    tables = [model._meta.db_table for model in found if _database(model) == DEFAULT]
+    tables = [model._meta.db_table for model in emptied if _database(model) == DEFAULT]
     connection.ops.execute_sql_flush(connection.ops.sql_flush(no_style(), tables, reset_sequences=True))
-    for model in found:
+    for model in emptied:
         if _database(model) == CLINICAL:
             empty_collection(model)
-    drop_collection(MARKS)
+    drop_collection(UNFINISHED_RUNS)
     recorder.record("patient.flushed", actor=None)
 
 
 def _is_stored(model: type[models.Model]) -> bool:
-    """Whether the model has a collection or table of its own; embedded ones have not."""
+    """Return whether the model has a collection or table of its own. An embedded model has none."""
     return router.allow_migrate_model(_database(model), model) and model._meta.managed
 
 
@@ -231,6 +234,6 @@ def _database(model: type[models.Model]) -> str:
     return router.db_for_write(model)
 
 
-def _in_parts(items: Iterator[T], size: int) -> Iterator[list[T]]:
-    while part := list(islice(items, size)):
-        yield part
+def _batches(items: Iterator[T], size: int) -> Iterator[list[T]]:
+    while batch := list(islice(items, size)):
+        yield batch

@@ -1,7 +1,7 @@
-"""The export on disk: CSV files as streams of records that know their line.
+"""The CSV files of an export, as streams of records with their line numbers.
 
-What is wrong with a whole file is said before anything is written (`open_export`); a row that is broken spoils itself
-only. Bytes that are no UTF-8 stay in the row as surrogates, so that one bad name does not end a run of hours.
+`open_export` reports what is wrong with a whole file before anything is written. A broken row is rejected alone. Bytes
+that are not UTF-8 are kept as surrogates, so that one bad name does not end an import that takes hours.
 """
 
 import csv
@@ -10,7 +10,8 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-#: File → (whether it may be missing, the columns that are read). Source: Synthea's CSV File Data Dictionary.
+#: File → (whether the file may be missing, the columns that the import reads).
+#: Source: Synthea's CSV File Data Dictionary.
 COLUMNS = {
     "patients": (False, ("Id", "BIRTHDATE", "FIRST", "LAST", "GENDER")),
     "providers": (False, ("Id", "ORGANIZATION", "NAME", "SPECIALITY", "STATE")),
@@ -29,16 +30,16 @@ Row = dict[str, str]
 
 
 class UnusableExport(Exception):
-    """The export as a whole cannot be read; a sentence for the operator."""
+    """The export as a whole cannot be read. The message is a sentence for the operator."""
 
 
-class Rejected(ValueError):
-    """A row that cannot be taken; the reason names no person."""
+class RowRejected(ValueError):
+    """A row cannot be imported. The message is the reason, and names no person."""
 
 
 @dataclass(frozen=True, slots=True)
 class Record:
-    """One row. `cells` is what the file has; `row()` is that by column, for whoever wants to use it."""
+    """One row of a file: `cells` as the file has them, and `row()` as a dict by column."""
 
     line: int
     cells: list[str]
@@ -46,9 +47,9 @@ class Record:
     fault: str | None = None
 
     def row(self) -> Row:
-        """Raises: Rejected when the row is broken."""
+        """Return the cells by column. Raises: RowRejected if the row is broken."""
         if self.fault:
-            raise Rejected(self.fault)
+            raise RowRejected(self.fault)
         return dict(zip(self.columns, self.cells, strict=True))
 
 
@@ -63,9 +64,9 @@ class CsvFile:
         return self.path.stat().st_size
 
     def records(self, on_progress: Callable[[int], object] = lambda _: None) -> Iterator[Record]:
-        """The rows, the first of them on line 2; `on_progress` hears how many bytes have been read.
+        """Yield the rows, beginning with line 2, and call `on_progress` with the number of bytes read so far.
 
-        A cell may hold line breaks: the line of a record is the one that it begins on.
+        A cell may hold line breaks. The line of a record is the line on which the record begins.
         """
         with self.path.open("rb") as raw:
             reader = csv.reader(_decoded(raw))
@@ -77,7 +78,7 @@ class CsvFile:
                 except StopIteration:
                     return
                 except csv.Error as error:
-                    yield Record(line, [], self.columns, f"Is no CSV: {error}.")
+                    yield Record(line, [], self.columns, f"Is not CSV: {error}.")
                     continue
                 if cells:
                     yield Record(line, cells, self.columns, _fault(cells, self.columns))
@@ -98,7 +99,7 @@ def _fault(cells: list[str], columns: list[str]) -> str | None:
 
 
 def open_export(directory: Path) -> dict[str, CsvFile]:
-    """The files of an export by name, those that may be missing left out when they are.
+    """Return the files of an export by name, without the optional files that are missing.
 
     Raises: UnusableExport.
     """
@@ -106,26 +107,26 @@ def open_export(directory: Path) -> dict[str, CsvFile]:
         raise UnusableExport(f"{directory} is not a directory.")
     csv.field_size_limit(MAX_CELL_CHARACTERS)
     files = {}
-    for name, (is_optional, needed) in COLUMNS.items():
+    for name, (is_optional, required) in COLUMNS.items():
         path = directory / f"{name}.csv"
         if path.exists():
-            files[name] = CsvFile(name, path, _header(path, needed))
+            files[name] = CsvFile(name, path, _header(path, required))
         elif not is_optional:
-            raise UnusableExport(f"{path} is missing: is {directory} the csv folder of a Synthea export?")
+            raise UnusableExport(f"{path} is missing. Name the csv folder of a Synthea export.")
     return files
 
 
-def _header(path: Path, needed: tuple[str, ...]) -> list[str]:
+def _header(path: Path, required: tuple[str, ...]) -> list[str]:
     try:
         with path.open("rb") as raw:
             columns = next(csv.reader(_decoded(raw)), [])
     except (OSError, csv.Error) as error:
         raise UnusableExport(f"{path} cannot be read: {error}") from error
     if not columns:
-        raise UnusableExport(f"{path} is empty: not even a header.")
-    missing = [column for column in needed if column not in columns]
+        raise UnusableExport(f"{path} is empty and has no header.")
+    missing = [column for column in required if column not in columns]
     if missing:
-        raise UnusableExport(f"{path} has no column {', '.join(missing)}: is it a Synthea CSV in UTF-8?")
+        raise UnusableExport(f"{path} has no column {', '.join(missing)}. Use a Synthea CSV file in UTF-8.")
     if len(set(columns)) != len(columns):
-        raise UnusableExport(f"{path} names a column twice.")
+        raise UnusableExport(f"The header of {path} names a column twice.")
     return columns

@@ -1,4 +1,4 @@
-"""The steps of an import. Whatever a row refers to is read before it, so every file is read once, in batches."""
+"""The steps of an import. Each file is read once, in batches, after the files to which its rows refer."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass, field
@@ -10,24 +10,24 @@ from django.db import reset_queries
 from appointments.models import Appointment, Status
 from billing.models import Bill
 from datasets.synthea import mapping
-from datasets.synthea.files import COLUMNS, CsvFile, Record, Rejected, Row
+from datasets.synthea.files import COLUMNS, CsvFile, Record, Row, RowRejected
 from datasets.synthea.results import Rejections, Reporter, Tally
-from datasets.synthea.scratch import Scratch
+from datasets.synthea.staging import StagingDatabase
 from datasets.synthea.writing import Databases
 from doctors.models import Doctor
 from patients.models import Patient
 from prescriptions.models import Prescription
 
-#: Rows in one transaction: large enough to be quick, small enough to be over within a second.
+#: Rows in one transaction: many enough to be fast, few enough to commit within a second.
 BATCH_ROWS = 1_000
 
 Batch = list[tuple[Record, Row]]
 
 
 @dataclass
-class Bills:
-    made: int = 0
-    there: int = 0
+class BillFigures:
+    created: int = 0
+    existing: int = 0
 
 
 @dataclass
@@ -37,9 +37,9 @@ class Import:
     rejections: Rejections
     reporter: Reporter
     now: datetime
-    scratch: Scratch = field(default_factory=Scratch)
+    staging: StagingDatabase = field(default_factory=StagingDatabase)
     tallies: dict[str, Tally] = field(default_factory=lambda: {name: Tally() for name in COLUMNS})
-    bills: Bills = field(default_factory=Bills)
+    bills: BillFigures = field(default_factory=BillFigures)
 
     @property
     def rejected(self) -> int:
@@ -51,23 +51,23 @@ class Import:
             self._import_providers(states)
             self._read_conditions()
             self._import_patients()
-            self._settle_conditions()
+            self._count_conditions()
             self._read_claims()
             self._import_encounters()
-            self._settle_claims()
+            self._reject_unused_claims()
             self._import_medications()
         finally:
-            self.scratch.close()
+            self.staging.close()
 
     # --- File by file
 
     def _read_organizations(self) -> dict[str, str]:
-        """Organization → state."""
+        """Return the state of each organization."""
         states = {}
         for batch in self._batches("organizations"):
             for _, row in batch:
                 states[row["Id"]] = row["STATE"]
-                self.tallies["organizations"].idle += 1
+                self.tallies["organizations"].ignored += 1
         return states
 
     def _import_providers(self, states: dict[str, str]) -> None:
@@ -76,7 +76,7 @@ class Import:
             for record, row in batch:
                 with self._rejecting("providers", record):
                     doctor = mapping.to_doctor(row, states.get(row["ORGANIZATION"], ""))
-                    self._unless_repeated("providers", doctors, record, doctor)
+                    self._add_unless_repeated("providers", doctors, record, doctor)
             new = self.databases.add_doctors([doctor for _, doctor in doctors.values()])
             self._count("providers", len(doctors), len(new))
 
@@ -86,80 +86,80 @@ class Import:
                 with self._rejecting("conditions", record):
                     disease = mapping.to_disease(row)
                     if disease is None:
-                        self.tallies["conditions"].idle += 1
-                    elif self.scratch.has_room_for(row["PATIENT"], disease):
-                        self.scratch.note_condition(record.line, row["PATIENT"], disease)
+                        self.tallies["conditions"].ignored += 1
+                    elif self.staging.can_add_disease(row["PATIENT"], disease):
+                        self.staging.add_condition(record.line, row["PATIENT"], disease)
                     else:
-                        raise Rejected("The patient's record is full: it holds no more diseases.")
+                        raise RowRejected("The patient's record holds no more diseases.")
 
     def _import_patients(self) -> None:
         for batch in self._batches("patients"):
             patients: dict[str, tuple[Record, Patient]] = {}
             for record, row in batch:
                 with self._rejecting("patients", record):
-                    patient = mapping.to_patient(row, self.scratch.diseases_of(row["Id"]))
-                    self._unless_repeated("patients", patients, record, patient)
+                    patient = mapping.to_patient(row, self.staging.diseases_of(row["Id"]))
+                    self._add_unless_repeated("patients", patients, record, patient)
             new = self.databases.add_patients([patient for _, patient in patients.values()])
             for patient_id in patients:
-                self.scratch.note_patient(patient_id, is_new=patient_id in new)
+                self.staging.add_patient(patient_id, is_new=patient_id in new)
             self._count("patients", len(patients), len(new))
 
-    def _settle_conditions(self) -> None:
-        """Count the conditions with their patients: those of a patient who was there stay as that record has them."""
+    def _count_conditions(self) -> None:
+        """Count the conditions by their patients. A patient who existed before keeps the diseases of the record."""
         tally = self.tallies["conditions"]
-        tally.taken = self.scratch.conditions_of_patients(is_new=True)
-        tally.there = self.scratch.conditions_of_patients(is_new=False)
-        others = self.scratch.patients_without_row()
+        tally.imported = self.staging.count_conditions(is_new=True)
+        tally.existing = self.staging.count_conditions(is_new=False)
+        others = self.staging.patients_without_row()
         known: set[str] = set()
         for start in range(0, len(others), BATCH_ROWS):
-            known |= self.databases.known(Patient, others[start : start + BATCH_ROWS])
-        tally.there += sum(1 for _ in self.scratch.condition_lines(known))
+            known |= self.databases.existing_ids(Patient, others[start : start + BATCH_ROWS])
+        tally.existing += sum(1 for _ in self.staging.condition_lines(known))
         unknown = set(others) - known
-        self._reject_lines("conditions", self.scratch.condition_lines(unknown), "There is no such PATIENT.")
+        self._reject_lines("conditions", self.staging.condition_lines(unknown), "There is no such PATIENT.")
 
     def _read_claims(self) -> None:
         for batch in self._batches("claims"):
             for record, row in batch:
-                self.scratch.note_claim(
+                self.staging.add_claim(
                     record.line, row["APPOINTMENTID"], row["PATIENTID"], is_closed=mapping.is_closed(row)
                 )
 
     def _import_encounters(self) -> None:
         for batch in self._batches("encounters"):
             zones = self.databases.time_zones({row["PROVIDER"] for _, row in batch})
-            patients = self.databases.known(Patient, {row["PATIENT"] for _, row in batch})
-            there = self.databases.visits({row["Id"] for _, row in batch})
+            patients = self.databases.existing_ids(Patient, {row["PATIENT"] for _, row in batch})
+            existing = self.databases.visits({row["Id"] for _, row in batch})
             visits: dict[str, tuple[Record, Appointment]] = {}
             bills: list[Bill] = []
             unbilled: list[str] = []
             for record, row in batch:
                 with self._rejecting("encounters", record):
                     visit = self._visit(row, zones, patients)
-                    bill = self._bill(row, visit, there.get(visit.appointment_id))
-                    if not self._unless_repeated("encounters", visits, record, visit):
+                    bill = self._bill(row, visit, existing.get(visit.appointment_id))
+                    if not self._add_unless_repeated("encounters", visits, record, visit):
                         continue
                     if bill is not None:
                         bills.append(bill)
-                    elif visit.status == there.get(visit.appointment_id, visit).status == Status.COMPLETED:
+                    elif visit.status == existing.get(visit.appointment_id, visit).status == Status.COMPLETED:
                         unbilled.append(visit.appointment_id)
             self._write_visits(visits)
             self._write_bills(bills)
-            self.databases.note_unbilled(unbilled)
+            self.databases.mark_unbilled(unbilled)
 
     def _visit(self, row: Row, zones: dict[str, str], patients: set[str]) -> Appointment:
         if row["PATIENT"] not in patients:
-            raise Rejected("There is no such PATIENT.")
+            raise RowRejected("There is no such PATIENT.")
         if row["PROVIDER"] not in zones:
-            raise Rejected("There is no such PROVIDER.")
+            raise RowRejected("There is no such PROVIDER.")
         return mapping.to_visit(row, time_zone=zones[row["PROVIDER"]], now=self.now)
 
-    def _bill(self, row: Row, visit: Appointment, there: Appointment | None) -> Bill | None:
-        """The bill that the visit should have; none while the record that is there is not a completed one."""
-        if there is not None and there.patient_id != visit.patient_id:
-            raise Rejected("There is a visit of another patient with this Id.")
-        if there is not None and there.status != Status.COMPLETED:
+    def _bill(self, row: Row, visit: Appointment, existing: Appointment | None) -> Bill | None:
+        """Return the bill that the visit should have, or None if the existing record is not a completed visit."""
+        if existing is not None and existing.patient_id != visit.patient_id:
+            raise RowRejected("There is a visit of another patient with this Id.")
+        if existing is not None and existing.status != Status.COMPLETED:
             return None
-        is_paid = self.scratch.is_paid(visit.appointment_id, visit.patient_id)
+        is_paid = self.staging.is_paid(visit.appointment_id, visit.patient_id)
         return mapping.to_bill(row, visit, is_paid=is_paid, now=self.now)
 
     def _write_visits(self, visits: dict[str, tuple[Record, Appointment]]) -> None:
@@ -172,17 +172,17 @@ class Import:
                     self._count("encounters", 1, int(self.databases.book(visit)))
 
     def _write_bills(self, bills: list[Bill]) -> None:
-        made = self.databases.add_bills(bills)
-        self.bills.made += len(made)
-        self.bills.there += len(bills) - len(made)
+        created = self.databases.add_bills(bills)
+        self.bills.created += len(created)
+        self.bills.existing += len(bills) - len(created)
         for bill in bills:
-            claims = self.scratch.use_claims(bill.appointment_id or "", bill.patient_id)
-            self._count("claims", claims, claims if bill.appointment_id in made else 0)
+            claims = self.staging.use_claims(bill.appointment_id or "", bill.patient_id)
+            self._count("claims", claims, claims if bill.appointment_id in created else 0)
 
-    def _settle_claims(self) -> None:
+    def _reject_unused_claims(self) -> None:
         self._reject_lines(
             "claims",
-            self.scratch.unused_claim_lines(),
+            self.staging.unused_claim_lines(),
             "encounters.csv has no completed encounter of this PATIENTID with this APPOINTMENTID that is billed.",
         )
 
@@ -194,10 +194,10 @@ class Import:
             for record, row in batch:
                 with self._rejecting("medications", record):
                     key = mapping.medication_key(row)
-                    key_of_row = mapping.prescription_id(key, self.scratch.count_medication(key))
+                    key_of_row = mapping.prescription_id(key, self.staging.count_medication(key))
                     visit = visits.get(row["ENCOUNTER"])
                     if visit is None:
-                        raise Rejected("There is no such ENCOUNTER.")
+                        raise RowRejected("There is no such ENCOUNTER.")
                     prescription = mapping.to_prescription(
                         row, visit, key=key_of_row, time_zone=zones.get(visit.doctor_id, "UTC")
                     )
@@ -208,7 +208,7 @@ class Import:
     # --- Rows
 
     def _batches(self, name: str) -> Iterator[Batch]:
-        """The whole rows of a file by the thousand; broken ones are rejected, a file that is not there has none."""
+        """Yield the rows of a file in batches, and reject the broken ones. A file that is missing has no rows."""
         file = self.files.get(name)
         if file is None:
             return
@@ -220,7 +220,7 @@ class Import:
             if len(batch) == BATCH_ROWS:
                 yield batch
                 batch = []
-                # With DEBUG on Django keeps the texts of queries.
+                # With DEBUG on, Django keeps the text of every query.
                 reset_queries()
         if batch:
             yield batch
@@ -230,12 +230,12 @@ class Import:
 
     def reject(self, name: str, record: Record, reason: str) -> None:
         self.tallies[name].rejected += 1
-        told = self.rejections.add(self.files[name], record, reason)
-        if told:
-            self.reporter.tell(told)
+        message = self.rejections.add(self.files[name], record, reason)
+        if message:
+            self.reporter.print(message)
 
     def _reject_lines(self, name: str, lines: Iterator[int], reason: str) -> None:
-        """Reject rows that were read before, by their ascending lines; the file is read again only if there are any."""
+        """Reject rows that were read before, by their ascending lines. If there are any, read the file again."""
         line = next(lines, None)
         if line is None:
             return
@@ -246,22 +246,22 @@ class Import:
                 if line is None:
                     return
 
-    def _unless_repeated(self, name: str, items: dict[str, tuple[Record, Any]], record: Record, item: Any) -> bool:
-        """Keep the item, unless the same batch had its id: then it is there already."""
+    def _add_unless_repeated(self, name: str, items: dict[str, tuple[Record, Any]], record: Record, item: Any) -> bool:
+        """Add the item and return True; count it as existing and return False if the batch has its id already."""
         if item.pk in items:
-            self.tallies[name].there += 1
+            self.tallies[name].existing += 1
             return False
         items[item.pk] = (record, item)
         return True
 
     def _count(self, name: str, asked: int, new: int) -> None:
-        self.tallies[name].taken += new
-        self.tallies[name].there += asked - new
+        self.tallies[name].imported += new
+        self.tallies[name].existing += asked - new
 
 
 @dataclass
 class _Rejecting:
-    """A row's own errors end in the rejected file; the rest of the batch goes on."""
+    """A context manager that rejects the row whose block raises RowRejected, so that the rest of the batch goes on."""
 
     run: Import
     name: str
@@ -271,7 +271,7 @@ class _Rejecting:
         return None
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, traceback: object) -> bool:
-        if not isinstance(error, Rejected):
+        if not isinstance(error, RowRejected):
             return False
         self.run.reject(self.name, self.record, str(error))
         return True

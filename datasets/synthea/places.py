@@ -1,32 +1,15 @@
-"""Where a US state's clocks are."""
+"""Time zones of US states, read from `data/us_time_zones.csv`."""
+
+from pathlib import Path
+
+from datasets.data_files import read_table
 
 DEFAULT_ZONE = "UTC"
 
-#: The zone of most inhabitants, where a state has several.
-ZONES = {
-    state: zone
-    for zone, states in {
-        "America/New_York": "CT DC DE FL GA MA MD ME NC NH NJ NY OH PA RI SC VA VT WV",
-        "America/Detroit": "MI",
-        "America/Indiana/Indianapolis": "IN",
-        "America/Kentucky/Louisville": "KY",
-        "America/Chicago": "AL AR IA IL KS LA MN MO MS ND NE OK SD TN TX WI",
-        "America/Denver": "CO MT NM UT WY",
-        "America/Boise": "ID",
-        "America/Phoenix": "AZ",
-        "America/Los_Angeles": "CA NV OR WA",
-        "America/Anchorage": "AK",
-        "Pacific/Honolulu": "HI",
-        "America/Puerto_Rico": "PR",
-        "America/St_Thomas": "VI",
-        "Pacific/Guam": "GU",
-        "Pacific/Saipan": "MP",
-        "Pacific/Pago_Pago": "AS",
-    }.items()
-    for state in states.split()
-}
+#: State or territory → IANA zone.
+ZONES = {row["state"]: row["time_zone"] for row in read_table(Path(__file__).parent / "data" / "us_time_zones.csv")}
 
 
-def zone_of(*states: str) -> str:
-    """The IANA zone of the first state that is known, UTC when none is."""
+def time_zone_of(*states: str) -> str:
+    """Return the IANA zone of the first state that is known, or UTC if none is."""
     return next((ZONES[state.strip().upper()] for state in states if state.strip().upper() in ZONES), DEFAULT_ZONE)

@@ -1,4 +1,4 @@
-"""What an import tells: the figures of each file, the rows that were not taken, and how far it is."""
+"""Results of an import: the figures of each file, the rejected rows, and the progress."""
 
 import csv
 import time
@@ -12,31 +12,30 @@ from rich.console import Console
 from rich.progress import BarColumn, DownloadColumn, Progress, TaskProgressColumn, TextColumn, TimeRemainingColumn
 
 from datasets.synthea.files import CsvFile, Record
+from healthcare import csv_export
 
-#: How many rejected rows are told on the terminal; the file has them all.
-SHOWN_REJECTIONS = 20
+#: The number of rejected rows that the command prints. The file of --rejected has all of them.
+PRINTED_REJECTIONS = 20
 SECONDS_BETWEEN_LINES = 10
-#: A spreadsheet takes a cell that begins so for a formula (OWASP, "CSV Injection").
-_FORMULA_STARTS = ("=", "+", "-", "@", "\t", "\r")
 
 
 @dataclass
 class Tally:
-    """read = taken + there + idle + rejected."""
+    """The figures of a file: read = imported + existing + ignored + rejected."""
 
     read: int = 0
-    taken: int = 0
-    #: What was in the databases already.
-    there: int = 0
-    #: Understood, and nothing to keep: a finding, an organization.
-    idle: int = 0
+    imported: int = 0
+    #: Rows whose record was in the databases before.
+    existing: int = 0
+    #: Valid rows that become no record, such as a finding or an organization.
+    ignored: int = 0
     rejected: int = 0
 
 
 class Rejections:
-    """The rejected rows, to a CSV file of `file, line, reason` and the row's own cells.
+    """Writes the rejected rows to a CSV file with the columns `file, line, reason` and the cells of the row.
 
-    The file holds people's data and is its owner's alone; what is told of the first rows holds none.
+    The file holds people's data, so only its owner may read it. The printed messages hold no such data.
     """
 
     def __init__(self, path: Path | None) -> None:
@@ -49,37 +48,34 @@ class Rejections:
             self._rows.writerow(["file", "line", "reason", "row"])
 
     def add(self, file: CsvFile, record: Record, reason: str) -> str | None:
-        """Keep the row; return what to tell the operator of it, if anything."""
+        """Write the row to the file; return the message to print, if there is one."""
         if self._file is not None:
-            self._rows.writerow([file.path.name, record.line, *map(harmless, [reason, *record.cells])])
+            self._rows.writerow([file.path.name, record.line, *map(csv_export.cell, [reason, *record.cells])])
         self._count += 1
-        if self._count <= SHOWN_REJECTIONS:
+        if self._count <= PRINTED_REJECTIONS:
             return f"{file.path.name}, line {record.line}: {reason}"
-        if self._count > SHOWN_REJECTIONS + 1:
+        if self._count > PRINTED_REJECTIONS + 1:
             return None
-        return f"More rows are rejected: {'see --rejected' if self._file else '--rejected FILE keeps them'}."
+        return "More rows are rejected. " + (
+            "See the file of --rejected." if self._file else "Use --rejected FILE to keep them."
+        )
 
     def close(self) -> None:
         if self._file is not None:
             self._file.close()
 
 
-def harmless(cell: str) -> str:
-    """The cell, with a quote before what a spreadsheet would calculate."""
-    return f"'{cell}" if cell.startswith(_FORMULA_STARTS) else cell
-
-
 class Reporter(Protocol):
-    """Tells how far a file is."""
+    """Displays the progress of a file and prints messages."""
 
     def begin(self, file: CsvFile) -> Callable[[int], None]:
-        """Say that the file is being read; the answer hears how many bytes have been."""
+        """Start with a file. The caller calls the returned function with the number of bytes read so far."""
 
-    def tell(self, text: str) -> None:
-        """Say something in between."""
+    def print(self, text: str) -> None:
+        """Print a message between two updates."""
 
 
-class Bars:
+class ProgressBars:
     """A progress bar for each file, for a terminal."""
 
     def __init__(self, progress: Progress) -> None:
@@ -89,49 +85,49 @@ class Bars:
         task = self._progress.add_task(file.path.name, total=file.size_bytes)
         return lambda bytes_read: self._progress.update(task, completed=bytes_read)
 
-    def tell(self, text: str) -> None:
+    def print(self, text: str) -> None:
         self._progress.console.print(text, markup=False, highlight=False, soft_wrap=True)
 
 
-class Lines:
-    """A line for each file, and every few seconds of a long one, for logs."""
+class ProgressLines:
+    """A line for each file, and one every 10 seconds within a long file, for logs."""
 
     def __init__(self, stream: TextIO) -> None:
         self._stream = stream
 
-    def tell(self, text: str) -> None:
+    def print(self, text: str) -> None:
         self._stream.write(f"{text}\n")
         self._stream.flush()
 
     def begin(self, file: CsvFile) -> Callable[[int], None]:
-        self.tell(f"Reading {file.path.name} ({file.size_bytes:,} bytes)")
-        told_at = time.monotonic()
+        self.print(f"Reading {file.path.name} ({file.size_bytes:,} bytes)")
+        printed_at = time.monotonic()
 
         def update(bytes_read: int) -> None:
-            nonlocal told_at
-            if time.monotonic() - told_at >= SECONDS_BETWEEN_LINES:
-                told_at = time.monotonic()
-                self.tell(f"  {bytes_read / max(file.size_bytes, 1):.0%}")
+            nonlocal printed_at
+            if time.monotonic() - printed_at >= SECONDS_BETWEEN_LINES:
+                printed_at = time.monotonic()
+                self.print(f"  {bytes_read / max(file.size_bytes, 1):.0%}")
 
         return update
 
 
 @contextmanager
 def reporting(stream: TextIO) -> Iterator[Reporter]:
-    """Bars on a terminal, lines elsewhere."""
+    """Yield a reporter that draws progress bars on a terminal and prints lines elsewhere."""
     if not stream.isatty():
-        yield Lines(stream)
+        yield ProgressLines(stream)
         return
     columns = (TextColumn("{task.description:<18}"), BarColumn(), TaskProgressColumn(), DownloadColumn())
     with Progress(*columns, TimeRemainingColumn(), console=Console(file=stream)) as progress:
-        yield Bars(progress)
+        yield ProgressBars(progress)
 
 
 def table(tallies: dict[str, Tally]) -> str:
-    """The figures, one line a file."""
-    heads = ("read", "taken", "already there", "nothing to keep", "rejected")
+    """Return the figures as a table with one line for each file."""
+    heads = ("read", "imported", "existing", "ignored", "rejected")
     lines = [f"{'file':<18}" + "".join(f"{head:>17}" for head in heads)]
     for name, tally in tallies.items():
-        figures = (tally.read, tally.taken, tally.there, tally.idle, tally.rejected)
+        figures = (tally.read, tally.imported, tally.existing, tally.ignored, tally.rejected)
         lines.append(f"{name + '.csv':<18}" + "".join(f"{figure:>17,}" for figure in figures))
     return "\n".join(lines)

@@ -1,86 +1,44 @@
-"""Names of people and of diseases as Synthea writes them."""
+"""Names of people, specialties and diseases as Synthea writes them."""
 
 import re
 import string
+from pathlib import Path
 
-#: SNOMED CT's semantic tags, which end a fully specified name; "disorder" is the one of diseases.
-#: Source: SNOMED CT Editorial Guide, "Semantic tag".
-DISORDER = "disorder"
-OTHER_TAGS = frozenset(
-    (
-        "administrative concept",
-        "assessment scale",
-        "attribute",
-        "body structure",
-        "cell",
-        "cell structure",
-        "clinical drug",
-        "context-dependent category",
-        "disposition",
-        "dose form",
-        "environment",
-        "environment / location",
-        "ethnic group",
-        "event",
-        "finding",
-        "geographic location",
-        "intended site",
-        "life style",
-        "medicinal product",
-        "medicinal product form",
-        "morphologic abnormality",
-        "navigational concept",
-        "observable entity",
-        "occupation",
-        "organism",
-        "person",
-        "physical force",
-        "physical object",
-        "procedure",
-        "product",
-        "product name",
-        "qualifier value",
-        "racial group",
-        "record artifact",
-        "regime/therapy",
-        "religion/philosophy",
-        "role",
-        "situation",
-        "social concept",
-        "specimen",
-        "staging scale",
-        "state of matter",
-        "substance",
-        "tumor staging",
-        "unit of presentation",
-    )
-)
+from datasets.data_files import read_table
+
+#: SNOMED CT's semantic tags, which end a fully specified name → whether a term with the tag names a disease.
+SEMANTIC_TAGS = {
+    row["tag"]: row["names_a_disease"] == "yes"
+    for row in read_table(Path(__file__).parent / "data" / "snomed_semantic_tags.csv")
+}
 _TAGGED = re.compile(r"(?P<term>.*\S)\s*\((?P<tag>[^()]+)\)", re.DOTALL)
 _NUMBERED = re.compile(r"(?<=[^\W\d])\d+\b")
-_SMALL_WORDS = frozenset({"and", "for", "in", "of", "the"})
+_LOWER_CASE_WORDS = frozenset({"and", "for", "in", "of", "the"})
 
 
-def disease_of(description: str) -> str | None:
-    """The disease that a description names; None when it names none: "(finding)", "(situation)", nothing at all.
+def disease_name(description: str) -> str | None:
+    """Return the disease that a description names, or None if its semantic tag is another, such as "(finding)".
 
-    A parenthesis that is no semantic tag belongs to the name.
+    Parentheses that hold no semantic tag belong to the name. An empty description names no disease.
     """
     text = description.strip()
     tagged = _TAGGED.fullmatch(text)
-    tag = tagged["tag"].strip().lower() if tagged else ""
-    if tag in OTHER_TAGS:
-        return None
-    return (tagged["term"] if tagged and tag == DISORDER else text) or None
+    if tagged is None:
+        return text or None
+    names_disease = SEMANTIC_TAGS.get(tagged["tag"].strip().lower())
+    if names_disease is None:
+        return text
+    return tagged["term"] if names_disease else None
 
 
 def person_name(*parts: str) -> str:
-    """The parts as one name, without the digits that Synthea hangs on each word ("Maynard46")."""
+    """Join the parts to one name, without the digits that Synthea appends to each word ("Maynard46")."""
     return " ".join(_NUMBERED.sub("", " ".join(parts)).split())
 
 
 def specialty_name(text: str) -> str:
-    """ "GENERAL PRACTICE" as "General Practice"; what has small letters already is left alone."""
+    """Return "General Practice" for "GENERAL PRACTICE"; leave a name that has lower-case letters as it is."""
     if not text.isupper():
         return text.strip()
     first, *others = string.capwords(text).split(" ")
-    return " ".join([first, *(word.lower() if word.lower() in _SMALL_WORDS else word for word in others)])
+    return " ".join([first, *(word.lower() if word.lower() in _LOWER_CASE_WORDS else word for word in others)])

@@ -1,4 +1,4 @@
-"""Whether this process can serve: what load balancers, containers and alerts ask at /readyz."""
+"""Readiness: whether this process can serve requests. Load balancers, containers and alerts ask at /readyz."""
 
 from functools import cache
 from typing import NamedTuple
@@ -14,60 +14,67 @@ from healthcare.outbox import events
 from healthcare.postgresql import circuit_breaker
 from healthcare.routers import CLINICAL, DEFAULT
 
-#: Asked by address, over plain HTTP, whatever name the machine has (healthcare.web.middleware).
+#: These paths are answered for every host name and over plain HTTP (healthcare.web.middleware), because monitors call
+#: a process by its address.
 HEALTH_PATHS = frozenset({"/healthz", "/readyz", "/metrics"})
 
 Migration = tuple[str, str]
 
 
-class Missing(NamedTuple):
-    """One thing that keeps the process from serving: where, a code, and a sentence that tells no internals."""
+class ReadinessProblem(NamedTuple):
+    """A reason why the process cannot serve. `detail` is a sentence for everybody and contains no internals."""
 
-    where: str
+    component: str
     code: str
-    sentence: str
+    detail: str
 
 
 class Readiness(NamedTuple):
-    missing: list[Missing]
+    """The result of a readiness check: ready if `problems` is empty."""
+
+    problems: list[ReadinessProblem]
     #: None when MongoDB cannot be asked.
     event_lag: events.Lag | None
 
 
 def readiness() -> Readiness:
-    """Ask both databases; it takes some milliseconds, or some seconds when one of them does not answer."""
-    missing = [
-        *_missing_in(DEFAULT, "postgresql", "PostgreSQL"),
-        *_missing_in(CLINICAL, "mongodb", "MongoDB"),
+    """Query both databases. This takes milliseconds, or seconds if one of them does not answer."""
+    problems = [
+        *_database_problems(DEFAULT, "postgresql", "PostgreSQL"),
+        *_database_problems(CLINICAL, "mongodb", "MongoDB"),
     ]
-    if any(each.where == "mongodb" for each in missing):
-        return Readiness(missing, None)
+    if any(problem.component == "mongodb" for problem in problems):
+        return Readiness(problems, None)
     lag = events.lag()
     longest = settings.READY_EVENT_LAG_SECONDS
     if longest and lag.seconds > longest:
-        missing.append(Missing("events", "late", "Events have been waiting for longer than they may."))
-    return Readiness(missing, lag)
+        detail = "Events have been waiting for longer than READY_EVENT_LAG_SECONDS allows."
+        problems.append(ReadinessProblem("events", "late", detail))
+    return Readiness(problems, lag)
 
 
-def _missing_in(alias: str, where: str, name: str) -> list[Missing]:
+def _database_problems(alias: str, component: str, name: str) -> list[ReadinessProblem]:
     try:
         unapplied = required_migrations() - _applied(alias)
     except (DatabaseError, ImproperlyConfigured):
-        # Out, or not what it has to be: a standalone MongoDB, the wrong key. Which of them, the log says.
-        return [Missing(where, "unavailable", f"{name} cannot be used at the moment.")]
+        # The database is down, or misconfigured: MongoDB is no replica set, or the encryption key is wrong. The log has
+        # the reason.
+        return [ReadinessProblem(component, "unavailable", f"{name} cannot be used at the moment.")]
     if unapplied:
-        return [Missing(where, "migrations", f"{name} lacks migrations of this version ({len(unapplied)}).")]
+        return [
+            ReadinessProblem(component, "migrations", f"{name} lacks migrations of this version ({len(unapplied)}).")
+        ]
     return []
 
 
 @cache
 def required_migrations() -> frozenset[Migration]:
-    """The migrations of this code, which both databases have on record; read from the disk once."""
+    """Return the migrations of this version, which both databases must have. They are read from the disk once."""
     return frozenset(MigrationLoader(None, ignore_no_migrations=True).graph.nodes)
 
 
 def _applied(alias: str) -> frozenset[Migration]:
-    """The migrations that a database has on record. Raises: DatabaseError, ImproperlyConfigured."""
+    """Return the migrations that a database has applied. Raises: DatabaseError, ImproperlyConfigured."""
     is_sql = alias == DEFAULT
     if is_sql and not circuit_breaker.postgresql.allows_request():
         raise DatabaseError("PostgreSQL did not answer a moment ago.")
@@ -75,7 +82,7 @@ def _applied(alias: str) -> frozenset[Migration]:
         found = MigrationRecorder(connections[alias]).migration_qs.values_list("app", "name")
         applied = frozenset((app, name) for app, name in found)
     except ProgrammingError:
-        # There is not even a table for them.
+        # The database has no table of migrations: none was applied.
         applied = frozenset()
     except DatabaseError as error:
         if is_sql and is_outage(error):

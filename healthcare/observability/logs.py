@@ -1,11 +1,12 @@
-"""What log lines say: one JSON object each in production, a readable line in development, and nobody's data in either.
+"""Log formatters: JSON lines for production, readable lines for development, both without patient data.
 
-An error's text may quote a document, a row or a query, and a path holds patients' ids. So a line has the class of an
-error and the place, the route and not the path, and the id of the request, which the answer carries as X-Request-ID and
-the audit trail as `request_id`: who may know more looks there. With `tells_all`, for DEBUG, errors come whole.
+The text of an error may quote a document, a row or a query, and a path contains patients' ids. Therefore a line has the
+class and the traceback of an error instead of its text, and the route instead of the path. It also has the request's
+id, by which an authorised person finds more: the response carries the id as X-Request-ID, the audit log as
+`request_id`. With `is_verbose`, which is for DEBUG, errors are printed completely.
 
-The standard library's logging with a formatter of our own and not django-structlog, which writes two lines for each
-request with its path and its address, and binds what it is given into every line: all of that would have to be undone.
+django-structlog is not used: it writes two lines for each request with path and address, and adds bound values to every
+line, all of which would have to be removed again.
 """
 
 import logging
@@ -18,17 +19,17 @@ import orjson
 from healthcare import audit_context
 from healthcare.observability.route_names import route_name
 
-#: How gunicorn begins lines that quote a request.
-_QUOTES_A_REQUEST = ("Error handling request", "Invalid request")
+#: The beginnings of gunicorn's messages that quote a request.
+_MESSAGES_WITH_REQUEST = ("Error handling request", "Invalid request")
 
 
 class _Formatter(logging.Formatter):
-    def __init__(self, *, tells_all: bool = False) -> None:
+    def __init__(self, *, is_verbose: bool = False) -> None:
         super().__init__()
-        self.tells_all = tells_all
+        self.is_verbose = is_verbose
 
     def message_of(self, record: logging.LogRecord) -> str:
-        if self.tells_all:
+        if self.is_verbose:
             return record.getMessage()
         request = getattr(record, "request", None)
         if request is not None and record.name.startswith("django."):
@@ -39,15 +40,15 @@ class _Formatter(logging.Formatter):
             return record.name.rpartition(".")[2]
         message = record.getMessage()
         if record.name == "gunicorn.error":
-            return next((words for words in _QUOTES_A_REQUEST if message.startswith(words)), message)
+            return next((words for words in _MESSAGES_WITH_REQUEST if message.startswith(words)), message)
         return message
 
     def trace_of(self, record: logging.LogRecord) -> str:
-        """The error's classes from the cause on, each with the places that it came through."""
+        """Return the classes of the error and its causes, the first cause first, each with its traceback."""
         error = record.exc_info[1] if record.exc_info else None
         parts: list[str] = []
         while error is not None:
-            if self.tells_all:
+            if self.is_verbose:
                 parts.append("".join(traceback.format_exception(error, chain=False)))
             else:
                 places = "".join(traceback.format_tb(error.__traceback__))
@@ -57,7 +58,7 @@ class _Formatter(logging.Formatter):
 
 
 class JsonFormatter(_Formatter):
-    """One line, one object: time, level, logger, message, request_id, trace, and what a record adds in `facts`."""
+    """Formats a record as a JSON object on one line; a record's `facts` become additional fields."""
 
     def format(self, record: logging.LogRecord) -> str:
         line: dict[str, Any] = {
@@ -75,7 +76,7 @@ class JsonFormatter(_Formatter):
 
 
 class TextFormatter(_Formatter):
-    """The same for a person at a terminal."""
+    """Formats a record as a line for a terminal."""
 
     def format(self, record: logging.LogRecord) -> str:
         moment = datetime.fromtimestamp(record.created, tz=UTC).strftime("%H:%M:%S")
@@ -88,5 +89,5 @@ class TextFormatter(_Formatter):
 
 
 def request_id_of(record: logging.LogRecord) -> str | None:
-    """Of the request or command that is under way, or of the one that the line is about."""
+    """Return the id of the current request or command, or else of the request that the record names."""
     return audit_context.request_id() or getattr(getattr(record, "request", None), "request_id", None)

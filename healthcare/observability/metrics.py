@@ -1,10 +1,10 @@
-"""What Prometheus scrapes at /metrics: requests by route, events and the audit trail behind, clinical transactions.
+"""Metrics for Prometheus at /metrics: requests by route, the lag of events and audit log, clinical transactions.
 
-Labels are names of this code (a route's pattern, a method, a status, a database) and never what somebody sent: paths
-hold ids of patients, and whoever makes paths up would make a time series of each.
+Labels are route patterns, methods, statuses and database names. They never contain text from a request, because paths
+contain patients' ids, and a client that invents paths would create a time series for each of them.
 
-Under gunicorn each process counts in a file of its own in PROMETHEUS_MULTIPROC_DIR (healthcare.web.gunicorn_conf), and
-whichever is asked adds them up. Gauges are read from the databases when they are asked for.
+Under gunicorn each process counts in its own file in PROMETHEUS_MULTIPROC_DIR (healthcare.web.gunicorn_conf), and the
+process that answers the scrape adds them up. Gauges are read from the databases at each scrape.
 """
 
 import logging
@@ -41,14 +41,14 @@ _durations = Histogram(
     buckets=(0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0),
     registry=_registry,
 )
-#: Field of `healthcare.mongodb.transactions.statistics` → what it counts.
+#: Counters by the field of `healthcare.mongodb.transactions.statistics` that they publish.
 _transactions = {
     name: Counter(f"healthcare_clinical_transaction_{name}", sentence, registry=_registry)
     for name, sentence in {
         "attempts": "Clinical transactions begun.",
         "retries": "Clinical transactions begun again after a conflict.",
-        "aborts": "Clinical transactions rolled back: by a conflict, or because the service refused.",
-        "commits_resent": "Commits sent again because their outcome was not known.",
+        "aborts": "Clinical transactions rolled back, after a conflict or an error of the service.",
+        "commits_resent": "Commits sent again because their outcome was unknown.",
         "failures": "Clinical writes given up.",
     }.items()
 }
@@ -58,7 +58,7 @@ _gauges: list[Callable[[], Iterable[Reading]]] = []
 
 
 def register_gauges(read: Callable[[], Iterable[Reading]]) -> None:
-    """Have `read()` called with each scrape: name, sentence and value of each gauge. It may raise DatabaseError."""
+    """Call `read()` at each scrape; it yields name, help text and value of each gauge, and may raise DatabaseError."""
     if read not in _gauges:
         _gauges.append(read)
 
@@ -69,7 +69,7 @@ def count_transactions(name: str, number: int) -> None:
 
 
 class MetricsMiddleware:
-    """Count each request and time it. The outermost, so that nothing is left out; it costs some microseconds."""
+    """Count and time each request. Must be the outermost middleware, so that it sees every request."""
 
     def __init__(self, get_response: Callable[[HttpRequest], HttpResponseBase]) -> None:
         self.get_response = get_response
@@ -82,7 +82,7 @@ class MetricsMiddleware:
 
 
 def count(request: HttpRequest, status: int, seconds: float) -> None:
-    """Count a request that was answered, and write its line where the settings ask for one."""
+    """Count an answered request, and log it if LOG_REQUESTS is set."""
     route = route_name(request)
     method = request.method if request.method in METHODS else "other"
     counter, duration = _children(route, method, status)
@@ -99,7 +99,7 @@ def _children(route: str, method: str, status: int) -> tuple[Any, Any]:
 
 
 def exposition() -> bytes:
-    """All metrics in Prometheus's text format."""
+    """Return all metrics in Prometheus's text format."""
     registry = CollectorRegistry()
     if os.environ.get("PROMETHEUS_MULTIPROC_DIR"):
         MultiProcessCollector(registry)
@@ -118,17 +118,21 @@ class _Gauges(Collector):
             try:
                 yield from (GaugeMetricFamily(name, sentence, value=value) for name, sentence, value in read())
             except DatabaseError:
-                # What cannot be read is missing rather than wrong.
+                # A gauge that cannot be read is left out, because any value would be wrong.
                 failed += 1
-        sentence = "Groups of gauges that could not be read now, because a database is out."
+        sentence = "Groups of gauges that could not be read because a database is unavailable."
         yield GaugeMetricFamily("healthcare_gauges_unavailable", sentence, value=failed)
 
 
 def _event_gauges() -> Iterator[Reading]:
     lag = events.lag()
-    yield "healthcare_event_lag_seconds", "The age of the oldest event that waits for a consumer.", lag.seconds
+    yield "healthcare_event_lag_seconds", "Age of the oldest event that waits for a consumer.", lag.seconds
     yield "healthcare_events_waiting", f"Events that wait for a consumer, up to {events.COUNT_LIMIT}.", lag.waiting
-    yield "healthcare_events_set_aside", f"Events set aside for a person, up to {events.COUNT_LIMIT}.", lag.dead_letters
+    yield (
+        "healthcare_events_set_aside",
+        f"Dead letters: events set aside until a person retries them, up to {events.COUNT_LIMIT}.",
+        lag.dead_letters,
+    )
 
 
 register_gauges(_event_gauges)

@@ -1,20 +1,20 @@
-"""What a request is called in metrics and logs: the pattern of its route, never its path, which holds patients' ids."""
+"""Names of routes for metrics and logs: the pattern of the route instead of the path, which contains patients' ids."""
 
 import re
 from functools import cache
 
 from django.http import HttpRequest
 
-#: Requests that no route took: unknown paths, refused hosts, redirects to HTTPS.
+#: The name of requests without a route: unknown paths, refused hosts, redirects to HTTPS.
 UNMATCHED = "unmatched"
-#: The style sheets and scripts of the pages.
+#: The name of requests for style sheets, scripts and images.
 STATIC = "static"
-#: The last pattern under /api, which answers 404 to every path that the others leave.
-_REST_OF_THE_API = "^api/"
+#: The last pattern under /api, which answers 404 to every path that no other pattern matches.
+_UNKNOWN_API_PATH = "^api/"
 
 
 def route_name(request: HttpRequest) -> str:
-    """Such as "/api/patients/{patient_id}"."""
+    """Return a name such as "/api/patients/{patient_id}"."""
     match = request.resolver_match
     if match is not None:
         return _template(match.route)
@@ -23,7 +23,7 @@ def route_name(request: HttpRequest) -> str:
 
 @cache
 def _template(route: str) -> str:
-    if route == _REST_OF_THE_API:
+    if route == _UNKNOWN_API_PATH:
         return UNMATCHED
     named = re.sub(r"<(?:\w+:)?(\w+)>|\(\?P<(\w+)>[^)]*\)", lambda found: f"{{{found[1] or found[2]}}}", route)
     return "/" + re.sub(r"[\^$\\]", "", named).lstrip("/")

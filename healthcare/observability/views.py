@@ -1,4 +1,4 @@
-"""The pages for machines that watch this one: /healthz, /readyz and /metrics."""
+"""Endpoints for monitoring: /healthz, /readyz and /metrics."""
 
 from collections.abc import Mapping
 from http import HTTPStatus
@@ -24,13 +24,13 @@ from healthcare.observability import health, metrics
 
 
 class AliveOut(OutSerializer):
-    """Answered by a process that takes requests."""
+    """The answer of a process that accepts requests."""
 
     status = serializers.CharField(help_text="Always `alive`.")
 
 
 class ReadyOut(OutSerializer):
-    """Answered by a process that has all it needs; one that has not answers 503 and names what is missing."""
+    """The answer of a process that can serve. A process that cannot serve answers 503 and names the reasons."""
 
     status = serializers.CharField(help_text="Always `ready`.")
     event_lag_seconds = serializers.FloatField(
@@ -39,13 +39,13 @@ class ReadyOut(OutSerializer):
 
 
 class HealthViewSet(ResourceViewSet):
-    """What a container or a load balancer asks, again and again: nobody's account, nothing about people."""
+    """Liveness and readiness for containers and load balancers, without an account and without patient data."""
 
     resource = "probe"
     action_names: ClassVar[Mapping[str, str]] = {"alive": "answered", "ready": "answered"}
     allowed: ClassVar[RoleTable] = {"alive": ANYONE, "ready": ANYONE}
     response_serializers: ClassVar[Mapping[str, type[OutSerializer]]] = {"alive": AliveOut, "ready": ReadyOut}
-    # Reading an account would be reading a database.
+    # No authentication, because reading an account needs a database.
     authentication_classes = ()
     renderer_classes = (JSONRenderer,)
     pagination_class = None
@@ -57,18 +57,18 @@ class HealthViewSet(ResourceViewSet):
         return response
 
     def alive(self, request: Request) -> Response:
-        """Whether the process lives: it answers, and asks no database."""
+        """Return 200 if the process runs. No database is queried."""
         return Response(AliveOut.of({"status": "alive"}))
 
     def ready(self, request: Request) -> Response:
-        """Whether the process can serve: both databases answer and have the migrations of this version.
+        """Return 200 if both databases answer and have the migrations of this version.
 
-        Otherwise 503, with what is missing in `errors`: `/postgresql`, `/mongodb`, and `/events` where the operator has
-        set how long events may wait.
+        Otherwise return 503 with the reasons in `errors`: `/postgresql`, `/mongodb`, and `/events` if the operator has
+        limited how long events may wait.
         """
-        missing, lag = health.readiness()
-        if missing or lag is None:
-            errors = [{"pointer": f"/{each.where}", "code": each.code, "detail": each.sentence} for each in missing]
+        problems, lag = health.readiness()
+        if problems or lag is None:
+            errors = [{"pointer": f"/{each.component}", "code": each.code, "detail": each.detail} for each in problems]
             return Response(
                 problem(HTTPStatus.SERVICE_UNAVAILABLE, "The server is not ready.", errors),
                 status=HTTPStatus.SERVICE_UNAVAILABLE,
@@ -80,7 +80,7 @@ class HealthViewSet(ResourceViewSet):
 
 @require_safe
 def metrics_page(request: HttpRequest) -> HttpResponse:
-    """The metrics, for whoever has METRICS_TOKEN. To everybody else there is no such page."""
+    """Return the metrics to a client that sends METRICS_TOKEN, and 404 to any other."""
     if not _may_scrape(request):
         raise Http404
     return HttpResponse(
@@ -92,7 +92,7 @@ def _may_scrape(request: HttpRequest) -> bool:
     if settings.METRICS_TOKEN:
         return constant_time_compare(request.headers.get("Authorization", ""), f"Bearer {settings.METRICS_TOKEN}")
     if not (settings.DEBUG or settings.LOCAL_SECRETS):
-        # Behind a proxy that nobody has named, everybody comes from loopback.
+        # Behind a proxy that TRUSTED_PROXIES does not name, every client has the loopback address.
         return False
     address = client_address(request)
     return address is not None and ip_address(address).is_loopback

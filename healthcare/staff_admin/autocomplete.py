@@ -13,16 +13,16 @@ from unfold.widgets import UnfoldAdminTextInputWidget
 
 from healthcare import audit_context
 
-#: Rows that a field finds while somebody types into it.
+#: Results of one request.
 MAX_RESULTS = 20
 
 
 class AutocompleteField(forms.CharField):
-    """The id of a record of another room, found by name while somebody types: `page` is the url name of its finder."""
+    """The id of a record of another app. `url_name` is the view that suggests records while the user types."""
 
-    def __init__(self, *, page: str, **kwargs: Any) -> None:
-        widget = UnfoldAdminTextInputWidget(attrs={"data-find": reverse_lazy(page)})
-        kwargs.setdefault("help_text", _("The id, or words of the name to find it by."))
+    def __init__(self, *, url_name: str, **kwargs: Any) -> None:
+        widget = UnfoldAdminTextInputWidget(attrs={"data-autocomplete": reverse_lazy(url_name)})
+        kwargs.setdefault("help_text", _("Type the id, or words of the name to search for it."))
         super().__init__(widget=widget, **kwargs)
 
 
@@ -34,7 +34,7 @@ class AccountAutocompleteField(AutocompleteField):
         if not text:
             return None
         if not (text.isascii() and text.isdigit() and len(text) < 19):
-            raise forms.ValidationError(_("The number of an account, please."))
+            raise forms.ValidationError(_("Enter the number of an account."))
         return int(text)
 
     def has_changed(self, initial: Any, data: Any) -> bool:
@@ -42,45 +42,47 @@ class AccountAutocompleteField(AutocompleteField):
 
 
 class AutocompleteMixin:
-    """An admin whose rows the fields of other rooms find by name, at `<list>/find/?q=`."""
+    """A ModelAdmin whose records the forms of other apps search for by name, at `<list>/autocomplete/?q=`."""
 
     resource: ClassVar[str]
-    #: Whether the rows are patients, whose finding is on record.
-    finds_patients: ClassVar[bool] = False
+    #: Whether the results are patients. The audit log then names them.
+    suggests_patients: ClassVar[bool] = False
 
-    def find(self, user: Any, words: str) -> Iterable[tuple[str, str]]:
-        """The ids and labels of rows that the account may see, the likeliest first."""
+    def autocomplete_results(self, user: Any, words: str) -> Iterable[tuple[str, str]]:
+        """Return ids and labels of records that the user may see, the best matches first."""
         raise NotImplementedError
 
     def get_urls(self) -> list[URLPattern]:
         opts = self.model._meta  # type: ignore[attr-defined]
-        view = self.admin_site.admin_view(self.find_page)  # type: ignore[attr-defined]
-        return [path("find/", view, name=f"{opts.app_label}_{opts.model_name}_find"), *super().get_urls()]  # type: ignore[misc]
+        view = self.admin_site.admin_view(self.autocomplete_page)  # type: ignore[attr-defined]
+        name = f"{opts.app_label}_{opts.model_name}_autocomplete"
+        return [path("autocomplete/", view, name=name), *super().get_urls()]  # type: ignore[misc]
 
-    def find_page(self, request: HttpRequest) -> JsonResponse:
+    def autocomplete_page(self, request: HttpRequest) -> JsonResponse:
         if not self.has_view_permission(request):  # type: ignore[attr-defined]
             raise PermissionDenied
-        found = dict(self.find(request.user, request.GET.get("q", "").strip()[:200]))
-        if self.finds_patients:
-            audit_context.record_access(f"{self.resource}.listed", found)
-        return JsonResponse({"results": [{"id": key, "label": label} for key, label in found.items()]})
+        words = request.GET.get("q", "").strip()[:200]
+        results = dict(self.autocomplete_results(request.user, words))
+        if self.suggests_patients:
+            audit_context.record_access(f"{self.resource}.listed", results)
+        return JsonResponse({"results": [{"id": key, "label": label} for key, label in results.items()]})
 
 
-#: Behind every text that begins the same, by code point.
+#: The highest code point: `name < prefix + _LAST` includes every name that begins with the prefix.
 _LAST = "\U0010ffff"
 
 
 def search_by_name(visible: QuerySet[Any], words: str, *, at_most: int) -> list[Any]:
-    """Rows whose id is `words`, whose name begins with them, or holds all of them as whole words; in this order.
+    """Return rows whose id is `words`, then those whose name begins with `words`, then those with all the words.
 
-    Each of the three is one indexed query (primary key, name, text of the name), and the later ones are not asked when
-    the first have found enough. Nothing is found by no words.
+    Each of the three is one query that uses an index: the primary key, the name, and the text index of the name. A
+    later query is left out if the earlier ones have found enough. Without words the result is empty.
     """
     if not words:
         return []
     visible = visible.order_by("name", "pk")
     found = {row.pk: row for row in visible.filter(pk=words)}
-    for fitting in (visible.filter(name__gte=words, name__lt=words + _LAST), visible.filter(name__search=words)):
+    for matches in (visible.filter(name__gte=words, name__lt=words + _LAST), visible.filter(name__search=words)):
         if len(found) < at_most:
-            found |= {row.pk: row for row in fitting[:at_most] if row.pk not in found}
+            found |= {row.pk: row for row in matches[:at_most] if row.pk not in found}
     return list(found.values())[:at_most]

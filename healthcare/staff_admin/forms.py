@@ -1,4 +1,4 @@
-"""Model forms that validate with the serializers of the API."""
+"""Model forms of the admin that validate with the serializers of the API."""
 
 from collections.abc import Mapping
 from datetime import date, datetime
@@ -11,11 +11,11 @@ from unfold.widgets import UnfoldAdminTextareaWidget
 
 from healthcare.api.problem_details import pointers
 from healthcare.api.serializers import ChangesSerializer, StrictSerializer
-from healthcare.staff_admin.row_table_field import RowTableField
+from healthcare.staff_admin.row_table_field import RowTableBoundField
 
 
 class LinesField(forms.CharField):
-    """A list of texts, one a line."""
+    """A list of texts, one on each line."""
 
     def __init__(self, **kwargs: Any) -> None:
         super().__init__(strip=False, **{"widget": UnfoldAdminTextareaWidget(attrs={"rows": 5}), **kwargs})
@@ -31,14 +31,14 @@ class LinesField(forms.CharField):
 
 
 class ResourceForm(forms.ModelForm):
-    """A model form whose values the room's serializer judges, as it judges the API's.
+    """A model form whose values are validated by the serializers of the API.
 
-    `validated` holds what the service is called with: everything given for a new object, what changed for an old one.
+    `validated` holds the arguments for the service: all given values for a new object, the changed ones for an old one.
     """
 
     new: ClassVar[type[StrictSerializer]]
     changes: ClassVar[type[ChangesSerializer]]
-    #: Whose form it is: the serializers know fields that not everybody writes. The admin says so.
+    #: The user who sends the form. Some fields may be written by some roles only. `ResourceAdmin.get_form` sets it.
     actor: ClassVar[Any] = None
 
     def clean(self) -> dict[str, Any]:
@@ -52,8 +52,8 @@ class ResourceForm(forms.ModelForm):
         else:
             given = {name: _blank_as_null(value) for name, value in given.items() if name in self.changed_data}
         if given and not self.errors:
-            kind = self.new if is_new else self.changes
-            serializer = kind(
+            serializer_class = self.new if is_new else self.changes
+            serializer = serializer_class(
                 data={name: _as_json(value) for name, value in given.items()},
                 partial=not is_new,
                 context={"request": as_request_by(self.actor)},
@@ -63,27 +63,28 @@ class ResourceForm(forms.ModelForm):
             for pointer, error in pointers(serializer.errors):
                 _, field, *inside = f"{pointer}/".split("/")
                 row = int(inside[0]) if inside[0:1] and inside[0].isdigit() else None
-                self.refuse(str(error), field=field, row=row)
+                self.add_domain_error(str(error), field=field, row=row)
         return values
 
-    def refuse(self, sentence: str, *, field: str | None = None, row: int | None = None) -> None:
-        """Put a sentence on the form: at its field, and at the row concerned where the field is a table."""
-        place = self.fields.get(field or "")
-        if isinstance(place, RowTableField) and row is not None:
-            sentence = place.refuse(row, sentence)
-        self.add_error(field if place else None, sentence)
+    def add_domain_error(self, message: str, *, field: str | None = None, row: int | None = None) -> None:
+        """Add the message to its field, and to the row that it is about if the field is a table."""
+        if field not in self.fields:
+            field = None
+        elif row is not None and isinstance(bound := self[field], RowTableBoundField):
+            message = bound.add_row_error(row, message)
+        self.add_error(field, message)
 
     def _post_clean(self) -> None:
-        """Leave the model's own validation out: it would ask MongoDB for uniqueness, which the write itself decides."""
+        """Skip the validation by the model: the serializer has validated, and the write itself checks uniqueness."""
 
 
 def as_request_by(actor: Any) -> Any:
-    """What a serializer asks of a request: whose it is."""
+    """Return a stand-in for the request, of which serializers read the user only."""
     return SimpleNamespace(user=actor)
 
 
 def _as_json(value: Any) -> Any:
-    """The value as a client of the API would send it."""
+    """Return the value as a client of the API would send it."""
     match value:
         case datetime() | date():
             return value.isoformat()

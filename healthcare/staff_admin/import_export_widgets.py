@@ -1,4 +1,20 @@
-"""How values stand in the cells of a table that goes out to a spreadsheet program and comes back."""
+"""Widgets of django-import-export for files that go to a spreadsheet program and come back.
+
+`render` writes a value as text that no spreadsheet program runs as a formula. `clean` reads that text, or whatever a
+spreadsheet program has made of it, and returns the value as a client of the API would send it: the API's serializer
+validates the values and words the errors. An empty cell is null.
+
+The library's widgets render text, dates and lists here. They are not used where they do something else:
+
+- No widget of the library quotes formulas reversibly: its ESCAPE_FORMULAE setting deletes the equals sign.
+- IntegerWidget reads 12.7 as 12, and its error on "x" is not a ValueError, so the row gets no message.
+- DecimalWidget renders 3.5 as 3.5 instead of 3.50, with the decimal comma of some languages.
+- BooleanWidget reads every unknown word as False.
+- DateWidget and TimeWidget accept 2026-1-5 and 9:5, which the API does not, and their error names no format.
+- TimeWidget renders `time` objects only. Appointments store the time of day as text.
+- DateTimeWidget renders in the reader's time zone. Files have UTC, so that they do not depend on who exports.
+- SimpleArrayWidget keeps empty lines and the spaces around a line.
+"""
 
 import re
 from collections.abc import Callable
@@ -7,101 +23,98 @@ from decimal import Decimal
 from typing import Any
 
 from django.utils.translation import gettext as _
-from import_export.widgets import Widget
+from import_export import widgets
 
 from healthcare import csv_export
 
-_CLOCK = re.compile(r"(\d{1,2}):(\d\d)(:00)?", re.ASCII)
+_TIME_OF_DAY = re.compile(r"(\d{1,2}):(\d\d)(:00)?", re.ASCII)
 
 
-class Cell(Widget):
-    """Text, and what the others are made of. `render` gives the cell, `clean` what a client of the API would send.
-
-    Whatever `render` gives, `clean` takes back; and it takes what a spreadsheet program has made of it. An empty cell
-    is null.
-    """
+class SpreadsheetWidget(widgets.Widget):
+    """Base of all widgets: quotes formulas, and reads what a spreadsheet program has made of a cell."""
 
     def render(self, value: Any, obj: Any = None, **kwargs: Any) -> str:
-        return "" if value is None else csv_export.cell(self.written(value))
+        return str(csv_export.cell(super().render(value, obj, **kwargs)))
 
     def clean(self, value: Any, row: Any = None, **kwargs: Any) -> Any:
-        """Raises: ValueError with a sentence."""
+        """Raises: ValueError with a message for the person who imports."""
         if isinstance(value, str):
             value = csv_export.value_of(value)
         return None if value is None or value == "" else self.read(value)
 
-    def written(self, value: Any) -> str:
-        return str(value)
+    def read(self, value: Any) -> Any:
+        return _as_text(value)
+
+
+class TextWidget(SpreadsheetWidget, widgets.CharWidget):
+    """Text."""
+
+
+class DateWidget(SpreadsheetWidget, widgets.DateWidget):
+    """A date in ISO 8601. Workbooks have midnight of the day."""
+
+    def __init__(self) -> None:
+        super().__init__(format="%Y-%m-%d")
 
     def read(self, value: Any) -> Any:
-        return _plain(value)
+        return super().read(value.date() if isinstance(value, datetime) else value)
 
 
-class Number(Cell):
-    """A whole number."""
-
+class IntegerWidget(TextWidget):
     def read(self, value: Any) -> Any:
-        text = _plain(value)
+        text = _as_text(value)
         return int(text) if re.fullmatch(r"-?\d{1,18}", text, re.ASCII) else text
 
 
-class Money(Cell):
-    def written(self, value: Any) -> str:
-        return format(Decimal(str(value)), ".2f")
+class MoneyWidget(TextWidget):
+    """An amount with two decimals."""
+
+    def render(self, value: Any, obj: Any = None, **kwargs: Any) -> str:
+        return super().render(None if value is None else format(Decimal(str(value)), ".2f"))
 
 
-class Flag(Cell):
-    def written(self, value: Any) -> str:
-        return "true" if value else "false"
+class BooleanWidget(TextWidget):
+    """`true` or `false`. Spreadsheet programs write TRUE."""
+
+    def render(self, value: Any, obj: Any = None, **kwargs: Any) -> str:
+        return super().render(None if value is None else str(bool(value)).lower())
 
     def read(self, value: Any) -> Any:
-        # Spreadsheet programs write TRUE.
         return {"true": True, "false": False}.get(str(value).strip().casefold(), value)
 
 
-class Day(Cell):
-    def written(self, value: Any) -> str:
-        return value.isoformat()
+class TimeWidget(TextWidget):
+    """A time of day. Spreadsheet programs write 9:30 and 09:30:00."""
 
     def read(self, value: Any) -> Any:
-        return value.date().isoformat() if isinstance(value, datetime) else _plain(value)
-
-
-class Clock(Cell):
-    """A time of day; spreadsheet programs write 9:30 and 09:30:00."""
-
-    def read(self, value: Any) -> Any:
-        text = _plain(value)
-        found = _CLOCK.fullmatch(text)
+        text = _as_text(value)
+        found = _TIME_OF_DAY.fullmatch(text)
         return f"{int(found[1]):02}:{found[2]}" if found else text
 
 
-class Moment(Cell):
-    """An instant, in UTC."""
+class TimestampWidget(TextWidget):
+    """A timestamp in UTC. Only exports have one."""
 
-    def written(self, value: Any) -> str:
-        return value.astimezone(UTC).isoformat().replace("+00:00", "Z")
+    def render(self, value: Any, obj: Any = None, **kwargs: Any) -> str:
+        return super().render(None if value is None else value.astimezone(UTC).isoformat().replace("+00:00", "Z"))
 
 
-class Lines(Cell):
-    """A list, a line of the cell for each of its values."""
+class LinesWidget(SpreadsheetWidget, widgets.SimpleArrayWidget):
+    """A list, with one line of the cell for each value."""
 
     def __init__(self, *, line: Callable[[Any], str] = str, parse: Callable[[str], Any] = str) -> None:
-        super().__init__()
+        super().__init__(separator="\n")
         self.line, self.parse = line, parse
 
     def render(self, value: Any, obj: Any = None, **kwargs: Any) -> str:
-        return super().render(value or None, obj, **kwargs)
-
-    def written(self, value: Any) -> str:
-        return "\n".join(map(self.line, value))
+        return super().render([self.line(each) for each in value or []])
 
     def clean(self, value: Any, row: Any = None, **kwargs: Any) -> Any:
         return super().clean(value, row, **kwargs) or []
 
     def read(self, value: Any) -> Any:
         found = []
-        for line in filter(None, map(str.strip, _plain(value).splitlines())):
+        for line in filter(None, map(str.strip, _as_text(value).splitlines())):
             try:
                 found.append(self.parse(line))
             except ValueError as error:
@@ -109,8 +122,8 @@ class Lines(Cell):
         return found
 
 
-def _plain(value: Any) -> str:
-    """What a cell of a spreadsheet holds, as text: 3.0 is 3, a date is ISO 8601."""
+def _as_text(value: Any) -> str:
+    """Return a value of a workbook as text: 3.0 is 3, a date is ISO 8601."""
     match value:
         case bool():
             return "true" if value else "false"

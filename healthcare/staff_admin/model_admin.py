@@ -1,7 +1,8 @@
-"""What every room's admin is made of, and the admin of the event log.
+"""Base classes of every ModelAdmin of the project.
 
-A form here goes the way that a request of the API goes: the room's serializer judges the values, the room's service
-writes them, and what the service refuses is a sentence on the form. Django's own saving and deleting is never used.
+A form of the admin takes the same way as a request of the API: the app's serializer validates the values, the app's
+service writes them, and an error that the service raises is shown on the form. Django's own saving and deleting are
+never used.
 """
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -30,59 +31,62 @@ from healthcare.outbox import events
 from healthcare.staff_admin.forms import ResourceForm
 
 COUNT_LIMIT = 1_000
-#: Rows that one click changes: a doctor's day, not the whole list.
+#: Rows that one action changes: enough for a doctor's day, and not the whole list.
 MAX_SELECTED_ROWS = 200
 
 
 class CappedPaginator(Paginator):
-    """Counts up to a limit: counting a million documents takes longer than showing fifty of them."""
+    """Count up to COUNT_LIMIT, because counting a million documents takes longer than showing fifty of them."""
 
     @cached_property
     def count(self) -> int:
         return self.object_list[: COUNT_LIMIT + 1].count()  # type: ignore[attr-defined]
 
 
-def _headers_once(headers: Callable[[Any], Iterable[dict[str, Any]]]) -> Callable[[Any], list[dict[str, Any]]]:
-    """The theme draws the headings of a list once more for each of its rows, which is a third of a page's time."""
+def _compute_once(result_headers: Callable[[Any], Iterable[dict[str, Any]]]) -> Callable[[Any], list[dict[str, Any]]]:
+    """Cache the headers of a list on its ChangeList.
 
-    def remembered(changelist: Any) -> list[dict[str, Any]]:
-        if not hasattr(changelist, "drawn_headers"):
-            changelist.drawn_headers = list(headers(changelist))
-        return changelist.drawn_headers
+    The theme computes the headers of a list once more for each of its rows, which takes a third of a page's time.
+    """
 
-    return remembered
+    def cached_headers(changelist: Any) -> list[dict[str, Any]]:
+        if not hasattr(changelist, "cached_headers"):
+            changelist.cached_headers = list(result_headers(changelist))
+        return changelist.cached_headers
+
+    return cached_headers
 
 
-unfold_list.result_headers = _headers_once(unfold_list.result_headers)
+unfold_list.result_headers = _compute_once(unfold_list.result_headers)
 
 
 class SortableChangeList(ChangeList):
-    """Sorts by the columns that `sortable_by` names and no others; Django only leaves out the links."""
+    """Sort by the columns in `sortable_by` only. Django hides the links of the others, but still sorts by them."""
 
     def get_ordering_field(self, field_name: str) -> Any:
         return super().get_ordering_field(field_name) if field_name in self.sortable_by else None
 
 
 class AuditedAdmin(ThemedModelAdmin):
-    """A ModelAdmin in the site's theme whose pages are in the audit trail: whom they show, what was written or refused.
+    """A ModelAdmin in the site's theme that records in the audit log who was shown, and what was written or refused.
 
-    Every admin of the site is one; a test holds it.
+    Every ModelAdmin of the site inherits from this class (tests/audit/test_guard.py).
     """
 
-    #: What its rows are called there: "patient" gives "patient.listed".
+    #: The resource in the audit log: "patient" gives the action "patient.listed".
     resource: ClassVar[str]
-    #: The last part of a page's name → what it did, where `healthcare.staff_admin.site.PAGE_ACTIONS` has another word.
+    #: The last part of a URL name → the action's name, where it differs from PAGE_ACTIONS of the site.
     action_names: ClassVar[Mapping[str, str]] = {}
-    #: Whether its rows say something about a person; the fee table does not.
+    #: Whether the rows are about people. Those of the fee table are not.
     names_people: ClassVar[bool] = True
-    #: Whether a service records what a form writes.
+    #: Whether a service records the writes of the forms.
     writes_by_services: ClassVar[bool] = False
 
     def get_changelist(self, request: HttpRequest, **kwargs: Any) -> type[ChangeList]:
         return SortableChangeList
 
     def lookup_allowed(self, lookup: str, value: str, request: HttpRequest) -> bool:
-        """Only the filters that the page offers; Django takes any lookup of any local field, patterns too."""
+        """Allow the filters that the page offers. Django allows any lookup of any local field, such as regexes."""
         for offered in self.get_list_filter(request):
             name = offered[0] if isinstance(offered, tuple) else getattr(offered, "parameter_name", offered)
             if lookup == name or lookup.startswith(f"{name}__"):
@@ -90,21 +94,23 @@ class AuditedAdmin(ThemedModelAdmin):
         return False
 
     def get_object(self, request: HttpRequest, object_id: str, from_field: str | None = None) -> Any:
-        found = super().get_object(request, object_id, from_field)
-        if found is not None and self.names_people:
-            patient_id = getattr(found, "patient_id", None)
-            audit_context.record_access(f"{self.resource}.viewed", [patient_id], subject=found.pk)
+        row = super().get_object(request, object_id, from_field)
+        if row is None:
+            audit_context.mark_refused("not_found")
+        elif self.names_people:
+            patient_id = getattr(row, "patient_id", None)
+            audit_context.record_access(f"{self.resource}.viewed", [patient_id], subject=row.pk)
             audit_context.involves(patient_id)
-        return found
+        return row
 
     def get_changelist_instance(self, request: HttpRequest) -> Any:
-        """Raises: IncorrectLookupParameters, besides Django's own reasons for what PostgreSQL cannot be asked."""
+        """Raises: IncorrectLookupParameters also for NUL characters, which PostgreSQL does not accept."""
         if any("\0" in value for _, values in request.GET.lists() for value in values):
             raise IncorrectLookupParameters
         return super().get_changelist_instance(request)
 
     def response_action(self, request: HttpRequest, queryset: Any, *args: Any, **kwargs: Any) -> HttpResponse | None:
-        """Refuse keys that are none of this list's before they reach a query, which Django leaves to the database."""
+        """Reject primary keys of the wrong type, which Django would pass on to the database."""
         for key in request.POST.getlist(ACTION_CHECKBOX_NAME):
             try:
                 self.opts.pk.to_python(key)
@@ -116,23 +122,19 @@ class AuditedAdmin(ThemedModelAdmin):
         response = super().changelist_view(request, extra_context)
         changelist = (getattr(response, "context_data", None) or {}).get("cl")
         if changelist is not None and self.names_people:
-            # Read here and kept by the queryset, so the page shows these rows and no others.
+            # The queryset caches these rows, so the page shows the same ones.
             rows = list(changelist.result_list)
             audit_context.record_access(f"{self.resource}.listed", [getattr(row, "patient_id", None) for row in rows])
         return response
 
-    def _get_obj_does_not_exist_redirect(self, request: HttpRequest, opts: Any, object_id: str) -> HttpResponse:
-        audit_context.mark_refused("not_found")
-        return super()._get_obj_does_not_exist_redirect(request, opts, object_id)
-
-    # Where Django notes what was done; the rooms' services have told the trail already.
+    # Django calls these three methods after each write. Services have recorded their writes already.
 
     def log_addition(self, request: HttpRequest, obj: Any, message: Any) -> Any:
         self._record("created", request, obj)
         return super().log_addition(request, obj, message)
 
     def log_change(self, request: HttpRequest, obj: Any, message: Any) -> Any:
-        # A form that was saved as it was has an empty message.
+        # The message is empty if the form was saved without changes.
         if message:
             self._record("amended", request, obj)
         return super().log_change(request, obj, message)
@@ -148,24 +150,24 @@ class AuditedAdmin(ThemedModelAdmin):
 
 
 class DomainErrorAdmin(AuditedAdmin):
-    """An admin on whose form a service's refusal is a sentence, with everything that was typed still there."""
+    """A ModelAdmin that shows a service's error on the form, with the values that were typed."""
 
     def get_form(self, request: HttpRequest, obj: Any = None, change: bool = False, **kwargs: Any) -> Any:
         form = super().get_form(request, obj, change=change, **kwargs)
-        if not hasattr(request, "refusal"):
+        if not hasattr(request, "domain_error"):
             return form
-        refusal: DomainError = request.refusal
+        error: DomainError = request.domain_error
 
-        class FormWithRefusal(form):  # type: ignore[valid-type, misc]
+        class FormWithDomainError(form):  # type: ignore[valid-type, misc]
             def clean(self) -> Any:
                 values = super().clean()
                 if isinstance(self, ResourceForm):
-                    self.refuse(refusal.detail, field=refusal.field, row=refusal.row)
+                    self.add_domain_error(error.detail, field=error.field, row=error.row)
                 else:
-                    self.add_error(refusal.field if refusal.field in self.fields else None, refusal.detail)
+                    self.add_error(error.field if error.field in self.fields else None, error.detail)
                 return values
 
-        return FormWithRefusal
+        return FormWithDomainError
 
     def changeform_view(
         self,
@@ -176,29 +178,30 @@ class DomainErrorAdmin(AuditedAdmin):
     ) -> HttpResponse:
         try:
             return super().changeform_view(request, object_id, form_url, extra_context)
-        except DomainError as refusal:
-            audit_context.mark_refused(refusal.code)
-            request.refusal = refusal  # type: ignore[attr-defined]
-        # Once more, from the same POST, with the reason on the form.
+        except DomainError as error:
+            audit_context.mark_refused(error.code)
+            request.domain_error = error  # type: ignore[attr-defined]
+        # Show the form of the same POST again, with the error.
         return super().changeform_view(request, object_id, form_url, extra_context)
 
-    # What is done with several rows at once: ask, then do it with each, and say of each refusal which row it was.
+    # Actions on several rows: ask for confirmation, apply the action to each row, and report the error of each failure.
 
-    def chosen(self, request: HttpRequest, queryset: models.QuerySet[Any]) -> list[Any]:
-        """The rows of an action; none, with a sentence for the reader, when they are too many."""
+    def selected_rows(self, request: HttpRequest, queryset: models.QuerySet[Any]) -> list[Any]:
+        """Return the rows of an action. If there are too many, return none and add a message."""
         rows = list(queryset[: MAX_SELECTED_ROWS + 1])
         if len(rows) > MAX_SELECTED_ROWS:
-            self.message_user(request, _("That are too many at once: narrow the list down."), messages.ERROR)
+            text = _("Too many rows: select at most %(limit)d.") % {"limit": MAX_SELECTED_ROWS}
+            self.message_user(request, text, messages.ERROR)
             return []
         return rows
 
-    def apply(self, request: HttpRequest, rows: Iterable[Any], operation: Callable[[Any], Any]) -> list[Any]:
-        """What `operation` made of each row; those that are refused are sentences for the reader, and on record."""
-        done = []
+    def apply_to_rows(self, request: HttpRequest, rows: Iterable[Any], operation: Callable[[Any], Any]) -> list[Any]:
+        """Return the results of `operation`. Errors become messages and are recorded in the audit log."""
+        results = []
         for row in rows:
             try:
-                done.append(operation(row))
-            except DomainError as refusal:
+                results.append(operation(row))
+            except DomainError as error:
                 patient_id = getattr(row, "patient_id", None)
                 recorder.record(
                     f"{self.resource}.amended",
@@ -206,29 +209,32 @@ class DomainErrorAdmin(AuditedAdmin):
                     patient_ids=[patient_id] if patient_id else [],
                     subject=row.pk,
                     outcome=audit_context.REFUSED,
-                    reason=refusal.code,
+                    reason=error.code,
                 )
-                self.message_user(request, f"{row.pk}: {refusal.detail}", messages.ERROR)
-        return done
+                self.message_user(request, f"{row.pk}: {error.detail}", messages.ERROR)
+        return results
 
     @contextmanager
-    def telling(self, request: HttpRequest) -> Iterator[None]:
-        """What a service refuses in here is a sentence for the reader, and on record."""
+    def report_domain_errors(self, request: HttpRequest) -> Iterator[None]:
+        """Turn a DomainError of the block into a message, and record it in the audit log."""
         try:
             yield
-        except DomainError as refusal:
-            audit_context.mark_refused(refusal.code)
-            self.message_user(request, refusal.detail, messages.ERROR)
+        except DomainError as error:
+            audit_context.mark_refused(error.code)
+            self.message_user(request, error.detail, messages.ERROR)
 
-    def back_to(self, request: HttpRequest, object_id: str) -> HttpResponse:
-        """To the row's page; from a dialog, which htmx sends, by its header: it would put the page into the dialog."""
+    def redirect_to_row(self, request: HttpRequest, object_id: str) -> HttpResponse:
+        """Redirect to the row's page.
+
+        Dialogs send their form by htmx, which would load the page into the dialog if there were no HX-Redirect header.
+        """
         names = (self.model._meta.app_label, self.model._meta.model_name)
         page = reverse("admin:{}_{}_change".format(*names), args=[object_id])
         if request.headers.get("HX-Request"):
             return HttpResponse(headers={"HX-Redirect": page})
         return HttpResponseRedirect(page)
 
-    def show_chosen(
+    def selected_rows_page(
         self,
         request: HttpRequest,
         rows: Sequence[Any],
@@ -239,9 +245,9 @@ class DomainErrorAdmin(AuditedAdmin):
         cells: Callable[[Any], Sequence[Any]],
         button: Any = None,
     ) -> HttpResponse:
-        """A page with the rows as a table; with a `button` it asks whether the action shall be carried out.
+        """Return a page with the rows as a table. With a `button`, the page asks for confirmation of the action.
 
-        The button sends the list's own form once more, by POST, with `confirmed`.
+        The button sends the form of the list again by POST, with `confirmed`.
         """
         audit_context.record_access(f"{self.resource}.listed", [getattr(row, "patient_id", None) for row in rows])
         context = {
@@ -256,14 +262,14 @@ class DomainErrorAdmin(AuditedAdmin):
             "action": request.POST.get("action"),
             "checkbox": ACTION_CHECKBOX_NAME,
         }
-        return TemplateResponse(request, "admin/chosen_rows.html", context)
+        return TemplateResponse(request, "admin/selected_rows.html", context)
 
 
 class ResourceAdmin(DomainErrorAdmin):
-    """An admin of a room's model, whose writes are the room's services.
+    """A ModelAdmin whose writes are the app's services.
 
-    A room says which serializers serializer the form (`form`), what its services are (`create`, `change`, `remove`), and
-    which rows the account may see (`visible_to`).
+    A subclass says which serializers validate the form (`form`), which services write (`create`, `change`, `remove`),
+    and which rows the user may see (`visible_to`).
     """
 
     form: type[ResourceForm]
@@ -273,38 +279,42 @@ class ResourceAdmin(DomainErrorAdmin):
     show_facets = admin.ShowFacets.NEVER
     list_per_page = 50
     list_select_related = ()
-    #: A column without an index sorts everything before it shows fifty: two seconds at 200,000 appointments.
+    #: No column by default: sorting 200,000 appointments by a column without an index takes two seconds.
     sortable_by: Any = ()
-    #: Fields that are given once, when the object is made.
+    #: Fields that cannot be changed after the object was created.
     fixed_fields: ClassVar[tuple[str, ...]] = ()
     computed_fields: ClassVar[tuple[str, ...]] = ()
-    #: What accounts with the role doctor may do here, of "view", "add", "change", "delete": as the API lets them. The
-    #: services decide about the single row, as for the API; everybody else needs a group's permission.
-    for_doctors: ClassVar[frozenset[str]] = frozenset()
+    #: Permissions of accounts with the role doctor: "view", "add", "change" or "delete", as in the API. The services
+    #: check the single row, as for the API. All other accounts need a permission, such as a group's.
+    doctor_permissions: ClassVar[frozenset[str]] = frozenset()
 
     def has_module_permission(self, request: HttpRequest) -> bool:
-        return self._is_for_doctor(request, "view") or super().has_module_permission(request)
+        return self._doctor_may(request, "view") or super().has_module_permission(request)
 
     def has_view_permission(self, request: HttpRequest, obj: Any = None) -> bool:
-        return self._is_for_doctor(request, "view") or super().has_view_permission(request, obj)
+        return self._doctor_may(request, "view") or super().has_view_permission(request, obj)
 
     def has_add_permission(self, request: HttpRequest) -> bool:
-        return self._is_for_doctor(request, "add") or super().has_add_permission(request)
+        return self._doctor_may(request, "add") or super().has_add_permission(request)
 
     def has_change_permission(self, request: HttpRequest, obj: Any = None) -> bool:
-        is_theirs = self._is_for_doctor(request, "change") and (obj is None or self.is_of_doctor(request.user, obj))
-        return is_theirs or super().has_change_permission(request, obj)
+        is_allowed = self._doctor_may(request, "change") and (obj is None or self.is_of_doctor(request.user, obj))
+        return is_allowed or super().has_change_permission(request, obj)
 
     def has_delete_permission(self, request: HttpRequest, obj: Any = None) -> bool:
-        is_theirs = self._is_for_doctor(request, "delete") and (obj is None or self.is_of_doctor(request.user, obj))
-        return is_theirs or super().has_delete_permission(request, obj)
+        is_allowed = self._doctor_may(request, "delete") and (obj is None or self.is_of_doctor(request.user, obj))
+        return is_allowed or super().has_delete_permission(request, obj)
 
     def is_of_doctor(self, user: Any, obj: Any) -> bool:
-        """Whether the row belongs to the doctor whose account it is."""
+        """Return whether the row belongs to the doctor who has this account."""
         return False
 
-    def _is_for_doctor(self, request: HttpRequest, deed: str) -> bool:
-        return deed in self.for_doctors and request.user.is_active and getattr(request.user, "role", "") == "doctor"
+    def _doctor_may(self, request: HttpRequest, action: str) -> bool:
+        return (
+            action in self.doctor_permissions
+            and request.user.is_active
+            and getattr(request.user, "role", "") == "doctor"
+        )
 
     def create(self, actor: Any, **values: Any) -> models.Model:
         raise NotImplementedError
@@ -315,8 +325,8 @@ class ResourceAdmin(DomainErrorAdmin):
     def remove(self, actor: Any, key: Any) -> None:
         raise NotImplementedError
 
-    @admin.display(description=_("made"), ordering="created_at")
-    def made(self, obj: Any) -> str:
+    @admin.display(description=_("created"), ordering="created_at")
+    def created(self, obj: Any) -> str:
         return clock.display(obj.created_at)
 
     def visible_to(self, user: Any) -> models.QuerySet[Any]:
@@ -332,17 +342,17 @@ class ResourceAdmin(DomainErrorAdmin):
         return found.order_by(*self.get_ordering(request))
 
     def get_readonly_fields(self, request: HttpRequest, obj: Any = None) -> tuple[str, ...]:
-        return (*self.computed_fields, *((*self.fixed_fields, *self._fields_of_others(request)) if obj else ()))
+        return (*self.computed_fields, *((*self.fixed_fields, *self._restricted_fields(request)) if obj else ()))
 
-    def _fields_of_others(self, request: HttpRequest) -> list[str]:
-        """What the account's role may not write of a row, as in the API."""
+    def _restricted_fields(self, request: HttpRequest) -> list[str]:
+        """Return the fields that the user's role may not change, as in the API."""
         changes = self.form.changes
-        theirs = changes.writable.get(getattr(request.user, "role", ""))
-        return [] if theirs is None else [name for name in changes().get_fields() if name not in theirs]
+        writable = changes.writable.get(getattr(request.user, "role", ""))
+        return [] if writable is None else [name for name in changes().get_fields() if name not in writable]
 
     def get_fields(self, request: HttpRequest, obj: Any = None) -> Any:
         names = super().get_fields(request, obj)
-        # What the system fills in has no place on the form of something new.
+        # The form of a new object leaves out the fields that the system computes.
         return names if obj else [name for name in names if name not in self.computed_fields]
 
     def save_model(self, request: HttpRequest, obj: Any, form: Any, change: bool) -> None:
@@ -361,7 +371,7 @@ class ResourceAdmin(DomainErrorAdmin):
     def delete_view(
         self, request: HttpRequest, object_id: str, extra_context: dict[str, Any] | None = None
     ) -> HttpResponse:
-        with self.telling(request), events.defer_delivery(), transaction.atomic(using="default"):
-            # Django notes the deletion in its log before it deletes: the note goes when the service refuses.
+        with self.report_domain_errors(request), events.defer_delivery(), transaction.atomic(using="default"):
+            # Django logs the deletion before it deletes. If the service raises an error, the log is rolled back.
             return super().delete_view(request, object_id, extra_context)
-        return self.back_to(request, object_id)
+        return self.redirect_to_row(request, object_id)

@@ -1,4 +1,4 @@
-"""A backup of both databases while the system runs, and putting it back: `manage.py backup` and `restore`.
+"""Backups of both databases, made while the system runs: `manage.py backup` and `manage.py restore`.
 
-docs/backups.md describes the files, and why the two stores agree afterwards.
+docs/backups.md describes the files, and why the two databases agree after a restore.
 """

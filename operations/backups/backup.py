@@ -1,18 +1,18 @@
-"""Making a backup.
+"""Creates a backup of both databases.
 
-The two stores share no instant, so the moments are chosen one after the other, milliseconds apart, and in this order:
+The two databases have no common clock, so the backup takes three snapshots, milliseconds apart and in this order:
 
-1. the head of the seals' chain, and which events wait;
-2. PostgreSQL's moment;
-3. MongoDB's moment.
+1. the last seal of the audit log, and the ids of the events that wait for delivery;
+2. PostgreSQL's snapshot;
+3. MongoDB's snapshot.
 
-So every entry of the audit trail that a seal of the backup covers is in PostgreSQL's half: seals behind the head of (1)
-are left out, and what PostgreSQL has noted of them, too. And whatever PostgreSQL lacks because it was read first is a
-consequence of an event that MongoDB's half has: the restore delivers again what waited at (1) or happened since, and
-consumers leave the same result however often they are told. The other way round PostgreSQL would hold bills for visits
-that the other half does not know.
+Therefore PostgreSQL's half contains every audit entry that a seal of the backup covers: seals that are newer than (1)
+are left out, and so are PostgreSQL's copies of their hashes. PostgreSQL's half may lack a row that was written between
+(2) and (3), but only the result of an event that MongoDB's half contains. The restore delivers again every event that
+waited at (1) or happened since, and a consumer leaves the same result however often an event is delivered. In the
+opposite order PostgreSQL could contain bills for visits that MongoDB's half does not contain.
 
-MongoDB is read first all the same, since it remembers a moment for five minutes only.
+MongoDB's half is nevertheless read first, because MongoDB keeps a snapshot for only five minutes by default.
 """
 
 from collections.abc import Callable
@@ -31,85 +31,88 @@ from healthcare.observability import health
 from healthcare.outbox import events
 from operations.backups import files, mongodb, postgresql
 
-#: How far the clocks of servers may be apart, and longer than any transaction: events that are younger than
-#: PostgreSQL's moment less this are delivered again.
-MARGIN = timedelta(minutes=15)
+#: Events from this long before PostgreSQL's snapshot are delivered again. The margin covers the difference between the
+#: servers' clocks and the longest transaction.
+REDELIVERY_MARGIN = timedelta(minutes=15)
 _SEALS = Seal._meta.db_table
-_TRIES = 10
+_MAX_ATTEMPTS = 10
 
-Progress = Callable[[str], None]
+ReportProgress = Callable[[str], None]
 
 
 class CannotBackUp(Exception):
-    """Why no backup was made."""
+    """No backup was made; the message says why."""
 
 
-def make(directory: Path, *, tell: Progress) -> str:
-    """Write a backup into a folder; returns the SHA-256 of its manifest.
+def create_backup(directory: Path, *, report_progress: ReportProgress) -> str:
+    """Write a backup into a folder and return the SHA-256 of its manifest.
 
-    Raises: CannotBackUp, NoBackup, DatabaseError, OSError.
+    Raises: CannotBackUp, InvalidBackup, DatabaseError, OSError.
     """
     if not postgresql.is_postgresql():
         raise CannotBackUp("SQLite is for trials: stop the server and copy its file.")
-    missing, _ = health.readiness()
-    if missing:
-        raise CannotBackUp(" ".join(each.sentence for each in missing))
-    files.prepare(directory)
-    # Before anything is read, so that it stands in the backup, too.
+    problems = health.readiness().problems
+    if problems:
+        raise CannotBackUp(" ".join(problem.detail for problem in problems))
+    files.prepare_directory(directory)
+    # Recorded before anything is read, so that the entry is part of the backup.
     recorder.record("backup.made", actor=None)
-    for _ in range(_TRIES):
+    for _ in range(_MAX_ATTEMPTS):
         head = audit_queries.head()["_id"]
-        waiting = events.pending_ids()
-        with postgresql.at_one_moment() as sql_time, mongodb.at_one_moment() as moment:
-            if _was_archived_since(moment, head):
-                # The month may be gone from PostgreSQL, and the seal that says so is not in the backup.
+        pending = events.pending_ids()
+        with postgresql.snapshot() as postgresql_time, mongodb.snapshot() as snapshot:
+            if _was_archived_since(snapshot, head):
+                # PostgreSQL's snapshot may lack that month already, and the backup lacks the seal that records it.
                 continue
-            clinical = _clinical(directory, moment, head=head, tell=tell)
-            tables = _tables(directory, head=head, tell=tell)
-            months, sequences = postgresql.months(), postgresql.sequences()
+            clinical = _copy_collections(directory, snapshot, head=head, report_progress=report_progress)
+            tables = _copy_tables(directory, head=head, report_progress=report_progress)
+            months, sequences = postgresql.partition_months(), postgresql.sequence_values()
             break
     else:
-        raise CannotBackUp("The audit trail is being archived. Try again when archive_audit has ended.")
+        raise CannotBackUp("The audit log is being archived. Try again when archive_audit has ended.")
+    redeliver_since = (postgresql_time - REDELIVERY_MARGIN).astimezone(UTC)
     manifest = {
-        "created_at": sql_time.astimezone(UTC).isoformat(),
+        "created_at": postgresql_time.astimezone(UTC).isoformat(),
         "version": settings.SPECTACULAR_SETTINGS["VERSION"],
         "migrations": sorted(f"{app}.{name}" for app, name in health.required_migrations()),
         "audit_head": head,
-        "redeliver": {"since": (sql_time - MARGIN).astimezone(UTC).isoformat(), "event_ids": waiting},
-        "mongodb": {"moment": str(moment.time), **clinical},
+        "redeliver": {"since": redeliver_since.isoformat(), "event_ids": pending},
+        "mongodb": {"moment": str(snapshot.time), **clinical},
         "postgresql": {"tables": tables, "months": months, "sequences": sequences},
     }
     return files.write_manifest(directory, manifest)
 
 
-def _was_archived_since(moment: mongodb.Moment, head: int) -> bool:
-    """Also the first read at MongoDB's moment, which sets it."""
-    later = moment.documents(_SEALS, {"_id": {"$gt": head}, "kind": Seal.Kind.ARCHIVE.value})
+def _was_archived_since(snapshot: mongodb.Snapshot, head: int) -> bool:
+    """Whether a month was archived after that seal. This is the first read of the snapshot, which fixes its time."""
+    later = snapshot.documents(_SEALS, {"_id": {"$gt": head}, "kind": Seal.Kind.ARCHIVE.value})
     return any(True for _ in later)
 
 
-def _clinical(directory: Path, moment: mongodb.Moment, *, head: int, tell: Progress) -> dict[str, Any]:
+def _copy_collections(
+    directory: Path, snapshot: mongodb.Snapshot, *, head: int, report_progress: ReportProgress
+) -> dict[str, Any]:
     collections: list[dict[str, Any]] = []
     providers: set[str] = set()
     for name in mongodb.collection_names():
         where = {"_id": {"$lte": head}} if name == _SEALS else None
         number = 0
-        with files.writing(directory, f"mongodb/{name}.bson.gz") as (out, described):
-            for document in moment.documents(name, where):
+        with files.compressed_file(directory, f"mongodb/{name}.bson.gz") as (out, written):
+            for document in snapshot.documents(name, where):
                 out.write(document.raw)
                 number += 1
                 if name == DATA_KEYS:
                     providers.add(document["masterKey"]["provider"])
         indexes = [json_util.dumps(index) for index in mongodb.indexes_of(name)]
-        collections.append({"collection": name, "documents": number, "indexes": indexes, **described[0]._asdict()})
-        tell(f"MongoDB {name}: {number:,} documents")
+        collections.append({"collection": name, "documents": number, "indexes": indexes, **written[0]._asdict()})
+        report_progress(f"MongoDB {name}: {number:,} documents")
     return {"collections": collections, "master_keys": sorted(providers)}
 
 
-def _tables(directory: Path, *, head: int, tell: Progress) -> list[dict[str, Any]]:
-    found = []
+def _copy_tables(directory: Path, *, head: int, report_progress: ReportProgress) -> list[dict[str, Any]]:
+    copied = []
     for table in postgresql.tables():
-        if table not in postgresql.LEFT_OUT:
-            found.append(postgresql.copy_out(directory, table, audit_head=head))
-            tell(f"PostgreSQL {table}: {found[-1]['rows']:,} rows")
-    return found
+        if table not in postgresql.EXCLUDED_TABLES:
+            copied.append(postgresql.copy_out(directory, table, audit_head=head))
+            report_progress(f"PostgreSQL {table}: {copied[-1]['rows']:,} rows")
+    return copied

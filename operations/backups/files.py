@@ -1,4 +1,7 @@
-"""The files of a backup: written for nobody else to read, hashed while they are written, named in a manifest."""
+"""Reads and writes the files of a backup.
+
+The files are readable by their owner only, are hashed while they are written, and are listed in a manifest.
+"""
 
 import gzip
 import hashlib
@@ -11,28 +14,28 @@ from typing import IO, Any, NamedTuple, cast
 
 FORMAT = 1
 MANIFEST = "manifest.json"
-#: Most of the gain at a third of the time of gzip's own default.
+#: Level 3 compresses nearly as well as gzip's default level in a third of its time.
 _COMPRESSION = 3
 _CHUNK_BYTES = 1 << 20
 
 
-class NoBackup(Exception):
-    """The folder does not hold a whole backup that this version can read; says why."""
+class InvalidBackup(Exception):
+    """The folder does not hold a complete backup that this version can read; the message says why."""
 
 
-class Written(NamedTuple):
-    """What the manifest says of a file."""
+class WrittenFile(NamedTuple):
+    """The manifest's description of a file."""
 
     file: str
     bytes: int
     sha256: str
 
 
-class _Hashed:
-    """A file that hashes what goes into it."""
+class _HashingFile:
+    """A file that computes the SHA-256 of the bytes that are written to it."""
 
     def __init__(self, path: Path) -> None:
-        # Not to be opened before its mode is set, and never over another file.
+        # O_EXCL: the mode is set before anybody can open the file, and no existing file is overwritten.
         self._file = os.fdopen(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "wb")
         self._hash = hashlib.sha256()
         self.size = 0
@@ -52,46 +55,47 @@ class _Hashed:
         return self._hash.hexdigest()
 
 
-def prepare(directory: Path) -> None:
-    """Make the folder, for its owner alone. Raises: NoBackup when there is something in it; OSError."""
+def prepare_directory(directory: Path) -> None:
+    """Make the folder with mode 0700. Raises: InvalidBackup if the folder is not empty; OSError."""
     directory.mkdir(mode=0o700, parents=True, exist_ok=True)
     if any(directory.iterdir()):
-        raise NoBackup(f"{directory} is not empty: name a folder that is, or that is not there yet.")
+        raise InvalidBackup(f"{directory} is not empty: name an empty folder, or one that does not exist yet.")
     directory.chmod(0o700)
 
 
 @contextmanager
-def writing(directory: Path, name: str) -> Iterator[tuple[IO[bytes], list[Written]]]:
-    """A compressed file to write into, and a list that has its description when the block is over."""
+def compressed_file(directory: Path, name: str) -> Iterator[tuple[IO[bytes], list[WrittenFile]]]:
+    """Yield a gzip file to write to, and a list that contains the file's description after the block."""
     path = directory / name
     path.parent.mkdir(mode=0o700, exist_ok=True)
-    target = _Hashed(path)
-    described: list[Written] = []
+    target = _HashingFile(path)
+    written: list[WrittenFile] = []
     try:
-        # No name and no time inside: the same data make the same file.
+        # Without a file name and a time in the header, so that the same data produce the same file.
         with gzip.GzipFile(
             filename="", mode="wb", compresslevel=_COMPRESSION, fileobj=cast(Any, target), mtime=0
         ) as out:
-            yield cast(IO[bytes], out), described
+            yield cast(IO[bytes], out), written
     finally:
         digest = target.close()
-    described.append(Written(name, target.size, digest))
+    written.append(WrittenFile(name, target.size, digest))
 
 
 @contextmanager
-def reading(directory: Path, name: str) -> Iterator[IO[bytes]]:
+def open_compressed(directory: Path, name: str) -> Iterator[IO[bytes]]:
+    """Yield the uncompressed bytes of a file of the backup."""
     with gzip.open(directory / name, "rb") as opened:
         yield cast(IO[bytes], opened)
 
 
 def write_manifest(directory: Path, manifest: dict[str, Any]) -> str:
-    """Put the manifest in its place, last of all: a folder without one is no backup. Returns its SHA-256."""
+    """Write the manifest and return its SHA-256. Call this last, because a folder without a manifest is no backup."""
     text = (json.dumps({"format": FORMAT, **manifest}, indent=1) + "\n").encode()
-    unfinished = directory / f".{MANIFEST}"
-    target = _Hashed(unfinished)
+    draft = directory / f".{MANIFEST}"
+    target = _HashingFile(draft)
     target.write(text)
     digest = target.close()
-    unfinished.rename(directory / MANIFEST)
+    draft.rename(directory / MANIFEST)
     handle = os.open(directory, os.O_RDONLY)
     try:
         os.fsync(handle)
@@ -101,29 +105,31 @@ def write_manifest(directory: Path, manifest: dict[str, Any]) -> str:
 
 
 def read_manifest(directory: Path) -> dict[str, Any]:
-    """Raises: NoBackup."""
+    """Return the manifest. Raises: InvalidBackup."""
     try:
         manifest = json.loads((directory / MANIFEST).read_bytes())
     except FileNotFoundError:
-        raise NoBackup(f"{directory} holds no {MANIFEST}: it is no backup, or one that did not end.") from None
+        raise InvalidBackup(
+            f"{directory} holds no {MANIFEST}: the folder is no backup, or a backup that did not finish."
+        ) from None
     except (OSError, ValueError) as error:
-        raise NoBackup(f"{directory / MANIFEST} cannot be read: {type(error).__name__}.") from error
+        raise InvalidBackup(f"{directory / MANIFEST} cannot be read: {type(error).__name__}.") from error
     if manifest.get("format") != FORMAT:
-        raise NoBackup(f"The backup has format {manifest.get('format')!r}; this version reads format {FORMAT}.")
+        raise InvalidBackup(f"The backup has format {manifest.get('format')!r}; this version reads format {FORMAT}.")
     return manifest
 
 
 def verify(directory: Path, files: list[dict[str, Any]]) -> None:
-    """Compare each file with what the manifest says of it. Raises: NoBackup."""
-    for said in files:
-        path = directory / said["file"]
+    """Compare each file with its SHA-256 in the manifest. Raises: InvalidBackup."""
+    for entry in files:
+        path = directory / entry["file"]
         if not path.resolve().is_relative_to(directory.resolve()):
-            raise NoBackup(f"The manifest names {said['file']}, which is not in the folder.")
+            raise InvalidBackup(f"The manifest names {entry['file']}, which is outside the folder.")
         if not path.is_file():
-            raise NoBackup(f"{said['file']} is missing.")
+            raise InvalidBackup(f"{entry['file']} is missing.")
         digest = hashlib.sha256()
         with path.open("rb") as opened:
             while chunk := opened.read(_CHUNK_BYTES):
                 digest.update(chunk)
-        if digest.hexdigest() != said["sha256"]:
-            raise NoBackup(f"{said['file']} is not what was written: its SHA-256 differs.")
+        if digest.hexdigest() != entry["sha256"]:
+            raise InvalidBackup(f"{entry['file']} was changed after the backup: its SHA-256 differs.")

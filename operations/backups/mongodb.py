@@ -1,4 +1,4 @@
-"""Whole collections as the server stores them, BSON document after document: for backups, past every conversion."""
+"""Reads and writes whole collections as raw BSON documents, without converting any value."""
 
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -15,44 +15,46 @@ from pymongo.errors import OperationFailure, PyMongoError
 
 from healthcare.routers import CLINICAL
 
-#: Of no application: the server's own, copies of `benchmark_indexes`, and what `emptying` was about to put in place.
-_NOT_OURS = ("system.", "benchmark_")
+#: Prefixes of collections that do not belong to a backup: the server's own and the copies of `benchmark_indexes`.
+_FOREIGN_PREFIXES = ("system.", "benchmark_")
 _SNAPSHOT_TOO_OLD = 239
-_SERVERS_OWN = frozenset({"v", "ns", "background"})
+#: The server adds these options to an index; `createIndexes` does not need them.
+_SERVER_OPTIONS = frozenset({"v", "ns", "background"})
 _RAW: CodecOptions[RawBSONDocument] = CodecOptions(document_class=RawBSONDocument)
 
 
 class SnapshotTooOld(DatabaseError):
-    """The server no longer remembers the moment: reading took longer than its `minSnapshotHistoryWindowInSeconds`."""
+    """Reading took longer than the server keeps a snapshot (`minSnapshotHistoryWindowInSeconds`)."""
 
 
 def collection_names() -> list[str]:
+    """Return the application's collections, without the temporary ones of `healthcare.mongodb.emptying`."""
     names = _database().list_collection_names()
-    return sorted(name for name in names if not name.startswith(_NOT_OURS) and not name.endswith(".emptied"))
+    return sorted(name for name in names if not name.startswith(_FOREIGN_PREFIXES) and not name.endswith(".emptied"))
 
 
 def indexes_of(name: str) -> list[dict[str, Any]]:
-    """Its indexes but the one of `_id`, as `createIndexes` takes them."""
+    """Return a collection's indexes except that of `_id`, in the form that `createIndexes` takes."""
     return [
-        {option: value for option, value in index.items() if option not in _SERVERS_OWN}
+        {option: value for option, value in index.items() if option not in _SERVER_OPTIONS}
         for index in _database()[name].list_indexes()
         if index["name"] != "_id_"
     ]
 
 
-class Moment:
-    """All collections at one and the same moment, which is that of the first read."""
+class Snapshot:
+    """All collections as they were at one time, which is the time of the first read."""
 
     def __init__(self, session: ClientSession) -> None:
         self._session = session
 
     @property
     def time(self) -> Timestamp | None:
-        """The cluster's time of the moment; None before the first read."""
+        """The cluster time of the snapshot; None before the first read."""
         return getattr(self._session, "_snapshot_time", None)
 
     def documents(self, name: str, where: dict[str, Any] | None = None) -> Iterator[RawBSONDocument]:
-        """Raises: SnapshotTooOld, DatabaseError."""
+        """Read documents of a collection. Raises: SnapshotTooOld, DatabaseError."""
         try:
             with _database().get_collection(name, _RAW).find(where or {}, session=self._session) as found:
                 yield from found
@@ -63,25 +65,25 @@ class Moment:
 
 
 @contextmanager
-def at_one_moment() -> Iterator[Moment]:
-    """Read while others write, and see nothing of it."""
+def snapshot() -> Iterator[Snapshot]:
+    """Read all collections as of one time, while others write."""
     with _client().start_session(snapshot=True) as session:
-        yield Moment(session)
+        yield Snapshot(session)
 
 
 def insert(name: str, documents: Sequence[RawBSONDocument]) -> None:
-    """Store documents as they are. Raises: DatabaseError."""
+    """Store documents unchanged. Raises: DatabaseError."""
     try:
         _database().get_collection(name, _RAW).insert_many(documents, ordered=False)
     except PyMongoError as error:
-        # Its text quotes documents.
+        # The driver's message quotes documents, so only its class is reported.
         raise DatabaseError(f"{name} did not take all documents: {type(error).__name__}") from error
 
 
 def create_indexes(name: str, indexes: Sequence[dict[str, Any]]) -> None:
-    """Make those that are not there."""
-    there = {index["name"] for index in _database()[name].list_indexes()} if name in collection_names() else set()
-    missing = [index for index in indexes if index["name"] not in there]
+    """Create the indexes that do not exist yet."""
+    existing = {index["name"] for index in _database()[name].list_indexes()} if name in collection_names() else set()
+    missing = [index for index in indexes if index["name"] not in existing]
     if missing:
         _database().command("createIndexes", name, indexes=missing)
 

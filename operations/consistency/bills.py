@@ -1,9 +1,9 @@
-"""Completed visits, the events that tell of them, and the bills that follow.
+"""Checks that every completed visit was billed.
 
-A visit is billed when it has a bill, when it had one that was deleted, or when its event left one (whose appointment an
-admin may have changed since). Read in this order, visits, bills, events, bills, a visit that is being completed cannot
-look like one that was forgotten: its event is stored with it, and waits until the bill is there. What waits is the
-matter of the check of events.
+A visit counts as billed if it has a bill, if its bill was deleted, or if its event produced a bill (an admin may have
+changed the bill's appointment since). The check reads visits, bills, events and bills again, in this order, so that a
+visit which is being completed does not look like one without a bill: its event is stored with the visit and waits until
+the bill is stored. Events that wait are the subject of the check `events`.
 """
 
 from collections.abc import Callable, Iterator
@@ -16,60 +16,72 @@ from billing import queries, services
 from billing.models import Bill, DeletedBill
 from healthcare.mongodb import raw
 from healthcare.outbox.models import Event
-from operations.consistency.findings import Finding, Tally, batches, documents_of, is_settled
+from operations.consistency.inconsistencies import (
+    CheckCounts,
+    Inconsistency,
+    batches,
+    documents_of,
+    is_past_grace_period,
+)
 
 KIND = "appointment.completed"
 
 
-def find(tally: Tally) -> Iterator[Finding]:
-    unbilled = _visits_without_bill(tally)
-    yield from _find_by_events(tally, unbilled)
-    for some in batches(sorted(unbilled)):
-        for visit in _still_unbilled(some):
-            sentence = f"Appointment {visit} is completed, has no bill and had none, and no event tells of it."
-            yield Finding((visit,), sentence, partial(_bill_visit, visit))
+def find(counts: CheckCounts) -> Iterator[Inconsistency]:
+    unbilled = _visits_without_bill(counts)
+    yield from _find_by_events(counts, unbilled)
+    for batch in batches(sorted(unbilled)):
+        for visit in _still_unbilled(batch):
+            sentence = f"Appointment {visit} is completed, has and had no bill, and has no event of its completion."
+            yield Inconsistency((visit,), sentence, partial(_bill_visit, visit))
     yield from _find_undeleted()
 
 
-def _visits_without_bill(tally: Tally) -> set[str]:
-    """The completed visits that neither a bill nor a deleted one names."""
+def _visits_without_bill(counts: CheckCounts) -> set[str]:
+    """Return the completed visits that neither a bill nor a deleted bill names."""
     unbilled: set[str] = set()
     completed: list[raw.Document] = [{"$match": {"status": Status.COMPLETED.value}}, {"$project": {"_id": True}}]
-    for some in batches(raw.collection(Appointment).stream(completed)):
-        tally.count(len(some))
-        visits = {visit["_id"] for visit in some}
+    for batch in batches(raw.collection(Appointment).stream(completed)):
+        counts.add_compared(len(batch))
+        visits = {visit["_id"] for visit in batch}
         unbilled |= visits - queries.billed(visits)
     return unbilled
 
 
-def _find_by_events(tally: Tally, unbilled: set[str]) -> Iterator[Finding]:
-    """Find events that were told and left no bill; take every visit that an event tells of out of `unbilled`."""
-    told: list[raw.Document] = [
+def _find_by_events(counts: CheckCounts, unbilled: set[str]) -> Iterator[Inconsistency]:
+    """Find delivered events that produced no bill. Remove the visit of every event from `unbilled`."""
+    completions: list[raw.Document] = [
         {"$match": {"kind": KIND}},
         {"$project": dict.fromkeys(("subject_id", "due_at", "set_aside_at"), True)},
     ]
-    for some in batches(raw.collection(Event).stream(told)):
-        tally.count(len(some))
-        unbilled.difference_update(event["subject_id"] for event in some)
-        heard = {str(event["_id"]): event for event in some if not (event.get("due_at") or event.get("set_aside_at"))}
-        left = heard.keys() - queries.delivered(heard.keys())
-        for source in sorted(left):
-            visit = heard[source]["subject_id"]
-            sentence = f"Event {source} said that appointment {visit} was completed, and left no bill."
-            yield Finding((source, visit), sentence, partial(_bill_event, heard[source]["_id"]))
+    for batch in batches(raw.collection(Event).stream(completions)):
+        counts.add_compared(len(batch))
+        unbilled.difference_update(event["subject_id"] for event in batch)
+        delivered = {
+            str(event["_id"]): event for event in batch if not (event.get("due_at") or event.get("set_aside_at"))
+        }
+        unbilled_events = delivered.keys() - queries.delivered(delivered.keys())
+        for source in sorted(unbilled_events):
+            visit = delivered[source]["subject_id"]
+            sentence = f"Event {source} of the completion of appointment {visit} was delivered and produced no bill."
+            yield Inconsistency((source, visit), sentence, partial(_bill_event, delivered[source]["_id"]))
 
 
-def _find_undeleted() -> Iterator[Finding]:
-    """Bills that were deleted and are there: a delivery crossed the deletion."""
+def _find_undeleted() -> Iterator[Inconsistency]:
+    """Find bills that exist although they were deleted, because an event was delivered during the deletion."""
     deleted = DeletedBill.objects.exclude(source_event_id=None).values("source_event_id")
     for number in Bill.objects.filter(source_event_id__in=deleted).order_by("pk").values_list("pk", flat=True):
-        yield Finding((str(number),), f"Bill {number} was deleted and is there: an admin keeps it or deletes it again.")
+        yield Inconsistency(
+            (str(number),), f"Bill {number} was deleted and exists again: keep it, or delete it again in the admin."
+        )
 
 
 def _still_unbilled(appointment_ids: list[str]) -> list[str]:
-    """Those that are still there, completed, not of an import that is about to bill them, and not billed meanwhile."""
+    """Return the visits that still exist, are completed and unbilled, and are not part of a running import."""
     found = documents_of(Appointment, appointment_ids, ["status", "created_at"])
-    completed = {key for key, visit in found.items() if visit.get("status") == Status.COMPLETED and is_settled(visit)}
+    completed = {
+        key for key, visit in found.items() if visit.get("status") == Status.COMPLETED and is_past_grace_period(visit)
+    }
     return sorted(completed - queries.billed(completed))
 
 
@@ -85,9 +97,9 @@ def _bill_visit(appointment_id: str) -> str | None:
     return _unless_no_fee(services.bill_visit_without_event, {**visit, "appointment_id": appointment_id})
 
 
-def _unless_no_fee(bill: Callable[[raw.Document], None], fact: raw.Document) -> str | None:
+def _unless_no_fee(bill: Callable[[raw.Document], None], source: raw.Document) -> str | None:
     try:
-        bill(fact)
+        bill(source)
     except LookupError:
         return "the fee table has no row for it"
     return None

@@ -1,4 +1,4 @@
-"""The claims against the visits that hold them: one for each five minutes of a scheduled visit, and no other."""
+"""Checks that each scheduled visit holds its time, in claims of five minutes, and that no other claim exists."""
 
 from collections.abc import Iterable, Iterator, Mapping
 from functools import partial
@@ -10,39 +10,39 @@ from doctors.models import DEFAULT_SLOT_MINUTES
 from healthcare.mongodb import raw
 from healthcare.mongodb.transactions import clinical_transaction
 from healthcare.outbox import events
-from operations.consistency.findings import Finding, Tally, amount, batches, documents_of
+from operations.consistency.inconsistencies import CheckCounts, Inconsistency, batches, documents_of, pluralize
 from patients.models import Patient
 
-#: A visit holds a dozen claims or so.
+#: A visit of half an hour holds twelve claims, six each for doctor and patient.
 VISITS_AT_ONCE = 200
 FIELDS = ("patient_id", "doctor_id", "status", "time", "starts_at", "duration_minutes")
 
 
-def find(tally: Tally) -> Iterator[Finding]:
-    # The strays first: a repair may need their time for a visit that has a right to it.
-    yield from _find_strays(tally)
-    yield from _find_missing(tally)
+def find(counts: CheckCounts) -> Iterator[Inconsistency]:
+    # Stray claims come first, because a visit may need the time that they hold.
+    yield from _find_strays(counts)
+    yield from _find_missing(counts)
 
 
-def _find_strays(tally: Tally) -> Iterator[Finding]:
-    for some in batches(raw.collection(Claim).stream([])):
-        tally.count(len(some))
-        suspects = _strays(some)
+def _find_strays(counts: CheckCounts) -> Iterator[Inconsistency]:
+    for batch in batches(raw.collection(Claim).stream([])):
+        counts.add_compared(len(batch))
+        suspects = _strays(batch)
         if suspects:
             for appointment_id, (held, why) in _still_stray([each["_id"] for each in suspects]).items():
-                yield Finding(
+                yield Inconsistency(
                     (str(appointment_id),),
-                    f"{amount(len(held), 'claim')} of appointment {appointment_id} from {held[0]!r} on: {why}.",
-                    partial(_let_go, appointment_id, held),
+                    f"{pluralize(len(held), 'claim')} of appointment {appointment_id} from {held[0]!r} on: {why}.",
+                    partial(_release_claims, appointment_id, held),
                 )
 
 
-def _find_missing(tally: Tally) -> Iterator[Finding]:
+def _find_missing(counts: CheckCounts) -> Iterator[Inconsistency]:
     timed = {"status": Status.SCHEDULED.value, "$or": [{"starts_at": {"$ne": None}}, {"time": {"$gt": ""}}]}
     stream = raw.collection(Appointment).stream([{"$match": timed}, {"$project": dict.fromkeys(FIELDS, True)}])
-    for some in batches(stream, VISITS_AT_ONCE):
-        tally.count(len(some))
-        visits = [_visit(document) for document in some]
+    for batch in batches(stream, VISITS_AT_ONCE):
+        counts.add_compared(len(batch))
+        visits = [_visit(document) for document in batch]
         suspects = [visit.appointment_id for visit in visits if visit.starts_at is None]
         suspects += _unheld(visits).keys()
         if suspects:
@@ -50,7 +50,7 @@ def _find_missing(tally: Tally) -> Iterator[Finding]:
 
 
 def _strays(held: Iterable[Mapping[str, Any]]) -> list[Mapping[str, Any]]:
-    """The claims whose appointment has no right to them."""
+    """Return the claims that their appointment must not hold."""
     held = list(held)
     rightful = _rightful({each.get("appointment_id") for each in held})
     return [each for each in held if each["_id"] not in rightful.get(each.get("appointment_id"), ())]
@@ -58,7 +58,7 @@ def _strays(held: Iterable[Mapping[str, Any]]) -> list[Mapping[str, Any]]:
 
 @clinical_transaction
 def _still_stray(claim_ids: list[str]) -> dict[str | None, tuple[list[str], str]]:
-    """The strays among the claims by appointment, and why they are; as one instant shows them."""
+    """Return by appointment the claims that are still stray in one transaction, and why they are stray."""
     strays = _strays(raw.collection(Claim).find({"_id": {"$in": claim_ids}}))
     statuses = {
         key: found.get("status")
@@ -79,24 +79,26 @@ def _still_stray(claim_ids: list[str]) -> dict[str | None, tuple[list[str], str]
 
 
 @clinical_transaction
-def _still_missing(appointment_ids: list[str]) -> list[Finding]:
+def _still_missing(appointment_ids: list[str]) -> list[Inconsistency]:
     found = []
     visits = [_visit(document) for document in documents_of(Appointment, appointment_ids, FIELDS).values()]
     unheld = _unheld(visits)
     for visit in visits:
         key = visit.appointment_id
         if visit.status == Status.SCHEDULED and visit.time and visit.starts_at is None:
-            sentence = f"Appointment {key} is scheduled at a time of day and has no instant, so that it holds no claim."
-            found.append(Finding((key,), sentence))
+            sentence = (
+                f"Appointment {key} is scheduled at a time of day and has no start instant, so that it holds no claim."
+            )
+            found.append(Inconsistency((key,), sentence))
         elif key in unheld:
             wanted = len(claims.ids_of(visit))
             sentence = f"Appointment {key} is scheduled and holds {wanted - unheld[key]} of its {wanted} claims."
-            found.append(Finding((key,), sentence, partial(_take, key)))
+            found.append(Inconsistency((key,), sentence, partial(_claim_time, key)))
     return found
 
 
 def _unheld(visits: Iterable[Appointment]) -> dict[str, int]:
-    """The visits that do not hold all that they should, and how many claims they lack."""
+    """Return the visits that lack claims, and how many claims each of them lacks."""
     wanted = {visit.appointment_id: claims.ids_of(visit) for visit in visits}
     holders = claims.holders({claim for each in wanted.values() for claim in each})
     lacking = {key: sum(holders.get(claim) != key for claim in each) for key, each in wanted.items()}
@@ -104,7 +106,7 @@ def _unheld(visits: Iterable[Appointment]) -> dict[str, int]:
 
 
 def _rightful(appointment_ids: Iterable[str | None]) -> dict[str | None, set[str]]:
-    """The claims that each of the visits should hold; none for visits that are not there."""
+    """Return the claims that each of the visits must hold; visits that do not exist are absent."""
     found = documents_of(Appointment, appointment_ids, FIELDS)
     return {key: set(claims.ids_of(_visit(document))) for key, document in found.items()}
 
@@ -115,26 +117,26 @@ def _visit(document: Mapping[str, Any]) -> Appointment:
     return Appointment(appointment_id=document["_id"], **fields)
 
 
-# --- Repairs: each raises the patient's revision, so that a change of the visit at the same moment conflicts with it
+# --- Repairs. Each increments the patient's revision, so that it conflicts with a concurrent change of the visit.
 
 
 @clinical_transaction
-def _let_go(appointment_id: str | None, claim_ids: list[str]) -> None:
-    _raise_revision(appointment_id)
+def _release_claims(appointment_id: str | None, claim_ids: list[str]) -> None:
+    _increment_revision(appointment_id)
     strays = _strays(raw.collection(Claim).find({"_id": {"$in": claim_ids}, "appointment_id": appointment_id}))
     raw.collection(Claim).delete_many({"_id": {"$in": [each["_id"] for each in strays]}})
 
 
-def _take(appointment_id: str) -> str | None:
+def _claim_time(appointment_id: str) -> str | None:
     try:
-        return _take_or_clash(appointment_id)
+        return _claim_time_or_raise(appointment_id)
     except claims.SlotTaken:
-        return "somebody has just taken its time"
+        return "another visit has just taken its time"
 
 
 @clinical_transaction
-def _take_or_clash(appointment_id: str) -> str | None:
-    _raise_revision(appointment_id)
+def _claim_time_or_raise(appointment_id: str) -> str | None:
+    _increment_revision(appointment_id)
     document = documents_of(Appointment, [appointment_id], FIELDS).get(appointment_id)
     if document is None:
         return None
@@ -142,12 +144,12 @@ def _take_or_clash(appointment_id: str) -> str | None:
     holders = claims.holders(wanted)
     others = sorted({holder for holder in holders.values() if holder != appointment_id})
     if others:
-        return f"it overlaps {', '.join(others)}: one of them has to be moved or cancelled"
+        return f"it overlaps {', '.join(others)}: move or cancel one of them"
     claims.replace(appointment_id=appointment_id, held=[*holders], wanted=wanted)
     return None
 
 
-def _raise_revision(appointment_id: str | None) -> None:
+def _increment_revision(appointment_id: str | None) -> None:
     document = documents_of(Appointment, [appointment_id], ["patient_id"]).get(appointment_id)
     patient_id = document.get("patient_id") if document else None
     if patient_id is not None:

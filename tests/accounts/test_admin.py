@@ -1,4 +1,4 @@
-"""Accounts in the admin: made, disabled, given a new password and tied to records, by admins and by the services."""
+"""Accounts in the admin: created, disabled, given a new password and connected to records."""
 
 from typing import Any
 
@@ -10,7 +10,7 @@ from django.urls import reverse
 from accounts import tokens
 from accounts.models import Role, User
 from doctors.models import Doctor
-from tests.audit.recording import recording
+from tests.audit.entries import recording
 from tests.people import PASSWORD, People, client_of, make_account
 from tests.snapshots import changed, everything
 
@@ -50,7 +50,7 @@ def test_accounts_are_disabled_and_enabled_after_asking(browser: Client, people:
     assert api.get("/api/patients").status_code == 401, "and do not come back"
 
 
-def test_nobody_disables_themself(browser: Client, people: People) -> None:
+def test_admin_cannot_disable_themself(browser: Client, people: People) -> None:
     said = act(browser, "disable_accounts", people.admin, people.staff, confirmed="yes").content.decode()
     assert "You cannot disable your own account" in said
     assert "Disabled accounts: 1." in said
@@ -58,7 +58,7 @@ def test_nobody_disables_themself(browser: Client, people: People) -> None:
     assert people.admin.is_active
 
 
-def test_a_new_password_ends_what_the_old_one_opened(browser: Client, people: People) -> None:
+def test_new_password_ends_sessions_and_tokens(browser: Client, people: People) -> None:
     api, clerk = people.client("doctor"), Client()
     clerk.force_login(people.doctor)
     page = reverse("admin:auth_user_password_change", args=[people.doctor.pk])
@@ -77,7 +77,7 @@ def test_a_new_password_ends_what_the_old_one_opened(browser: Client, people: Pe
     assert browser.get("/admin/").status_code == 200, "the admin's own session goes on"
 
 
-def test_a_password_is_taken_away_on_record(browser: Client, people: People) -> None:
+def test_removed_password_is_recorded_in_the_audit_log(browser: Client, people: People) -> None:
     page = reverse("admin:auth_user_password_change", args=[people.doctor.pk])
     with recording() as made:
         assert browser.post(page, {"usable_password": "false", "unset-password": "1"}).status_code == 302
@@ -88,7 +88,7 @@ def test_a_password_is_taken_away_on_record(browser: Client, people: People) -> 
     assert not people.doctor.has_usable_password()
 
 
-def test_an_account_is_made_and_tied_to_a_doctor(browser: Client, people: People) -> None:
+def test_account_is_created_and_connected_to_a_doctor(browser: Client, people: People) -> None:
     form = {"email": "Hana.Kim@Example.org", "name": "Hana Kim", "role": Role.DOCTOR}
     passwords = {"password1": PASSWORD, "password2": PASSWORD}
     with recording() as made:
@@ -100,9 +100,9 @@ def test_an_account_is_made_and_tied_to_a_doctor(browser: Client, people: People
     ]
     assert tokens.start_family(account)
     page = browser.get(reverse("admin:accounts_user_change", args=[account.pk])).content.decode()
-    way = f"{reverse('admin:doctors_doctor_add')}?user_id={account.pk}"
-    assert way in page
-    initial = browser.get(way).context["adminform"].form.initial
+    link = f"{reverse('admin:doctors_doctor_add')}?user_id={account.pk}"
+    assert link in page
+    initial = browser.get(link).context["adminform"].form.initial
     assert initial == {"user_id": str(account.pk)}
     doctor = {"name": "Hana Kim", "specialty": "Urology", "time_zone": "UTC", "user_id": account.pk}
     assert browser.post(reverse("admin:doctors_doctor_add"), doctor).status_code == 302
@@ -112,7 +112,7 @@ def test_an_account_is_made_and_tied_to_a_doctor(browser: Client, people: People
     assert client_of(account).get("/api/auth/me").json()["doctor_id"] == record.pk
 
 
-def test_what_is_wrong_with_a_new_account_stands_on_the_form(browser: Client, people: People) -> None:
+def test_errors_of_a_new_account_are_shown_on_the_form(browser: Client, people: People) -> None:
     before = User.objects.count()
     page, passwords = reverse("admin:accounts_user_add"), {"password1": PASSWORD, "password2": PASSWORD}
     for fields, sentence in (
@@ -129,27 +129,27 @@ def test_what_is_wrong_with_a_new_account_stands_on_the_form(browser: Client, pe
     assert User.objects.count() == before
 
 
-def test_accounts_are_found_by_their_e_mail_by_admins(browser: Client, people: People) -> None:
-    find = reverse("admin:accounts_user_find")
-    assert [row["id"] for row in browser.get(find, {"q": "Doctor@"}).json()["results"]] == [str(people.doctor.pk)]
-    assert browser.get(find).json()["results"] == []
+def test_admins_search_accounts_by_e_mail(browser: Client, people: People) -> None:
+    path = reverse("admin:accounts_user_autocomplete")
+    assert [row["id"] for row in browser.get(path, {"q": "Doctor@"}).json()["results"]] == [str(people.doctor.pk)]
+    assert browser.get(path).json()["results"] == []
     desk = make_account("staff", "desk@example.org")
     desk.user_permissions.set(Permission.objects.filter(codename__in=["change_doctor", "view_doctor"]))
     client = Client()
     client.force_login(desk)
-    assert client.get(find, {"q": "doctor"}).status_code == 403
+    assert client.get(path, {"q": "doctor"}).status_code == 403
 
 
 @pytest.mark.parametrize("number", ["x", "9" * 30, "-1", "0"])
-def test_a_number_that_is_none_is_a_sentence(browser: Client, people: People, number: str) -> None:
+def test_wrong_account_number_is_reported(browser: Client, people: People, number: str) -> None:
     form = {"name": "Hana Kim", "specialty": "Urology", "time_zone": "UTC", "user_id": number}
     answer = browser.post(reverse("admin:doctors_doctor_add"), form)
     assert answer.status_code == 200
     assert "user_id" in str(answer.context["adminform"].form.errors)
 
 
-def test_a_permission_on_accounts_and_groups_lets_look_and_no_more(people: People) -> None:
-    """Whoever could change an account or a group could take any power."""
+def test_permissions_on_accounts_and_groups_allow_viewing_only(people: People) -> None:
+    """A user who may change an account or a group can obtain any permission."""
     clerk = make_account("staff", "clerk@example.org")
     clerk.user_permissions.set(
         Permission.objects.filter(

@@ -17,7 +17,7 @@ from accounts.models import User
 from patients.models import Patient
 from tests.accounts.provider import CLIENT_ID, CLIENT_SECRET, Provider
 from tests.accounts.test_second_factor import code_of
-from tests.audit.recording import recording
+from tests.audit.entries import recording
 from tests.people import PASSWORD, client_of, make_account
 
 pytestmark = pytest.mark.django_db

@@ -21,7 +21,7 @@ from rest_framework.test import APIClient
 from accounts import second_factor, tokens
 from accounts.models import User
 from healthcare import encrypted_tokens
-from tests.audit.recording import recording
+from tests.audit.entries import recording
 from tests.people import PASSWORD, make_account
 
 pytestmark = pytest.mark.django_db
@@ -216,7 +216,7 @@ def test_tokens_and_sessions_from_before_end(admin: User) -> None:
 
 def test_page_removes_it_with_a_code(admin: User, secret: str) -> None:
     browser = browser_of(admin)
-    assert "not the code" in browser.post(PAGE, {"code": wrong_code(secret)}).content.decode()
+    assert "Wrong code" in browser.post(PAGE, {"code": wrong_code(secret)}).content.decode()
     assert second_factor.is_set_up(admin)
     assert browser.post(PAGE, {"code": code_of(secret)}).status_code == 302
     assert not second_factor.is_set_up(admin)

@@ -1,15 +1,15 @@
-"""An audit log that a test may alter."""
+"""Fixtures for tests that alter the audit log."""
 
 from collections.abc import Iterator
 
 import pytest
 
-from tests.audit.recording import wipe
+from tests.audit.entries import wipe
 
 
 @pytest.fixture
 def own_audit_log(transactional_db: None) -> Iterator[None]:
-    """Empty the audit log before and after the test, whose entries are committed."""
+    """Provide an empty audit log before and after a test whose entries are committed."""
     wipe()
     yield
     wipe()

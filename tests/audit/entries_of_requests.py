@@ -102,7 +102,7 @@ def expected_entries(row: Row, actor: str, status: int, people: People, response
             for action, patients in entries
         ]
     if status in (401, 403, 404) and refused_action:
-        return [(refused_action, "refused", who, _patients_of_denied_request(row, actor, status))]
+        return [(refused_action, "refused", who, _patients_of_refused_request(row, actor, status))]
     return []
 
 
@@ -119,8 +119,8 @@ def described(entries: list[AuditEntry]) -> list[Entry]:
     ]
 
 
-def _patients_of_denied_request(row: Row, actor: str, status: int) -> list[str]:
-    """Return the patient that the entry names: that of the path or of a record that was read, and otherwise none."""
+def _patients_of_refused_request(row: Row, actor: str, status: int) -> list[str]:
+    """Return whom a refusal names: the patient of the path or of a record that was read, and otherwise nobody."""
     if "{id}" in row.path and row.path.startswith("api/patients/"):
         return P1
     was_read = status == 404 or (status == 403 and actor in SERVICE_REFUSES.get(str(row), ()))

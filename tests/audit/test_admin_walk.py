@@ -1,4 +1,4 @@
-"""Every page of the admin, requested by each kind of account, leaves exactly the expected audit entries."""
+"""The audit entries of every page of the admin for every kind of user: exactly the expected ones."""
 
 from collections.abc import Callable
 from typing import Any
@@ -15,7 +15,7 @@ from billing.models import Fee
 from healthcare.audit_log.models import AuditEntry
 from healthcare.outbox.models import Event
 from reports.queries import NAMES as REPORTS
-from tests.audit.recording import Recorded, recording
+from tests.audit.entries import Recorded, recording
 from tests.people import PASSWORD, People, make_account
 from tests.records import make_appointment, make_bill, make_prescription
 
@@ -24,7 +24,7 @@ pytestmark = pytest.mark.django_db
 
 @pytest.fixture
 def records(people: People) -> dict[str, Any]:
-    """Make a row of each registered model, by the name of its pages; rows about a patient are of P1."""
+    """A row of each registered model, by the prefix of its URL names. Rows about a patient are about P1."""
     return {
         "patients_patient": people.patient_record,
         "doctors_doctor": people.doctor_record,
@@ -39,7 +39,7 @@ def records(people: People) -> dict[str, Any]:
     }
 
 
-#: Pages → resource, patients of the changelist and patients of the page of one row; None: not about a person.
+#: Prefix of URL names → resource, and the patients of the list and of one row. None: the rows are not about people.
 PAGES: dict[str, tuple[str, list[str] | None, list[str] | None]] = {
     "patients_patient": ("patient", ["P1", "P2"], ["P1"]),
     "doctors_doctor": ("doctor", None, None),
@@ -52,14 +52,14 @@ PAGES: dict[str, tuple[str, list[str] | None, list[str] | None]] = {
     "healthcare_event": ("event", ["P1", "P2"], ["P1"]),
     "healthcare_auditentry": ("audit", [], []),
 }
-#: Further entries of the page of one row: the timeline of a patient shows their bills.
-BESIDES = {"patients_patient": [("bill.listed", "success", ["P1"])]}
+#: Further entries of the page of one row: the timeline of a patient reads bills.
+FURTHER_ENTRIES = {"patients_patient": [("bill.listed", "success", ["P1"])]}
 ADD_ACTIONS = {"appointments_appointment": "booked", "prescriptions_prescription": "issued"}
 CANNOT_ADD = {"healthcare_event", "healthcare_auditentry"}
 CANNOT_DELETE = {"healthcare_event", "healthcare_auditentry", "accounts_user"}
 
 
-def test_every_page_is_walked() -> None:
+def test_every_model_is_covered() -> None:
     registered = {f"{m._meta.app_label}_{m._meta.model_name}" for m in admin.site._registry}
     assert registered == set(PAGES)
 
@@ -100,9 +100,9 @@ def test_admins_pages(people: People, records: dict[str, Any], name: str) -> Non
     searched_status, searched = found["search"]
     assert searched_status == 200
     assert [said[:2] for said in searched] == ([] if listed is None else [(f"{resource}.listed", "success")])
-    add: tuple[int, list[Any]] = (403, [(f"{resource}.created", "refused", [])]) if name in CANNOT_ADD else (200, [])
+    add = (403, [(f"{resource}.created", "refused", [])]) if name in CANNOT_ADD else (200, [])
     assert found["add"] == add
-    assert found["change"] == (200, views + BESIDES.get(name, []))
+    assert found["change"] == (200, views + FURTHER_ENTRIES.get(name, []))
     assert found["history"] == (200, views)
     if name in CANNOT_DELETE:
         (status, ((action, outcome, _),)) = found["delete"]
@@ -113,17 +113,15 @@ def test_admins_pages(people: People, records: dict[str, Any], name: str) -> Non
 
 @pytest.mark.parametrize("name", PAGES)
 @pytest.mark.parametrize("who", ["anonymous", "patient", "staff"])
-def test_accounts_without_permission_are_refused_and_recorded(
-    people: People, records: dict[str, Any], name: str, who: str
-) -> None:
-    """Patients cannot enter the admin; staff without a permission see no model in it."""
+def test_refused_requests_are_recorded(people: People, records: dict[str, Any], name: str, who: str) -> None:
+    """Patients are redirected to the log-in, and staff without a permission get status 403."""
     account = None if who == "anonymous" else getattr(people, who)
     resource, status = PAGES[name][0], 302 if who in ("anonymous", "patient") else 403
     for page, (answered, said) in walk(browser_of(account), name, records[name]).items():
         action_name = {"changelist": "listed", "search": "listed", "add": ADD_ACTIONS.get(name, "created")}.get(
             page, "viewed"
         )
-        # The history page looks for the row first, and redirects an account that cannot see it.
+        # The history reads the row first, and redirects if the user may not see it.
         assert answered in ((status, 302) if page == "history" else (status,)), page
         assert [(action, outcome) for action, outcome, _ in said] == [(f"{resource}.{action_name}", "refused")], page
 
@@ -151,21 +149,18 @@ def test_staff_with_a_permission(people: People, records: dict[str, Any], name: 
 # --- Pages that are no list and no form of a model --------------------------------------------------------------------
 
 Pages = list[tuple[str, list[str]]]
-#: For pages that show no person, and for a report.
-NOBODY: Pages = []
-A_REPORT: Pages = [("report.viewed", [])]
-#: Models that can be imported from files and exported to them.
-IMPORTABLE = (
+#: Models with import and export.
+IMPORTED_MODELS = (
     "patients_patient", "doctors_doctor", "appointments_appointment", "prescriptions_prescription", "billing_bill",
 )  # fmt: skip
-#: Name → arguments of the path, query, entries of an admin, entries of a doctor (None: the doctor is refused), and the
-#: action of the entry when an account is refused.
+#: URL name → path arguments, query, entries of admins, entries of doctors (None if they are refused), and the action
+#: of a refused request.
 OTHER_PAGES: dict[str, tuple[list[Any], str, Pages, Pages | None, str]] = {
     "index": (
         [], "", [("appointment.counted", []), ("bill.counted", [])], [("appointment.counted", [])], "admin.viewed",
     ),
-    "patients_patient_find": ([], "?q=Ali", *2 * ([("patient.listed", ["P1"])],), "patient.listed"),
-    "doctors_doctor_find": ([], "?q=Amara", [], [], "doctor.listed"),
+    "patients_patient_autocomplete": ([], "?q=Ali", *2 * ([("patient.listed", ["P1"])],), "patient.listed"),
+    "doctors_doctor_autocomplete": ([], "?q=Amara", [], [], "doctor.listed"),
     "appointments_appointment_slots": ([], "?doctor_id=D1", [], [], "appointment.viewed"),
     "appointments_appointment_week": (
         ["D1"], "?week={day}",
@@ -181,37 +176,37 @@ OTHER_PAGES: dict[str, tuple[list[Any], str, Pages, Pages | None, str]] = {
         ["A1"], "", *2 * ([("appointment.viewed", ["P1"]), ("patient.viewed", ["P1"])],), "appointment.viewed",
     ),
     **{
-        f"report_{name.replace('-', '_')}": ([], query, A_REPORT, A_REPORT, "report.viewed")
+        f"report_{name.replace('-', '_')}": ([], query, *2 * ([("report.viewed", [])],), "report.viewed")
         for name, query in zip(REPORTS, ("", "?format=csv", "?format=svg", "?format=png"), strict=True)
     },
     "healthcare_auditentry_export": ([], "", [("audit.exported", [])], None, "audit.exported"),
-    "accounts_user_find": ([], "?q=doctor@", [("account.listed", [])], None, "account.listed"),
+    "accounts_user_autocomplete": ([], "?q=doctor@", [("account.listed", [])], None, "account.listed"),
     "billing_bill_pay": (["bill"], "", [("bill.viewed", ["P1"])], None, "bill.paid"),
     "billing_bill_void": (["bill"], "", [("bill.viewed", ["P1"])], None, "bill.voided"),
-    # Forms that show no person; tests/test_transfer.py sends them.
+    # Forms that show no patient. Their writes are tested in tests/test_import_export.py.
     **{
-        f"{name}_{page}": ([], "", NOBODY, NOBODY if name in open_to_doctors else None, f"{PAGES[name][0]}.{page}ed")
+        f"{name}_{page}": ([], "", [], [] if name in open_to_doctors else None, f"{PAGES[name][0]}.{page}ed")
         for page, open_to_doctors in {
             "export": ("patients_patient", "doctors_doctor", "appointments_appointment", "prescriptions_prescription"),
             "import": ("appointments_appointment", "prescriptions_prescription"),
         }.items()
-        for name in IMPORTABLE
+        for name in IMPORTED_MODELS
     },
     "auth_user_password_change": (["other"], "", [("account.viewed", [])], None, "account.viewed"),
 }  # fmt: skip
-#: Pages that accept only a POST.
-POST_ONLY = {f"{name}_process_import" for name in IMPORTABLE}
-#: Pages without personal data. The theme's search, Django's autocomplete and links to the site are disabled.
-ABOUT_NOBODY = {
+#: Pages that accept POST only.
+POST_ONLY = {f"{name}_process_import" for name in IMPORTED_MODELS}
+#: Pages without data about people. The theme's search, Django's autocomplete and the redirect to a site are disabled.
+WITHOUT_DATA = {
     "second_factor", "password_change", "password_change_done", "jsi18n", "app_list", "search", "autocomplete",
     "view_on_site",
 }  # fmt: skip
 
 
-def test_every_other_page_is_walked() -> None:
+def test_every_other_page_is_covered() -> None:
     of_models = {f"{name}_{page}" for name in PAGES for page in ("changelist", "add", "history", "delete", "change")}
-    # `test_sessions` tests the entries of the log-in and the log-out.
-    known = of_models | set(OTHER_PAGES) | POST_ONLY | ABOUT_NOBODY | {"login", "logout"}
+    # `test_sessions` covers the log-in and the log-out.
+    known = of_models | set(OTHER_PAGES) | POST_ONLY | WITHOUT_DATA | {"login", "logout"}
     patterns = [*admin.site.get_urls(), *(url for each in admin.site._registry.values() for url in each.get_urls())]
     assert {name for pattern in patterns if (name := getattr(pattern, "name", None))} == known
 
@@ -221,17 +216,17 @@ def test_other_pages(people: People, who: str) -> None:
     visit, bill = make_appointment(people, appointment_id="A1"), make_bill(people)
     account = None if who == "anonymous" else getattr(people, who)
     browser = browser_of(account)
-    for name, (args, query, by_admin, by_doctor, refused_action) in OTHER_PAGES.items():
+    for name, (args, query, by_admin, by_doctor, action) in OTHER_PAGES.items():
         args = [{"other": people.other_doctor.pk, "bill": bill.pk}.get(each, each) for each in args]
         with recording() as made:
             answer = browser.get(reverse(f"admin:{name}", args=args) + query.format(day=visit.date))
         expected = {"admin": by_admin, "doctor": by_doctor}.get(who)
         if expected is None and (who, name) != ("staff", "index"):
             assert answer.status_code == (302 if who in ("anonymous", "patient") else 403), name
-            assert [(entry.action, entry.outcome) for entry in made.entries] == [(refused_action, "refused")], name
+            assert [(entry.action, entry.outcome) for entry in made.entries] == [(action, "refused")], name
         else:
             assert answer.status_code == 200, name
-            successes = [(action, "success", patients) for action, patients in expected or []]
+            successes = [(name_of_action, "success", patients) for name_of_action, patients in expected or []]
             assert said(made) == successes, name
         assert {entry.actor_id for entry in made.entries} <= {account and account.pk}
 
@@ -250,7 +245,7 @@ def said(made: Recorded) -> list[tuple[str, str, list[str]]]:
 
 
 Said = list[tuple[str, str, list[str]]]
-#: Page, key, form, entries.
+#: Case → URL name, path arguments, form, entries.
 WRITES: dict[str, Callable[[dict[str, Any]], tuple[str, list[Any], dict[str, Any], Said]]] = {
     "add a patient": lambda r: (
         "patients_patient_add", [], {"patient_id": "P9", "name": "Lin Tao"}, [("patient.created", "success", ["P9"])],
@@ -301,7 +296,7 @@ WRITES: dict[str, Callable[[dict[str, Any]], tuple[str, list[Any], dict[str, Any
 
 
 @pytest.mark.parametrize("what", WRITES)
-def test_a_write_leaves_its_entry_and_no_other(people: People, records: dict[str, Any], what: str) -> None:
+def test_write_has_exactly_its_entries(people: People, records: dict[str, Any], what: str) -> None:
     page, args, values, expected = WRITES[what](records)
     status, made = post(browser_of(people.admin), page, args, values)
     assert status in (200, 302)
@@ -309,12 +304,12 @@ def test_a_write_leaves_its_entry_and_no_other(people: People, records: dict[str
     assert {(entry.role, entry.actor_id) for entry in made.entries} == {("admin", people.admin.pk)}
 
 
-def test_a_form_with_a_mistake_shows_the_record(people: People, records: dict[str, Any]) -> None:
+def test_form_with_an_error_shows_the_record(people: People, records: dict[str, Any]) -> None:
     status, made = post(browser_of(people.admin), "patients_patient_change", ["P1"], {"name": ""})
-    assert (status, said(made)) == (200, [("patient.viewed", "success", ["P1"]), *BESIDES["patients_patient"]])
+    assert (status, said(made)) == (200, [("patient.viewed", "success", ["P1"]), *FURTHER_ENTRIES["patients_patient"]])
 
 
-def test_a_row_that_is_not_there(people: People) -> None:
+def test_missing_row(people: People) -> None:
     browser = browser_of(people.admin)
     with recording() as made:
         assert browser.get(reverse("admin:patients_patient_change", args=["P77"])).status_code == 302
@@ -324,7 +319,7 @@ def test_a_row_that_is_not_there(people: People) -> None:
 
 @pytest.mark.parametrize("query", ["p=9999", "o=x", "p=abc", "nonsense=1", "status__exact=odd", "e=1"])
 @pytest.mark.parametrize("page", ["patients_patient", "appointments_appointment", "healthcare_auditentry"])
-def test_a_list_that_is_asked_for_oddly_is_no_error(people: People, page: str, query: str) -> None:
+def test_unknown_filter_is_no_server_error(people: People, page: str, query: str) -> None:
     assert browser_of(people.admin).get(f"{reverse(f'admin:{page}_changelist')}?{query}").status_code in (200, 302, 400)
 
 
@@ -343,14 +338,14 @@ def test_sessions(people: People) -> None:
     ]
 
 
-def test_rejected_forms_are_recorded(people: People, settings: Any) -> None:
-    """Each rejected form leaves one entry with the reason and the account, as a refused API request does."""
+def test_errors_of_forms_are_recorded(people: People, settings: Any) -> None:
+    """There is one entry for each error, with the reason and the actor, as for the API."""
     browser = browser_of(people.admin)
     person = {"name": "N", "role": "staff", "password1": PASSWORD, "password2": PASSWORD}
     words = {"new_password1": "a new uncommon phrase", "new_password2": "a new uncommon phrase"}
     with recording() as made:
         browser.post(reverse("admin:password_change"), {"old_password": "wrong", **words})
-        # A code before the page was requested, and later a wrong code.
+        # The first code is sent before the page was loaded, the second one is wrong.
         assert browser.post(reverse("admin:second_factor"), {"code": "123456"}).status_code == 200
         browser.get(reverse("admin:second_factor"))
         browser.post(reverse("admin:second_factor"), {"code": "1"})
@@ -370,7 +365,7 @@ def test_rejected_forms_are_recorded(people: People, settings: Any) -> None:
     assert {entry.actor_id for entry in made.entries} == {people.admin.pk}
 
 
-def test_a_form_without_a_csrf_token_is_recorded(people: People) -> None:
+def test_form_without_csrf_token_is_recorded(people: People) -> None:
     browser = Client(enforce_csrf_checks=True)
     browser.force_login(people.admin)
     with recording() as made:
@@ -382,7 +377,7 @@ def test_a_form_without_a_csrf_token_is_recorded(people: People) -> None:
     ]
 
 
-def test_denied_rows_of_a_bulk_action_are_recorded(people: People) -> None:
+def test_errors_of_an_action_on_several_rows_are_recorded(people: People) -> None:
     browser = browser_of(people.doctor)
     for number, time in enumerate(("09:00", "10:00", "11:00"), start=1):
         make_appointment(people, appointment_id=f"A{number}", time=time)
@@ -402,7 +397,7 @@ def test_denied_rows_of_a_bulk_action_are_recorded(people: People) -> None:
 
 @pytest.mark.parametrize(("page", "rate"), [("admin:login", "1/h"), ("rest_framework:login", "1/d")])
 def test_refused_logins_are_recorded(people: People, settings: Any, page: str, rate: str) -> None:
-    """A patient with the right password is refused, and so is an account with too many failed attempts."""
+    """Patients are refused in spite of the right password, and attempts are limited."""
     who = {"username": "patient@example.org", "password": PASSWORD}
     with recording() as made:
         Client().post(reverse(page), who)
@@ -418,7 +413,7 @@ def test_refused_logins_are_recorded(people: People, settings: Any, page: str, r
     ]
 
 
-# --- The audit log's own page ---------------------------------------------------------------------------------------
+# --- The page of the audit log --------------------------------------------------------------------------------------
 
 
 @pytest.fixture
@@ -432,7 +427,7 @@ def rows(response: Any) -> list[tuple[str, str]]:
     return [(entry.action, entry.outcome) for entry in response.context_data["cl"].result_list]
 
 
-def test_an_auditor_searches_the_audit_log(people: People, auditor: Client) -> None:
+def test_auditor_searches_the_audit_log(people: People, auditor: Client) -> None:
     people.client("doctor").get("/api/patients/P1")
     people.client("other_patient").get("/api/patients/P1")
     people.client("doctor").get("/api/patients/P2")
@@ -451,7 +446,7 @@ def test_an_auditor_searches_the_audit_log(people: People, auditor: Client) -> N
     }.items():
         response = auditor.get(page, {"q": words})
         assert (response.status_code, rows(response)) == (200, expected), words
-    # An entry that names several patients is one row with all their ids.
+    # An entry about several patients is one row with all their ids.
     people.client("doctor").get("/api/patients")
     listed = auditor.get(page, {"q": f"account:{number} action:patient.listed"})
     assert rows(listed) == [("patient.listed", "success")]
@@ -460,7 +455,7 @@ def test_an_auditor_searches_the_audit_log(people: People, auditor: Client) -> N
     assert rows(refused) == [("patient.viewed", "refused")]
 
 
-def test_the_export_is_a_file_and_an_entry(people: People, auditor: Client) -> None:
+def test_export_is_a_file_and_is_recorded(people: People, auditor: Client) -> None:
     people.client("doctor").get("/api/patients/P1")
     with recording() as made:
         response = auditor.get(reverse("admin:healthcare_auditentry_export"), {"q": "P1"})
@@ -468,20 +463,20 @@ def test_the_export_is_a_file_and_an_entry(people: People, auditor: Client) -> N
             ("audit.exported", ["P1"])
         ]
         lines = b"".join(response.streaming_content).decode().splitlines()  # type: ignore[attr-defined]
-    assert response["Content-Disposition"].startswith('attachment; filename="audit-trail-2')
+    assert response["Content-Disposition"].startswith('attachment; filename="audit-log-2')
     assert lines[0].split(",")[:6] == ["id", "at", "actor_id", "role", "action", "outcome"]
     assert ",patient.viewed,success,," in lines[2]
     assert [entry.action for entry in made.entries] == ["audit.exported"]
 
 
-def test_nobody_else_exports(people: People) -> None:
+def test_export_needs_the_permission(people: People) -> None:
     browser = browser_of(people.staff)
     with recording() as made:
         assert browser.get(reverse("admin:healthcare_auditentry_export")).status_code == 403
     assert said(made) == [("audit.exported", "refused", [])]
 
 
-def test_the_page_offers_no_change(people: People) -> None:
+def test_audit_entries_cannot_be_changed(people: People) -> None:
     browser = browser_of(people.admin)
     entry = AuditEntry.objects.order_by("-id").first()
     assert entry

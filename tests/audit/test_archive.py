@@ -1,4 +1,4 @@
-"""`archive_audit` moves old months into files and drops their partitions, and continues after a crash."""
+"""Archiving: old months move to files that can be verified, their partitions are dropped, crashes are repaired."""
 
 import gzip
 import json
@@ -45,7 +45,7 @@ def partitions() -> set[str]:
 
 
 def write_in(monkeypatch: pytest.MonkeyPatch, month: str, number: int) -> None:
-    """Insert entries of a past month."""
+    """Write entries of a month that has ended."""
     with monkeypatch.context() as patched:
         patched.setattr(clock, "now", lambda: datetime.fromisoformat(f"{month}-15T12:00:00+00:00"))
         write(number)
@@ -67,8 +67,8 @@ def three_months(own_audit_log: None, old_months: None, monkeypatch: pytest.Monk
 
 @pytest.mark.usefixtures("three_months")
 def test_months_move_into_files(tmp_path: Path) -> None:
-    said = archive(tmp_path, before="2025-01-20")
-    assert said.splitlines() == [
+    output = archive(tmp_path, before="2025-01-20")
+    assert output.splitlines() == [
         f"2024-11: 3 entries in {tmp_path / 'audit-2024-11.jsonl.gz'}",
         f"2024-12: 4 entries in {tmp_path / 'audit-2024-12.jsonl.gz'}",
     ]
@@ -87,7 +87,7 @@ def test_months_move_into_files(tmp_path: Path) -> None:
     whole, differences, summary = verify("--archive", str(tmp_path))
     assert (whole, differences) == (True, "")
     assert "7 are archived" in summary
-    # The command itself is recorded.
+    # The archiving itself is recorded in the audit log.
     assert list(AuditEntry.objects.filter(action="audit.archived").values_list("subject", flat=True)) == [
         "2024-11", "2024-12",
     ]  # fmt: skip
@@ -103,7 +103,7 @@ def test_a_month_that_is_not_sealed_stays(tmp_path: Path, monkeypatch: pytest.Mo
     assert list(tmp_path.iterdir()) == []
 
 
-def test_the_month_that_goes_on_stays(tmp_path: Path) -> None:
+def test_the_current_month_stays(tmp_path: Path) -> None:
     write(2)
     services.seal()
     assert archive(tmp_path, before="2999-01-01") == ""
@@ -113,7 +113,7 @@ def test_the_month_that_goes_on_stays(tmp_path: Path) -> None:
 @pytest.mark.usefixtures("three_months")
 def test_an_altered_month_is_not_archived(tmp_path: Path) -> None:
     tamper("UPDATE audit_entries SET role = 'admin' WHERE at < '2024-12-01' AND subject = 'P1'")
-    with pytest.raises(CommandError, match="of 2024-11 is not what was sealed: run verify_audit"):
+    with pytest.raises(CommandError, match=r"of 2024-11 is not what was sealed\. Run verify_audit"):
         archive(tmp_path)
     assert set(OLD) <= partitions()
     assert not (tmp_path / "audit-2024-11.jsonl.gz").exists()
@@ -140,7 +140,7 @@ def test_a_changed_file_is_found(tmp_path: Path) -> None:
 
 
 @pytest.mark.usefixtures("three_months")
-def test_a_month_dropped_without_a_checkpoint_is_found(tmp_path: Path) -> None:
+def test_a_month_dropped_without_an_archive_seal_is_found(tmp_path: Path) -> None:
     archive(tmp_path, before="2024-12-01")
     with connection.cursor() as cursor:
         cursor.execute("DROP TABLE audit_patients_2024_12")
@@ -149,7 +149,7 @@ def test_a_month_dropped_without_a_checkpoint_is_found(tmp_path: Path) -> None:
     assert not whole
     assert "of 2024-12 was removed" in differences
     assert "(4 in all)" in differences
-    # A forged checkpoint does not help, because checkpoints are part of the chain.
+    # A forged archive seal does not help, because the chain contains a hash of each seal.
     head = queries.head()
     forged = {**head, "_id": head["_id"] + 1, "kind": "archive", "month": "2024-12", "count": 4, "file_hash": "0" * 64}
     chain().insert_one({**forged, "leaves": b""})
@@ -157,9 +157,7 @@ def test_a_month_dropped_without_a_checkpoint_is_found(tmp_path: Path) -> None:
 
 
 @pytest.mark.usefixtures("three_months")
-def test_a_crash_before_the_partitions_are_dropped_is_made_good(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_crash_before_the_partitions_are_dropped_is_repaired(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     def crash(month: str, *, upto: int) -> bool:
         raise OSError(5, "Input/output error", "somewhere")
 
@@ -168,7 +166,7 @@ def test_a_crash_before_the_partitions_are_dropped_is_made_good(
         with pytest.raises(CommandError):
             archive(tmp_path)
     assert "2024-11" in partitions()
-    assert queries.checkpoint_of("2024-11") is not None
+    assert queries.archive_seal_of("2024-11") is not None
     assert verify("--archive", str(tmp_path))[0]
     assert len(archive(tmp_path).splitlines()) == 3
     assert partitions() & set(OLD) == set()
@@ -177,18 +175,18 @@ def test_a_crash_before_the_partitions_are_dropped_is_made_good(
 
 
 @pytest.mark.usefixtures("three_months")
-def test_what_comes_between_the_file_and_the_end_of_the_month_stays(
+def test_an_entry_that_arrives_after_the_file_was_written_stays(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     drop = services._drop
 
-    def come_late(month: str, *, upto: int) -> bool:
+    def arrive_late(month: str, *, upto: int) -> bool:
         with monkeypatch.context() as patched:
             patched.setattr(clock, "now", lambda: datetime.fromisoformat(f"{month}-20T12:00:00+00:00"))
             recorder.record("patient.viewed", actor=None, patient_ids=["Plate"])
         return drop(month, upto=upto)
 
-    monkeypatch.setattr(services, "_drop", come_late)
+    monkeypatch.setattr(services, "_drop", arrive_late)
     archive(tmp_path, before="2024-12-01")
     assert list(AuditEntry.objects.filter(at__lt=datetime(2024, 12, 1, tzinfo=UTC)).values_list("patient_ids")) == [
         (["Plate"],)
@@ -199,8 +197,8 @@ def test_what_comes_between_the_file_and_the_end_of_the_month_stays(
 
 
 @pytest.mark.usefixtures("three_months")
-def test_a_crashed_run_goes_on_in_another_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The partitions are dropped only when the file is in the folder of the run."""
+def test_a_crashed_run_can_continue_in_another_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The partitions are dropped only when the file is in the folder of the current run."""
     with monkeypatch.context() as patched:
         patched.setattr(services, "_drop", lambda month, *, upto: False)
         archive(tmp_path / "lost", before="2024-12-01")
@@ -211,9 +209,9 @@ def test_a_crashed_run_goes_on_in_another_folder(tmp_path: Path, monkeypatch: py
     assert verify("--archive", str(tmp_path / "new"))[0]
 
 
-def test_an_archive_that_cannot_be_reached_is_a_sentence(tmp_path: Path, settings: Any) -> None:
+def test_an_unreachable_database_is_reported_in_a_sentence(tmp_path: Path, settings: Any) -> None:
     settings.ARCHIVE_DATABASE_URL = f"postgresql://nobody@/nothing?host={tmp_path}"
-    with pytest.raises(CommandError, match="Stopped by a database: OperationalError"):
+    with pytest.raises(CommandError, match=r"A database failed \(OperationalError\)"):
         archive(tmp_path)
 
 
@@ -221,20 +219,22 @@ def test_an_archive_that_cannot_be_reached_is_a_sentence(tmp_path: Path, setting
 def test_a_month_that_is_archived_while_it_is_verified_is_no_difference(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    known = queries.checkpoints
+    archive_seals = queries.archive_seals
 
     def just_before() -> Any:
-        found = known()
+        found = archive_seals()
         archive(tmp_path, before="2024-12-01")
         return found
 
-    monkeypatch.setattr(queries, "checkpoints", just_before)
+    monkeypatch.setattr(queries, "archive_seals", just_before)
     assert verify()[1] == ""
 
 
 @pytest.mark.usefixtures("three_months")
-def test_what_comes_for_an_archived_month_stays_and_is_sealed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """An event can be a dead letter for months before it is delivered."""
+def test_an_entry_that_arrives_for_an_archived_month_stays_and_is_sealed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Such an entry comes from an event that was a dead letter for months and was then delivered."""
     archive(tmp_path)
     write_in(monkeypatch, "2024-11", 1)
     services.seal()
@@ -246,7 +246,7 @@ def test_what_comes_for_an_archived_month_stays_and_is_sealed(tmp_path: Path, mo
     assert "removed" in verify()[1]
 
 
-def test_an_entry_of_a_month_without_a_partition_is_taken_and_moves_when_it_has_one(
+def test_an_entry_of_a_month_without_a_partition_moves_to_the_partition_once_it_exists(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     write_in(monkeypatch, "2023-05", 2)
@@ -275,7 +275,7 @@ def test_sealing_makes_the_coming_months() -> None:
             cursor.execute(f"DROP TABLE {table}_{last.replace('-', '_')}")
     out = StringIO()
     call_command("seal_audit", stdout=out)
-    assert f"The trail has a partition for {last}." in out.getvalue()
+    assert f"The audit log has a new partition for {last}." in out.getvalue()
     assert last in partitions()
 
 
@@ -286,5 +286,5 @@ def test_bad_arguments(tmp_path: Path) -> None:
     write(1)
     with pytest.raises(CommandError, match="exists"):
         archive(tmp_path / "file")
-    with pytest.raises(CommandError, match="is no folder"):
+    with pytest.raises(CommandError, match="is not a folder"):
         call_command("verify_audit", "--archive", str(tmp_path / "nowhere"))

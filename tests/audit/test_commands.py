@@ -1,4 +1,4 @@
-"""Commands of operators leave audit entries with the command's name, and `relay_events --watch` seals new entries."""
+"""Commands of operators are recorded in the audit log, and the relay seals new entries."""
 
 import os
 import subprocess
@@ -16,7 +16,7 @@ from django.db import connection
 from accounts.models import User
 from audit import queries
 from healthcare.audit_log.models import AuditEntry
-from operations.consistency import running
+from operations.consistency import runner
 from reports import services as report_services
 from tests.audit.test_seals import verify, write
 from tests.live.conftest import environment_of_this_run
@@ -47,7 +47,7 @@ def test_commands_are_recorded() -> None:
     assert len(entries[1].patient_ids) == 3
 
 
-def test_a_password_that_is_set_by_a_command_is_recorded(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_password_that_a_command_sets_is_recorded(monkeypatch: pytest.MonkeyPatch) -> None:
     account = User.objects.create_user("root@example.org", PASSWORD, role="admin")
     monkeypatch.setattr(changepassword.Command, "_get_pass", lambda *_: "another uncommon phrase")
     call_command("changepassword", "root@example.org", stdout=StringIO())
@@ -71,12 +71,12 @@ def test_the_relay_seals_while_it_watches() -> None:
 
 
 def test_commands_that_read_everything_are_recorded_before_they_read(monkeypatch: pytest.MonkeyPatch) -> None:
-    """The entry stays if somebody interrupts the command."""
+    """The entry is there even if somebody interrupts the command."""
 
     def interrupt(*_: Any, **__: Any) -> NoReturn:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(running, "run", interrupt)
+    monkeypatch.setattr(runner, "run", interrupt)
     monkeypatch.setattr(report_services, "find_differences", interrupt)
     monkeypatch.setattr(report_services, "rebuild", interrupt)
     for command in ("check_consistency", "verify_reports", "rebuild_reports"):

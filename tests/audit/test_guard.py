@@ -36,7 +36,7 @@ from healthcare.staff_admin.model_admin import AuditedAdmin
 from patients import queries as patient_queries
 from patients import services as patient_services
 from patients.models import Patient
-from tests.audit.recording import recording
+from tests.audit.entries import recording
 from tests.databases import clinical_database
 from tests.people import People, make_account
 from tests.records import complete, make_appointment
@@ -333,14 +333,14 @@ def test_entries_hold_no_data(people: People) -> None:
     ("path", "status"),
     [("/api/patients?page_size=0", 400), ("/api/nowhere", 404), ("/api/patients?search=" + "a" * 5000, 400)],
 )
-def test_a_malformed_request_leaves_no_entry(people: People, path: str, status: int) -> None:
+def test_a_malformed_request_is_not_recorded_as_refused(people: People, path: str, status: int) -> None:
     client = people.client("doctor")
     with recording() as made:
         assert client.get(path).status_code == status
     assert made.entries == []
 
 
-def test_requests_that_services_refuse_are_recorded(people: People) -> None:
+def test_requests_refused_by_services_are_recorded(people: People) -> None:
     visit = {"patient_id": "P1", "doctor_id": "D1", "date": "2031-05-05", "time": "09:00"}
     client = people.client("admin")
     assert client.post("/api/appointments", visit, format="json").status_code == 201
@@ -355,7 +355,7 @@ def test_requests_that_services_refuse_are_recorded(people: People) -> None:
     ]
 
 
-def test_a_denial_after_an_undone_write_is_recorded(people: People, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_request_refused_after_an_undone_write_is_recorded(people: People, monkeypatch: pytest.MonkeyPatch) -> None:
     """Registration makes the account first; when the patient record is refused the account is rolled back."""
 
     def refuse(**_: Any) -> None:

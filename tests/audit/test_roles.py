@@ -1,4 +1,4 @@
-"""Statements that PostgreSQL refuses: to everybody by triggers, and to the application by its role."""
+"""Changes that PostgreSQL refuses: to everybody by triggers, to the application by the privileges of its role."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -48,8 +48,8 @@ def acting_as(role: str) -> Iterator[None]:
         execute("RESET ROLE")
 
 
-def refused(sql: str, *values: Any) -> str:
-    """Return the SQLSTATE with which the statement is refused."""
+def sqlstate_of(sql: str, *values: Any) -> str:
+    """Run a statement that PostgreSQL refuses, and return the SQLSTATE of the error."""
     with pytest.raises(ProgrammingError) as error, transaction.atomic(using="default"):
         execute(sql, *values)
     return str(getattr(error.value.__cause__, "sqlstate", ""))
@@ -75,7 +75,7 @@ CHANGES = [
 
 
 def on_partitions(sql: str) -> str:
-    """Fill in this month's partition, or next month's, which is still empty."""
+    """Insert the partition of this month, or of the coming one, which is empty, into the statement."""
     now = clock.now()
     following = now.replace(day=1) + timedelta(days=32)
     return sql.format(month=f"audit_entries_{now:%Y_%m}", coming=f"audit_entries_{following:%Y_%m}")
@@ -86,7 +86,7 @@ def test_triggers_refuse_every_change_to_the_owner_too(sql: str) -> None:
     write(2)
     services.seal()
     before = list(AuditEntry.objects.order_by("id").values())
-    assert refused(on_partitions(sql)) == "42501"
+    assert sqlstate_of(on_partitions(sql)) == "42501"
     assert verify()[0]
     assert list(AuditEntry.objects.order_by("id").values()) == before
     assert AuditPatient.objects.count() == 2
@@ -127,10 +127,10 @@ def test_the_orm_offers_no_change() -> None:
         "UPDATE django_migrations SET name = 'x'",
     ],
 )
-def test_the_application_only_inserts_and_reads_entries(sql: str) -> None:
+def test_the_application_can_only_insert_and_read_entries(sql: str) -> None:
     write(1)
     with acting_as("healthcare_app"):
-        assert refused(on_partitions(sql)) == "42501"
+        assert sqlstate_of(on_partitions(sql)) == "42501"
     assert AuditEntry.objects.count() == 1
 
 
@@ -154,7 +154,7 @@ def test_the_application_works_as_its_role(people: People) -> None:
 
 
 @pytest.mark.usefixtures("roles")
-def test_the_archivist_only_reads_entries_and_drops_past_months() -> None:
+def test_the_archivist_can_read_entries_and_drop_months_that_have_ended() -> None:
     execute("SELECT audit_make_month('2024-03-01')")
     execute(
         "INSERT INTO audit_entries (at, role, action, patient_ids, outcome, channel)"
@@ -169,7 +169,7 @@ def test_the_archivist_only_reads_entries_and_drops_past_months() -> None:
             "SELECT * FROM billing",
             "DROP TABLE audit_entries_2024_03",
         ):
-            assert refused(on_partitions(sql)) == "42501", sql
+            assert sqlstate_of(on_partitions(sql)) == "42501", sql
         with pytest.raises(Exception, match="Only whole months that have ended"), transaction.atomic(using="default"):
             execute("SELECT audit_drop_month(%s, 0)", clock.now().date())
         assert execute("SELECT audit_drop_month('2024-03-01', %s)", AuditEntry.objects.get().pk) == [(True,)]
@@ -177,8 +177,8 @@ def test_the_archivist_only_reads_entries_and_drops_past_months() -> None:
 
 
 @pytest.mark.usefixtures("roles")
-def test_archiving_uses_the_role_that_it_is_given(tmp_path: Path, settings: Any) -> None:
-    """The application's role cannot drop a month, and the archivist's login can."""
+def test_archiving_uses_the_role_of_archive_database_url(tmp_path: Path, settings: Any) -> None:
+    """The role of the application cannot drop a month, and the login of the archivist can."""
     execute("SELECT audit_make_month('2024-03-01')")
     execute(
         "INSERT INTO audit_entries (at, role, action, patient_ids, outcome, channel)"
@@ -191,15 +191,15 @@ def test_archiving_uses_the_role_that_it_is_given(tmp_path: Path, settings: Any)
         with acting_as("healthcare_app"):
             with pytest.raises(services.MonthNotArchived, match="may not drop months"):
                 list(services.archive(before=date(2024, 4, 1), directory=tmp_path / "mine"))
-            # The command stopped before its first step.
+            # Without the privilege nothing is written at all.
             assert not (tmp_path / "mine").exists()
-            assert not queries.checkpoint_of("2024-03")
+            assert not queries.archive_seal_of("2024-03")
             settings.ARCHIVE_DATABASE_URL = (
                 f"postgresql://test_archive@/{values['dbname']}?host={values['host']}&port={values.get('port') or 5432}"
             )
             (done,) = services.archive(before=date(2024, 4, 1), directory=tmp_path)
         assert (done.month, done.entries) == ("2024-03", 1)
-        assert queries.checkpoint_of("2024-03")
+        assert queries.archive_seal_of("2024-03")
         assert verify("--archive", str(tmp_path))[0]
     finally:
         execute("DROP ROLE test_archive")

@@ -1,4 +1,4 @@
-"""The chain of seals over the audit log: sealing, and the detection of every kind of tampering."""
+"""The chain of seals: every entry is sealed, and every kind of tampering is found and reported."""
 
 import os
 import subprocess
@@ -17,13 +17,12 @@ from django.db import IntegrityError, connection, connections
 from audit import queries, seals, services
 from healthcare.audit_log import recorder
 from healthcare.audit_log.models import AuditEntry, AuditHead
-from tests.databases import clinical_database
 
 pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.usefixtures("own_audit_log")]
 
 
 def write(number: int, **facts: Any) -> list[int]:
-    """Insert entries of one patient each, and return their ids."""
+    """Write entries of one patient each and return their ids."""
     before = AuditEntry.objects.order_by("id").values_list("id", flat=True).last() or 0
     for index in range(number):
         recorder.record("patient.viewed", actor=None, patient_ids=[f"P{index}"], subject=f"P{index}", **facts)
@@ -31,7 +30,7 @@ def write(number: int, **facts: Any) -> list[int]:
 
 
 def verify(*arguments: str) -> tuple[bool, str, str]:
-    """Run `verify_audit`; return whether it succeeded, its lines about differences, and its summary."""
+    """Return whether the audit log is what was sealed, the reported differences, and the summary."""
     out, err = StringIO(), StringIO()
     try:
         call_command("verify_audit", *arguments, stdout=out, stderr=err)
@@ -41,7 +40,7 @@ def verify(*arguments: str) -> tuple[bool, str, str]:
 
 
 def tamper(sql: str, *values: Any) -> None:
-    """Change the tables as a superuser of the server can."""
+    """Change the tables as a superuser of PostgreSQL can."""
     with connection.cursor() as cursor:
         cursor.execute("SET session_replication_role = replica")
         cursor.execute(sql, values)
@@ -50,10 +49,10 @@ def tamper(sql: str, *values: Any) -> None:
 
 
 def chain() -> Any:
-    return clinical_database()["audit_seals"]
+    return connections["clinical"].database["audit_seals"]
 
 
-def test_sealed_entries_are_verified() -> None:
+def test_what_is_sealed_is_whole() -> None:
     write(7)
     out = StringIO()
     call_command("seal_audit", stdout=out)
@@ -69,18 +68,18 @@ def test_sealed_entries_are_verified() -> None:
     assert verify()[0]
 
 
-def test_without_new_entries_there_is_no_new_seal() -> None:
-    assert services.seal() == (0, 0, 0, seals.BEGINNING)
+def test_nothing_new_makes_no_seal() -> None:
+    assert services.seal() == (0, 0, 0, seals.GENESIS_HASH)
     assert verify()[0]
     write(1)
     assert services.seal().seals == 1
     assert services.seal().seals == 0
 
 
-def test_many_entries_make_many_seals(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(seals, "LENGTH", 4)
-    monkeypatch.setattr(queries, "SEALS_AT_ONCE", 2)
-    monkeypatch.setattr(queries, "ENTRIES_AT_ONCE", 3)
+def test_many_entries_have_several_seals(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(seals, "MAX_ENTRIES", 4)
+    monkeypatch.setattr(queries, "SEALS_PER_QUERY", 2)
+    monkeypatch.setattr(queries, "ENTRIES_PER_QUERY", 3)
     write(17)
     assert services.seal()[:3] == (17, 5, 5)
     assert [seal["count"] for seal in queries.all_seals()] == [4, 4, 4, 4, 1]
@@ -135,7 +134,7 @@ def test_an_inserted_entry_is_found() -> None:
     ids = write(5)
     tamper("DELETE FROM audit_entries WHERE id = %s", ids[2])
     services.seal()
-    assert verify()[0] is False  # the rows of its patient refer to no entry
+    assert verify()[0] is False  # the row of its patient refers to no entry
     tamper("DELETE FROM audit_patients WHERE entry_id = %s", ids[2])
     assert verify()[0]
     tamper(
@@ -154,11 +153,11 @@ def test_an_entry_that_its_patient_no_longer_finds_is_found() -> None:
     services.seal()
     tamper("DELETE FROM audit_patients WHERE entry_id = %s", second)
     whole, differences, _ = verify()
-    assert (whole, differences) == (False, f"hidden: Entry {second} is not to be found under 1 of its patients.\n")
+    assert (whole, differences) == (False, f"hidden: Entry {second} cannot be found under 1 of its patients.\n")
     tamper("INSERT INTO audit_patients SELECT 'P1', at, id FROM audit_entries WHERE id = %s", second)
     assert verify()[0]
     tamper("INSERT INTO audit_patients SELECT 'P7', at, id FROM audit_entries WHERE id = %s", first)
-    assert f"added: Entry {first} is to be found under P7" in verify()[1]
+    assert f"added: Entry {first} can be found under P7" in verify()[1]
 
 
 def three_seals() -> list[dict[str, Any]]:
@@ -196,15 +195,15 @@ def test_a_changed_seal_is_found(change: Callable[[dict[str, Any]], dict[str, An
     assert f"broken seal: {sentence}" in differences
 
 
-def test_a_seal_made_anew_over_altered_entries_breaks_the_chain() -> None:
-    """Somebody who rewrites both databases must make all later seals again, and then the noted head is missing."""
+def test_a_forged_seal_over_altered_entries_breaks_the_chain() -> None:
+    """Somebody who rewrites both databases must replace all later seals, and then the head that was kept is missing."""
     one, two, three = three_seals()
     tamper("UPDATE audit_entries SET role = 'admin' WHERE id > %s AND id <= %s", two["after"], two["upto"])
     leaves = [seals.leaf_of(entry) for entry in queries.entries(after=two["after"], upto=two["upto"])]
     forged = {**two, "leaves": seals.pack(leaves)}
     forged["hash"] = seals.hash_of(forged)
     chain().update_one({"_id": 2}, {"$set": {"leaves": forged["leaves"], "hash": forged["hash"]}})
-    assert "broken seal: Seal 2 is not the one that PostgreSQL has a note of. (2 in all)" in verify()[1]
+    assert "broken seal: Seal 2 is not the one whose hash PostgreSQL has. (2 in all)" in verify()[1]
     tamper("UPDATE audit_heads SET hash = %s WHERE number = 2", forged["hash"])
     assert verify()[1] == "broken seal: Seal 3 does not continue seal 2.\n"
     forged_head = {**three, "previous": forged["hash"]}
@@ -222,12 +221,12 @@ def test_a_missing_seal_is_found() -> None:
     chain().delete_one({"_id": 2})
     assert "broken seal: Seal 2 is missing." in verify()[1]
     chain().delete_many({"_id": {"$gt": 1}})
-    # The end of the chain is cut off, but PostgreSQL and perhaps an operator have its head.
-    assert verify()[1] == "broken seal: Seal 2 is missing: PostgreSQL has a note of it. (2 in all)\n"
+    # The end of the chain is cut off. PostgreSQL has the hashes, and somebody may have kept the head.
+    assert verify()[1] == "broken seal: Seal 2 is missing: PostgreSQL has its hash. (2 in all)\n"
     services.seal()
-    assert "broken seal: Seal 2 is not the one that PostgreSQL has a note of." in verify()[1]
+    assert "broken seal: Seal 2 is not the one whose hash PostgreSQL has." in verify()[1]
     chain().delete_many({})
-    assert "broken seal: Seal 1 is missing: PostgreSQL has a note of it. (3 in all)" in verify()[1]
+    assert "broken seal: Seal 1 is missing: PostgreSQL has its hash. (3 in all)" in verify()[1]
     chain().insert_one(first)
     tamper("DELETE FROM audit_heads WHERE number > 1")
     assert verify()[0]
@@ -237,7 +236,7 @@ def test_a_missing_seal_is_found() -> None:
 def test_a_head_that_a_crash_has_left_out_is_stored_later(monkeypatch: pytest.MonkeyPatch) -> None:
     write(2)
     with monkeypatch.context() as patched:
-        patched.setattr(services, "_note", lambda link: None)
+        patched.setattr(services, "_store_head", lambda seal: None)
         services.seal()
     assert not AuditHead.objects.exists()
     assert verify()[0]
@@ -245,16 +244,16 @@ def test_a_head_that_a_crash_has_left_out_is_stored_later(monkeypatch: pytest.Mo
     assert AuditHead.objects.get().hash == queries.head()["hash"]
 
 
-def test_removed_last_entries_are_found() -> None:
+def test_removing_the_last_entry_is_found() -> None:
     ids = write(5)
     services.seal()
     tamper("DELETE FROM audit_entries WHERE id = %s", ids[-1])
     assert f"removed: Entry {ids[-1]} of " in verify()[1]
 
 
-def test_a_duplicate_id_is_found(monkeypatch: pytest.MonkeyPatch) -> None:
-    """The ids are compared across the batches in which the entries are read."""
-    monkeypatch.setattr(queries, "ENTRIES_AT_ONCE", 2)
+def test_an_id_that_two_entries_have_is_found(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Such an entry is also found where one query for entries ends and the next begins."""
+    monkeypatch.setattr(queries, "ENTRIES_PER_QUERY", 2)
     ids = write(4)
     services.seal()
     with connection.cursor() as cursor:
@@ -268,7 +267,7 @@ def test_a_duplicate_id_is_found(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.mark.parametrize("moment", ["1969-12-31", "6000-01-01", "infinity", "-infinity"])
 def test_a_time_that_no_seal_can_name_is_refused(moment: str) -> None:
-    """Such an entry would stop all sealing."""
+    """Such a time could not be packed into a leaf, so sealing would stop for good."""
     with pytest.raises(IntegrityError), connection.cursor() as cursor:
         cursor.execute(
             "INSERT INTO audit_entries (at, role, action, patient_ids, outcome, channel)"
@@ -277,8 +276,8 @@ def test_a_time_that_no_seal_can_name_is_refused(moment: str) -> None:
         )
 
 
-def test_an_entry_that_is_still_being_written_is_not_sealed_over() -> None:
-    """An open transaction holds a lower id than a committed one: sealing waits for it, for a limited time."""
+def test_sealing_waits_for_an_entry_that_is_not_committed() -> None:
+    """Sealing waits for an open transaction whose entry has a lower id than a committed one, and then gives up."""
     script = """
 import sys, psycopg
 with psycopg.connect(sys.argv[1]) as connection:
@@ -294,13 +293,13 @@ with psycopg.connect(sys.argv[1]) as connection:
     assert writer.stdout
     assert writer.stdout.readline() == "open\n"
     write(1)
-    before = services.PATIENCE_SECONDS
+    before = services.SEAL_TIMEOUT_SECONDS
     try:
-        services.PATIENCE_SECONDS = 0.3
+        services.SEAL_TIMEOUT_SECONDS = 0.3
         with pytest.raises(CommandError, match="open too long"):
             call_command("seal_audit", verbosity=0)
     finally:
-        services.PATIENCE_SECONDS = before
+        services.SEAL_TIMEOUT_SECONDS = before
     assert queries.head()["_id"] == 0
     writer.stdin.close()
     assert writer.wait(10) == 0
@@ -323,7 +322,7 @@ with psycopg.connect(sys.argv[1], autocommit=True) as connection:
 """
 
 
-def test_sealing_beside_writers_leaves_nothing_out() -> None:
+def test_sealing_while_entries_are_written_leaves_none_out() -> None:
     writers = [subprocess.Popen([sys.executable, "-c", WRITER, dsn(), "400"]) for _ in range(4)]
     rounds = 0
     while any(writer.poll() is None for writer in writers):
@@ -340,7 +339,7 @@ def test_sealing_beside_writers_leaves_nothing_out() -> None:
 
 def test_two_processes_that_seal_at_once_make_one_chain() -> None:
     write(30)
-    seal = "from audit import seals, services; seals.LENGTH = 1; services.seal()"
+    seal = "from audit import seals, services; seals.MAX_ENTRIES = 1; services.seal()"
     prepared = (
         "import os, django; os.environ['DJANGO_SETTINGS_MODULE'] = 'healthcare.settings'; django.setup();"
         "from django.db import connections;"

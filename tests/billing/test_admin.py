@@ -1,4 +1,4 @@
-"""Bills in the admin: paid and void by actions that ask first, what the list comes to, and who sees bills at all."""
+"""Bills in the admin: actions that mark them as paid or void, the totals of the list, and permissions."""
 
 from datetime import timedelta
 from decimal import Decimal
@@ -15,7 +15,7 @@ from django.utils import timezone
 from billing import services
 from billing.models import Bill
 from healthcare.errors import Conflict
-from tests.audit.recording import recording
+from tests.audit.entries import recording
 from tests.people import People, make_account
 from tests.records import make_bill
 from tests.snapshots import changed, everything
@@ -27,7 +27,7 @@ LIST = "/admin/billing/bill/"
 
 @pytest.fixture
 def bills(people: People) -> list[Bill]:
-    """Of P1: two open, one paid, one void; of P2 one open."""
+    """Two open bills, a paid and a void one of P1, and an open bill of P2."""
     return [
         make_bill(people, total_cost=Decimal("10.50")),
         make_bill(people, total_cost=Decimal("1234.00")),
@@ -61,12 +61,14 @@ def statuses() -> list[str]:
 @pytest.mark.parametrize(
     ("action", "status", "word"), [("pay_bills", "paid", "paid"), ("void_bills", "void", "voided")]
 )
-def test_bills_are_settled_after_asking(clerk: Client, bills: list[Bill], action: str, status: str, word: str) -> None:
+def test_bills_are_settled_after_confirmation(
+    clerk: Client, bills: list[Bill], action: str, status: str, word: str
+) -> None:
     before = everything()
     asked = act(clerk, action, *bills[:2]).content.decode()
     assert "1,234.00" in asked
     assert 'name="confirmed"' in asked
-    assert changed(before, everything()) == set(), "nothing is done before it is confirmed"
+    assert changed(before, everything()) == set(), "nothing is written before the confirmation"
     with recording() as made:
         done = act(clerk, action, *bills[:2], confirmed="yes").content.decode()
     assert f"2 bills are {status}." in done
@@ -77,7 +79,7 @@ def test_bills_are_settled_after_asking(clerk: Client, bills: list[Bill], action
     assert said == [(f"bill.{word}", ["P1"], str(bill.pk)) for bill in reversed(bills[:2])]
 
 
-def test_what_is_settled_already_is_said_and_stays(clerk: Client, bills: list[Bill]) -> None:
+def test_settled_bills_are_reported_and_stay(clerk: Client, bills: list[Bill]) -> None:
     done = act(clerk, "void_bills", bills[0], bills[2], bills[3], confirmed="yes").content.decode()
     assert f"{bills[2].pk}: The bill is paid already." in done
     assert f"{bills[3].pk}: The bill is void already." in done
@@ -97,7 +99,7 @@ def test_one_bill_is_settled_from_its_page_by_post_only(clerk: Client, people: P
     assert statuses()[0] == "paid"
     shown = clerk.get(page).content.decode()
     assert f"Bill {bills[0].pk} is paid." in shown
-    assert pay not in shown, "what is settled has no button"
+    assert pay not in shown, "a settled bill has no button"
     with recording() as made:
         assert clerk.get(pay).status_code == 403
     assert [(entry.action, entry.outcome) for entry in made.entries] == [("bill.paid", "refused")]
@@ -110,7 +112,7 @@ def test_two_clerks_settle_one_bill_once(people: People, bills: list[Bill]) -> N
     assert statuses()[0] == "paid"
 
 
-def test_who_only_looks_settles_nothing(people: People, bills: list[Bill]) -> None:
+def test_users_who_may_only_view_settle_nothing(people: People, bills: list[Bill]) -> None:
     browser = browser_with("view_bill")
     before = statuses()
     act(browser, "pay_bills", bills[0], confirmed="yes")
@@ -118,7 +120,7 @@ def test_who_only_looks_settles_nothing(people: People, bills: list[Bill]) -> No
     assert statuses() == before
 
 
-def test_the_list_says_what_it_comes_to(clerk: Client, bills: list[Bill]) -> None:
+def test_list_shows_its_totals(clerk: Client, bills: list[Bill]) -> None:
     def totals(**query: str) -> list[tuple[str, int, str]]:
         return [(str(label), number, str(total)) for label, number, total in clerk.get(LIST, query).context["totals"]]
 
@@ -128,7 +130,7 @@ def test_the_list_says_what_it_comes_to(clerk: Client, bills: list[Bill]) -> Non
     assert totals(q="P2") == [("open", 1, "5.00")]
     assert totals(q="nobody") == []
     Bill.objects.filter(pk=bills[1].pk).update(created_at=timezone.now() - timedelta(days=70))
-    assert totals(made="month") == totals(made="week") == totals(made="today") == [
+    assert totals(created="month") == totals(created="week") == totals(created="today") == [
         ("open", 2, "15.50"), *everything_there[1:],
     ]  # fmt: skip
     assert "1,249.50" in clerk.get(LIST).content.decode()
@@ -147,8 +149,8 @@ def test_totals_are_one_query(clerk: Client, bills: list[Bill]) -> None:
     assert len(many) == len(few)
 
 
-@pytest.mark.parametrize("query", ["made=never", "made=%24gt", "q=99999999999999999999999", "status__exact=odd"])
-def test_a_list_that_is_asked_for_oddly_is_no_error(clerk: Client, bills: list[Bill], query: str) -> None:
+@pytest.mark.parametrize("query", ["created=never", "created=%24gt", "q=99999999999999999999999", "status__exact=odd"])
+def test_unknown_filter_is_no_server_error(clerk: Client, bills: list[Bill], query: str) -> None:
     assert clerk.get(f"{LIST}?{query}").status_code in (200, 302)
 
 

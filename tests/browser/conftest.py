@@ -1,7 +1,7 @@
-"""A browser in front of the production server, on the databases of the test run.
+"""Fixtures for tests with a browser and the production server, on the databases of the test run.
 
-Debian's Chromium, driven by Playwright; nothing is fetched from outside, and a page that tries is a failure. The server
-and this process see the same data, as in `tests.live`.
+Playwright drives Debian's Chromium. A page that requests anything from another host fails the test. The server and the
+test process use the same databases, as in `tests.live`.
 """
 
 import shutil
@@ -33,8 +33,8 @@ def chromium(django_db_setup: None) -> Iterator[Browser]:
         pytest.skip("needs Debian's Chromium: apt-get install chromium")
     opened = {alias: connections[alias] for alias in connections}
     with pytest.MonkeyPatch.context() as patch, sync_playwright() as playwright:
-        # Playwright's synchronous way runs a loop in this thread, which Django takes for asynchronous code: it would
-        # refuse to ask the databases, and open other connections than those of the tests before.
+        # Playwright's synchronous API runs an event loop in this thread. Django would therefore refuse to query the
+        # databases, and open other connections than those of earlier tests.
         patch.setenv("DJANGO_ALLOW_ASYNC_UNSAFE", "1")
         for alias, connection in opened.items():
             connections[alias] = connection
@@ -62,7 +62,7 @@ def groups(transactional_db: None) -> None:
 
 
 class Visitor:
-    """Somebody at a screen: `page` is theirs. What goes wrong on their pages is noted."""
+    """A user with a browser of their own. Errors of their pages are collected in `wrong`."""
 
     def __init__(self, browser: Browser, site: LiveServer, *, width: int = 1280, scheme: str = "light") -> None:
         self.root = f"http://{HOST}:{site.port}"
@@ -75,7 +75,7 @@ class Visitor:
         self.context.on("request", self._look_at)
         self.context.on("response", lambda answer: self._note(f"{answer.status} {answer.url}", answer.status >= 500))
         self.context.on("weberror", lambda error: self.wrong.append(str(error.error)))
-        # A page that somebody may not see is an error to the console; the tests look at those themselves.
+        # A page with status 403 is an error to the console, too. The tests check the statuses themselves.
         self.context.on(
             "console",
             lambda said: self._note(f"{said.text} on {said.page and said.page.url}", is_wrong(said.type, said.text)),
@@ -83,7 +83,7 @@ class Visitor:
         self.page: Page = self.context.new_page()
 
     def log_in(self, account: User) -> "Visitor":
-        """Without the form, which one walk tries: the server hashes passwords in earnest."""
+        """Log in without the form, because the server's password hashing is slow. One test uses the form."""
         client = Client()
         client.force_login(account)
         cookie = client.cookies[settings.SESSION_COOKIE_NAME]
@@ -97,11 +97,11 @@ class Visitor:
         return self.page
 
     def status_of(self, path: str) -> int:
-        """What the server answers without following it anywhere."""
+        """Return the status of the response, without following redirects."""
         return self.context.request.get(path, max_redirects=0).status
 
     def post(self, path: str, form: dict[str, str]) -> int:
-        """Send a form that no page offers, with everything that the server asks of one."""
+        """Send a form that no page offers, with a CSRF token and a Referer."""
         token = next(each["value"] for each in self.context.cookies() if each["name"] == settings.CSRF_COOKIE_NAME)
         sent = {"csrfmiddlewaretoken": token, **form}
         return self.context.request.post(path, form=sent, headers={"Referer": self.root}, max_redirects=0).status
@@ -120,7 +120,7 @@ def is_wrong(kind: str, text: str) -> bool:
 
 
 class Visitors:
-    """Gives each person of a test a browser of their own."""
+    """Creates a browser for each user of a test."""
 
     def __init__(self, browser: Browser, site: LiveServer) -> None:
         self.browser, self.site = browser, site

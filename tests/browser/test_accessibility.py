@@ -1,5 +1,7 @@
-"""The admin for everybody: axe-core finds nothing serious, in the light and the dark, on a wide and a narrow screen;
-whoever has no mouse gets everywhere."""
+"""Accessibility of the admin: axe-core finds no serious violation, and everything can be reached by keyboard.
+
+The pages are checked in light and dark colours, on a wide and a narrow screen.
+"""
 
 from pathlib import Path
 from typing import Any
@@ -17,7 +19,7 @@ from tests.records import complete, days_from_now, make_appointment, make_bill, 
 pytestmark = pytest.mark.django_db(transaction=True)
 
 AXE = (Path(axe_playwright_python.__file__).parent / "axe.min.js").read_text(encoding="utf-8")
-#: Everything on a wide screen, its colours once more in the dark, and all but them on a narrow one.
+#: All rules on a wide screen, the rules about colours in dark colours, and all others on a narrow screen.
 SCREENS = (
     ("light", 1280, {}),
     ("dark", 1280, {"runOnly": ["color-contrast", "link-in-text-block"]}),
@@ -39,7 +41,7 @@ PAGES = [
 
 @pytest.fixture
 def records(people: People) -> None:
-    """Something on every page: visits of all states, a prescription, bills."""
+    """Records for every page: appointments of all statuses, a prescription and bills."""
     from doctors.services import update_doctor
 
     update_doctor(actor=people.admin, doctor_id="D1", availability=HOURS)
@@ -51,7 +53,7 @@ def records(people: People) -> None:
 
 
 def violations(page: Page, options: dict[str, Any]) -> list[str]:
-    """What axe-core calls serious or critical on the page, with the elements."""
+    """Return the violations that axe-core calls serious or critical, with their elements."""
     if not page.evaluate("'axe' in window"):
         page.evaluate(AXE)
     found = page.evaluate("options => axe.run(document, {resultTypes: ['violations'], ...options})", options)
@@ -76,7 +78,7 @@ def test_no_page_has_a_serious_violation(visitors: Visitors, people: People, rec
         for scheme, width, options in SCREENS:
             page.emulate_media(color_scheme=scheme)  # type: ignore[arg-type]
             page.set_viewport_size({"width": width, "height": 900})
-            # What the theme does when the page is loaded in the dark.
+            # The theme sets this class when it loads a page in dark colours.
             page.evaluate("isDark => document.documentElement.classList.toggle('dark', isDark)", scheme == "dark")
             found[f"{path} {scheme} {width}"] = violations(page, options)
     page.emulate_media(color_scheme="light")
@@ -95,7 +97,7 @@ def test_no_page_has_a_serious_violation(visitors: Visitors, people: People, rec
 
 
 def test_a_visit_is_completed_by_keyboard(visitors: Visitors, people: People, records: None) -> None:
-    """The button opens a dialog that takes the focus; Escape closes it, Enter sends it."""
+    """The button opens a dialog, which takes the focus. Escape closes it, and Enter sends it."""
     at = visitors(people.doctor)
     page = at.open(f"{VISITS}A1/change/")
     page.get_by_role("link", name="Complete").focus()
@@ -113,16 +115,14 @@ def test_a_visit_is_completed_by_keyboard(visitors: Visitors, people: People, re
     assert Appointment.objects.get(pk="A1").status == "completed"
 
 
-def test_filters_slots_and_the_way_out_are_reached_by_keyboard(
-    visitors: Visitors, people: People, records: None
-) -> None:
+def test_filters_slots_and_log_out_are_reached_by_keyboard(visitors: Visitors, people: People, records: None) -> None:
     at = visitors.of_group("Front desk")
     page = at.open(VISITS)
     reach(page, page.get_by_role("button", name="Filters"))
     page.keyboard.press("Enter")
     expect(page.get_by_role("link", name="Tomorrow")).to_be_visible()
     at.open(f"{VISITS}add/?doctor_id=D1")
-    # Late in the day today has one slot left, or none.
+    # Late in the day, today has one free slot or none.
     slots = page.locator("[data-slots] .slot-times:has(button + button)").first.locator("button")
     slots.first.wait_for()
     reach(page, slots.first)
@@ -140,7 +140,7 @@ def test_filters_slots_and_the_way_out_are_reached_by_keyboard(
 
 
 def reach(page: Page, wanted: Any) -> None:
-    """Press Tab until it has the focus."""
+    """Press Tab until the element has the focus."""
     for _ in range(60):
         if wanted.evaluate("element => element === document.activeElement"):
             return

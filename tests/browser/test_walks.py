@@ -1,4 +1,4 @@
-"""A day at the hospital, at the screens of those who work there; what is in both databases is looked at past them."""
+"""A day at the hospital in the browsers of its staff. The tests read both databases directly to check the results."""
 
 from typing import Any
 
@@ -10,27 +10,28 @@ from playwright.sync_api import expect
 from accounts.models import Role, User
 from appointments.models import Appointment, Claim
 from billing.models import Bill
+from doctors.models import Doctor
 from healthcare.audit_log.models import AuditEntry
 from healthcare.mongodb import raw
 from patients.models import Patient
 from prescriptions.models import Prescription
 from reports.admin import PAGES
-from tests.audit.recording import recording
+from tests.audit.entries import recording
 from tests.browser.conftest import Visitor, Visitors
-from tests.live.wholeness import assert_whole
+from tests.live.agreement import assert_databases_agree
 from tests.people import PASSWORD, People, make_account, make_doctor
 from tests.records import make_appointment, make_bill, make_prescription
 from tests.snapshots import changed, everything
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
-#: Open every day, so that a free slot is there whenever the tests run.
+#: Hours on every day, so that there is a free slot whenever the tests run.
 HOURS = [{"weekday": day, "start": "08:00", "end": "18:00", "slot_minutes": 30} for day in range(7)]
 
 
 @pytest.fixture
 def doctor(people: People) -> User:
-    """A doctor with hours, and an account that knows them."""
+    """A doctor with weekly hours, and the account of this doctor."""
     account = make_account(Role.DOCTOR, "lindqvist@example.org")
     make_doctor(
         people.admin, "D7", name="Astrid Lindqvist", specialty="Cardiology", availability=HOURS, user_id=account.pk
@@ -49,7 +50,7 @@ def claims_of(visit_id: str) -> int:
 
 
 def said_about(patient_id: str, account: User) -> list[str]:
-    """What is on record of this patient as that account's doing, in order."""
+    """Return the actions of the account about the patient in the audit log, in order."""
     found = AuditEntry.objects.filter(patient_rows__patient_id=patient_id, actor_id=account.pk).order_by("id")
     return list(found.values_list("action", flat=True))
 
@@ -62,7 +63,7 @@ def test_a_day_at_the_hospital(visitors: Visitors, people: People, doctor: User)
         treat(visitors, doctor, patient_id, visit_id)
         collect(visitors, patient_id, visit_id)
         count(visitors, people)
-    assert_whole()
+    assert_databases_agree()
     done = [entry.action for entry in made.entries if patient_id in entry.patient_ids]
     writes = [
         "patient.created", "appointment.booked", "appointment.moved", "appointment.cancelled", "appointment.booked",
@@ -73,7 +74,7 @@ def test_a_day_at_the_hospital(visitors: Visitors, people: People, doctor: User)
 
 
 def front_desk(visitors: Visitors) -> tuple[str, User]:
-    """Log in, register a patient, find a free slot, book, move, cancel, and book another for whoever comes next."""
+    """Log in, register a patient, book a free slot, move and cancel the visit, and book another for the next step."""
     with override_settings(PASSWORD_HASHERS=["django.contrib.auth.hashers.BCryptSHA256PasswordHasher"]):
         account = make_account(Role.STAFF, "desk@example.org")
     account.groups.add(Group.objects.get(name="Front desk"))
@@ -131,7 +132,7 @@ def front_desk(visitors: Visitors) -> tuple[str, User]:
 
 
 def book(at: Visitor, patient_id: str) -> None:
-    """From the patient's page: the doctor by a word of the name, the first free slot of the next week."""
+    """Book from the patient's page: search for the doctor by name, and choose the first free slot of the next week."""
     page = at.page
     page.goto(f"/admin/patients/patient/{patient_id}/change/")
     page.get_by_role("link", name="Book a visit").click()
@@ -202,7 +203,7 @@ def collect(visitors: Visitors, patient_id: str, visit_id: str) -> None:
 
 
 def count(visitors: Visitors, people: People) -> None:
-    """A manager reads the four reports, from the charts of the first page on, and takes one away as a file."""
+    """A manager opens each of the four reports from the dashboard, and downloads it as a CSV file."""
     at = visitors.of_group("Managers")
     answered = {page.name: people.client("admin").get(f"/api/reports/{page.name}").json()["results"] for page in PAGES}
     for report in PAGES:
@@ -221,7 +222,7 @@ def count(visitors: Visitors, people: People) -> None:
 
 
 def look_up(visitors: Visitors, patient_id: str, desk: User, writes: list[str]) -> None:
-    """An auditor finds all of it by the patient's id, who did it and that it was done by the admin."""
+    """An auditor searches for the patient's id, and finds all writes with their actor and channel."""
     at = visitors.of_group("Auditors")
     page = at.open(f"/admin/healthcare/auditentry/?q=patient:{patient_id}")
     shown = page.locator("#result_list tbody tr")
@@ -238,11 +239,31 @@ def look_up(visitors: Visitors, patient_id: str, desk: User, writes: list[str]) 
     assert "Mei Tanaka" not in text
 
 
-# --- What is not theirs ----------------------------------------------------------------------------------------------
+def test_hours_are_added_and_removed(visitors: Visitors, people: People) -> None:
+    """The rows stay numbered without gaps, as a formset requires."""
+    at = visitors(people.admin)
+    page = at.open("/admin/doctors/doctor/D1/change/")
+    table = page.locator("[data-row-table]").first
+    expect(table.locator("tbody tr")).to_have_count(1)
+    for number, start in enumerate(("08:00", "09:00", "10:00")):
+        if number:
+            table.get_by_role("button", name="Add a row").click()
+        table.get_by_label(f"weekday, row {number + 1}").select_option(str(number))
+        table.get_by_label(f"from, row {number + 1}").fill(start)
+        table.get_by_label(f"to, row {number + 1}").fill("12:00")
+    table.locator("tbody tr").nth(1).get_by_role("button", name="Remove").click()
+    expect(table.get_by_label("from, row 2")).to_have_value("10:00")
+    save(at)
+    expect(page.get_by_text("was changed successfully")).to_be_visible()
+    hours = [(row["weekday"], row["start"], row["end"]) for row in document(Doctor, "D1")["availability"]]
+    assert hours == [(0, "08:00", "12:00"), (2, "10:00", "12:00")]
+
+
+# --- Permissions -----------------------------------------------------------------------------------------------------
 
 PATIENT, VISIT = "/admin/patients/patient/P1/change/", "/admin/appointments/appointment/A1/change/"
-#: Who → pages that open, pages that do not, and a form that they send all the same.
-SHUT: dict[str, tuple[list[str], list[str]]] = {
+#: User → pages that are shown, and pages that are refused.
+PERMISSIONS: dict[str, tuple[list[str], list[str]]] = {
     "Front desk": (
         [PATIENT, VISIT],
         ["/admin/billing/bill/", "/admin/prescriptions/prescription/", "/admin/healthcare/auditentry/",
@@ -268,38 +289,38 @@ SHUT: dict[str, tuple[list[str], list[str]]] = {
     ),
     "patient": ([], [PATIENT, VISIT, "/admin/", "/admin/reports/top-doctors/", "/admin/healthcare/auditentry/"]),
 }  # fmt: skip
-#: Forms that change something, and who may send them.
+#: Form → values, and the users who may send it.
 FORMS: dict[str, tuple[dict[str, str], set[str]]] = {
     "/admin/patients/patient/P1/delete/": ({"post": "yes"}, set()),
     "/admin/patients/patient/add/": ({"name": ""}, {"Front desk"}),
     "/admin/doctors/doctor/D2/change/": ({"name": "X", "specialty": "X", "time_zone": "UTC"}, set()),
     "/admin/appointments/appointment/A2/cancel/": ({}, {"Front desk"}),
     "/admin/accounts/user/add/": ({"email": "x@example.org", "name": "X", "role": "admin"}, set()),
-    "/admin/healthcare/event/": ({"action": "try_again"}, set()),
+    "/admin/healthcare/event/": ({"action": "retry_delivery"}, set()),
 }
 
 
-@pytest.mark.parametrize("who", SHUT)
-def test_each_is_refused_what_is_not_theirs(visitors: Visitors, people: People, who: str) -> None:
+@pytest.mark.parametrize("who", PERMISSIONS)
+def test_pages_and_forms_of_others_are_refused(visitors: Visitors, people: People, who: str) -> None:
     make_appointment(people, appointment_id="A1")
     make_appointment(people, appointment_id="A2", doctor_id="D2", patient_id="P2", time="12:00")
     make_prescription(people)
     make_bill(people, appointment_id=None)
     is_person = hasattr(people, who)
     at = visitors(getattr(people, who)) if is_person else visitors.of_group(who)
-    opened, shut = SHUT[who]
-    for path in opened:
+    shown, refused = PERMISSIONS[who]
+    for path in shown:
         at.open(path)
-    if opened:
+    if shown:
         page = at.open("/admin/")
         links = {link.get_attribute("href") for link in page.locator("a").all()}
-        assert not links & set(shut), "nothing leads there"
-    refusals = {302} if who == "patient" else {403}
-    assert {at.status_of(path) for path in shut} == refusals
+        assert not links & set(refused), "no link leads to a refused page"
+    statuses = {302} if who == "patient" else {403}
+    assert {at.status_of(path) for path in refused} == statuses
     before = everything()
     at.page.goto("/admin/login/")
     for path, (form, allowed) in FORMS.items():
         if who not in allowed:
-            # A list that they may see is shown once more.
-            assert at.post(path, form) in ((200,) if path in opened else (302, 403, 404)), path
+            # A list that the user may view is shown again.
+            assert at.post(path, form) in ((200,) if path in shown else (302, 403, 404)), path
     assert changed(before, everything()) <= {"postgresql django_session"}

@@ -1,4 +1,4 @@
-"""Running `manage.py check_consistency` in a test."""
+"""Runs `manage.py check_consistency` in a test."""
 
 import io
 from typing import NamedTuple
@@ -6,8 +6,8 @@ from typing import NamedTuple
 from django.core.management import CommandError, call_command
 
 
-class Said(NamedTuple):
-    """What the command said and how it ended; `figures` by check: compared, differences, repaired, left."""
+class CommandResult(NamedTuple):
+    """Exit code and output of the command. `figures` has for each check: compared, differences, repaired, left."""
 
     code: int
     text: str
@@ -21,19 +21,19 @@ class Said(NamedTuple):
 
     @property
     def differences(self) -> dict[str, int]:
-        """The checks that found something, and how much."""
+        """Return the number of differences of each check that found some."""
         return {name: row[1] for name, row in self.figures.items() if row[1]}
 
 
-def check(*options: str, out: io.StringIO | None = None) -> Said:
+def check(*options: str, out: io.StringIO | None = None) -> CommandResult:
     out = out or io.StringIO()
     try:
         call_command("check_consistency", *options, stdout=out)
     except CommandError as error:
-        return Said(error.returncode, out.getvalue(), str(error))
-    return Said(0, out.getvalue(), "")
+        return CommandResult(error.returncode, out.getvalue(), str(error))
+    return CommandResult(0, out.getvalue(), "")
 
 
-def assert_clean(said: Said) -> None:
-    assert (said.code, said.differences) == (0, {}), said.text
-    assert len(said.figures) == 5
+def assert_clean(result: CommandResult) -> None:
+    assert (result.code, result.differences) == (0, {}), result.text
+    assert len(result.figures) == 5

@@ -1,4 +1,4 @@
-"""The check of charts: each difference is made by a raw write, found, repaired, and gone."""
+"""Tests of the check `charts`: a raw write makes each difference, which is then found and repaired."""
 
 from concurrent.futures import ThreadPoolExecutor
 from datetime import date, timedelta
@@ -56,11 +56,11 @@ def test_wrong_chart_is_found_and_rewritten(charted: dict[str, Any], kind: str, 
     }
     assert raw.collection(Patient).update_one({"_id": "P1"}, update).modified_count == 1
     wrong = patient()
-    said = check()
-    assert said.code == 1
-    assert said.figures["charts"] == (2, 1, 0, 1)
-    assert said.differences == {"charts": 1}
-    assert f"charts: Patient P1: the chart's {kind} are not those of the collection: {difference}.\n" in said.text
+    result = check()
+    assert result.code == 1
+    assert result.figures["charts"] == (2, 1, 0, 1)
+    assert result.differences == {"charts": 1}
+    assert f"charts: Patient P1: the chart's {kind} are not those of the collection: {difference}.\n" in result.text
     assert patient() == wrong
 
     repaired = check("--repair")
@@ -81,7 +81,7 @@ def test_chart_of_a_patient_without_records_is_empty(people: People):
     assert found["appointments"] == []
 
 
-def test_chart_reaches_back_so_many_and_no_more(people: People):
+def test_chart_has_at_most_chart_length_entries(people: People):
     for number in range(CHART_LENGTH + 2):
         make_appointment(people, date=DAY + timedelta(days=number))
     assert_clean(check())
@@ -92,12 +92,12 @@ def test_chart_reaches_back_so_many_and_no_more(people: People):
     assert len(patient()["appointments"]) == CHART_LENGTH
 
 
-def test_document_that_somebody_wrote_by_hand_breaks_nothing(charted: dict[str, Any]):
-    """A field may be absent, which reads as null."""
+def test_document_without_optional_fields_breaks_nothing(charted: dict[str, Any]):
+    """An absent field reads as null."""
     raw.collection("prescriptions").insert_one({"patient_id": "P1", "start_date": DAY, "doctor_id": "D1"})
     raw.collection("appointments").insert_one({"_id": "A9", "patient_id": "P1", "date": DAY, "doctor_id": "D1"})
-    said = check("--repair")
-    assert (said.code, said.figures["charts"]) == (0, (2, 2, 2, 0))
+    result = check("--repair")
+    assert (result.code, result.figures["charts"]) == (0, (2, 2, 2, 0))
     assert [entry["appointment_id"] for entry in patient()["appointments"]].count("A9") == 1
     assert_clean(check())
 
@@ -106,7 +106,7 @@ def test_visit_that_is_booked_between_two_reads_is_no_difference(people: People,
     read = charts._Kind.entries_of
     days = iter(range(10, 20))
     suspected = []
-    confirm = charts._still_wrong
+    confirm = charts._confirm
 
     def book_and_read(kind, patient_ids):
         make_appointment(people, date=DAY + timedelta(days=next(days)))
@@ -118,14 +118,14 @@ def test_visit_that_is_booked_between_two_reads_is_no_difference(people: People,
         return confirm(suspects)
 
     monkeypatch.setattr(charts._Kind, "entries_of", book_and_read)
-    monkeypatch.setattr(charts, "_still_wrong", watched)
+    monkeypatch.setattr(charts, "_confirm", watched)
     assert_clean(check())
     assert [patient_id for patient_id, _ in suspected] == ["P1", "P1"]
 
 
-@pytest.mark.django_db(transaction=True, databases=["default", "clinical"])  # threads connect anew
-def test_repair_begins_again_on_what_another_write_has_left(people: People, charted: dict[str, Any], monkeypatch):
-    """A visit is booked after the repair has read the collection and before it writes the chart."""
+@pytest.mark.django_db(transaction=True, databases=["default", "clinical"])  # threads have their own connections
+def test_repair_starts_again_after_a_concurrent_write(people: People, charted: dict[str, Any], monkeypatch):
+    """A visit is booked after the repair has read the collection and before the repair writes the chart."""
     raw.collection(Patient).update_one({"_id": "P1"}, {"$set": {"appointments": []}})
     replace = chart.replace
     booked = []

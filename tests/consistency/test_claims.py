@@ -1,4 +1,4 @@
-"""The check of claims."""
+"""Tests of the check `claims`."""
 
 from typing import Any
 
@@ -29,12 +29,12 @@ def visit(people: People) -> Appointment:
 
 
 @pytest.mark.parametrize("lost", [1, 12])
-def test_lost_claims_are_taken_again(visit: Appointment, lost: int):
+def test_missing_claims_are_restored(visit: Appointment, lost: int):
     before = held()
     raw.collection(Claim).delete_many({"_id": {"$in": claims.ids_of(visit)[:lost]}})
-    said = check()
-    assert (said.code, said.figures["claims"]) == (1, (12 - lost + 1, 1, 0, 1))
-    assert f"claims: Appointment A1 is scheduled and holds {12 - lost} of its 12 claims.\n" in said.text
+    result = check()
+    assert (result.code, result.figures["claims"]) == (1, (12 - lost + 1, 1, 0, 1))
+    assert f"claims: Appointment A1 is scheduled and holds {12 - lost} of its 12 claims.\n" in result.text
     assert len(held()) == 12 - lost
     revision = Patient.objects.get(pk="P1").revision
     assert check("--repair").code == 0
@@ -51,7 +51,7 @@ def test_lost_claims_are_taken_again(visit: Appointment, lost: int):
         ("A1", "it is at another time, or of another doctor or patient"),
     ],
 )
-def test_stray_claims_are_let_go(people: People, visit: Appointment, appointment_id: str, why: str):
+def test_stray_claims_are_deleted(people: People, visit: Appointment, appointment_id: str, why: str):
     make_appointment(people, appointment_id="A2", time="12:00")
     people.client("admin").patch("/api/appointments/A2", {"status": "cancelled"}, format="json")
     before = held()
@@ -59,17 +59,17 @@ def test_stray_claims_are_let_go(people: People, visit: Appointment, appointment
         raw.collection(Claim).insert_one(
             {"_id": f"doctor D1 2035-01-01T10:{minute}Z", "appointment_id": appointment_id}
         )
-    said = check()
-    assert said.code == 1
-    assert said.differences == {"claims": 1}
+    result = check()
+    assert result.code == 1
+    assert result.differences == {"claims": 1}
     sentence = f"claims: 2 claims of appointment {appointment_id} from 'doctor D1 2035-01-01T10:00Z' on: {why}.\n"
-    assert sentence in said.text
+    assert sentence in result.text
     assert check("--repair").code == 0
     assert held() == before
     assert_clean(check())
 
 
-def test_claim_in_a_wrong_name_is_one_too_many_and_one_too_few(visit: Appointment):
+def test_claim_of_another_visit_is_one_stray_and_one_missing(visit: Appointment):
     before = held()
     raw.collection(Claim).update_one({"_id": before[0]["_id"]}, {"$set": {"appointment_id": "A9"}})
     assert check().figures["claims"] == (13, 2, 0, 2)
@@ -77,49 +77,49 @@ def test_claim_in_a_wrong_name_is_one_too_many_and_one_too_few(visit: Appointmen
     assert held() == before
 
 
-def test_two_visits_at_one_time_take_a_person(people: People, visit: Appointment):
+def test_two_visits_at_one_time_need_a_decision(people: People, visit: Appointment):
     document = raw.collection(Appointment).find_one({"_id": "A1"})
     assert document is not None
     raw.collection(Appointment).insert_one({**document, "_id": "A2", "patient_id": "P2"})
     before = held()
-    said = check("--repair", "--only", "claims")
-    assert (said.code, said.figures["claims"]) == (1, (14, 1, 0, 1))
-    assert "Appointment A2 is scheduled and holds 0 of its 12 claims. Not repaired: it overlaps A1:" in said.text
+    result = check("--repair", "--only", "claims")
+    assert (result.code, result.figures["claims"]) == (1, (14, 1, 0, 1))
+    assert "Appointment A2 is scheduled and holds 0 of its 12 claims. Not repaired: it overlaps A1:" in result.text
     assert held() == before
 
 
-def test_visit_without_its_instant_takes_a_person(visit: Appointment):
+def test_visit_without_its_instant_needs_a_decision(visit: Appointment):
     raw.collection(Appointment).update_one({"_id": "A1"}, {"$set": {"starts_at": None}})
-    said = check("--repair")
-    assert said.code == 1
-    assert "Appointment A1 is scheduled at a time of day and has no instant" in said.text
-    assert "Not repaired: this takes a person." in said.text
+    result = check("--repair")
+    assert result.code == 1
+    assert "Appointment A1 is scheduled at a time of day and has no start instant" in result.text
+    assert "Not repaired: a person must decide." in result.text
 
 
-def test_slot_that_is_taken_between_the_look_and_the_write(people: People, visit: Appointment, monkeypatch):
-    """The database says whose the time is, to a repair as to everybody."""
+def test_time_that_is_taken_between_read_and_write(people: People, visit: Appointment, monkeypatch):
+    """The database refuses a second claim on the time, also to a repair."""
     raw.collection(Claim).delete_many({})
     other = {"_id": claims.ids_of(visit)[0], "appointment_id": "A9"}
-    look = claims.holders
-    looks = []
+    query = claims.holders
+    queries = []
 
-    def look_too_early(wanted):
-        found = look(wanted)
-        looks.append(wanted)
-        if len(looks) == 3:
+    def query_too_early(wanted):
+        found = query(wanted)
+        queries.append(wanted)
+        if len(queries) == 3:
             raw.collection(Claim).insert_one(other)
         return found
 
-    monkeypatch.setattr(claims, "holders", look_too_early)
-    said = check("--repair", "--only", "claims")
-    assert said.code == 1
-    assert "Not repaired" in said.text
-    # What the failed repair wrote is undone.
+    monkeypatch.setattr(claims, "holders", query_too_early)
+    result = check("--repair", "--only", "claims")
+    assert result.code == 1
+    assert "Not repaired" in result.text
+    # The writes of the failed repair are undone.
     assert held() in ([], [other])
 
 
 def test_visit_that_changes_between_two_reads_is_no_difference(people: People, visit: Appointment, monkeypatch):
-    """Its claims are read before and the visit after it was moved or cancelled, or the other way round."""
+    """The check reads the claims before and the visit after a change of the visit, or the other way round."""
     make_appointment(people, appointment_id="A2", time="12:00")
     admin = people.client("admin")
     changes = iter([("A1", {"time": "14:00"}), ("A2", {"status": "cancelled"}), ("A1", {"status": "cancelled"})])
@@ -144,7 +144,7 @@ def test_visit_that_changes_between_two_reads_is_no_difference(people: People, v
     assert_clean(check())
 
 
-def test_claim_that_names_nothing_is_let_go(visit: Appointment):
+def test_claim_without_an_appointment_is_deleted(visit: Appointment):
     raw.collection(Claim).insert_one({"_id": "doctor D1 2035-01-01T10:00Z"})
     assert check().differences == {"claims": 1}
     assert check("--repair").code == 0

@@ -1,4 +1,4 @@
-"""The command itself: options, exit codes, bulk data, and a check beside people who write."""
+"""Tests of the command: options, exit codes, bulk data, and a check during concurrent writes."""
 
 import io
 import threading
@@ -38,9 +38,9 @@ def seed(**options) -> None:
 
 
 def test_empty_system_is_consistent(db):
-    said = check()
-    assert_clean(said)
-    assert said.text.splitlines()[-6].split() == ["check", "compared", "differences", "repaired", "left"]
+    result = check()
+    assert_clean(result)
+    assert result.text.splitlines()[-6].split() == ["check", "compared", "differences", "repaired", "left"]
 
 
 @pytest.fixture
@@ -52,52 +52,52 @@ def broken(people: People) -> People:
     return people
 
 
-def test_only_the_checks_that_were_asked_for(broken: People):
+def test_only_runs_the_named_checks(broken: People):
     assert check().differences == {"claims": 3, "charts": 1}
-    said = check("--only", "charts")
-    assert (said.code, list(said.figures), said.error) == (1, ["charts"], "1 difference is left.")
+    result = check("--only", "charts")
+    assert (result.code, list(result.figures), result.error) == (1, ["charts"], "1 difference is left.")
     assert list(check("--only", "bills", "--only", "claims").figures) == ["claims", "bills"]
     assert check("--only", "bills").code == 0
     check("--repair", "--only", "charts")
     assert check().differences == {"claims": 3}
 
 
-@pytest.mark.parametrize(("limit", "shown"), [(0, 0), (1, 1), (2, 2), (3, 3), (20, 3)])
-def test_limit_bounds_what_is_shown_and_not_what_is_counted(broken: People, limit: int, shown: int):
-    said = check("--only", "claims", "--limit", str(limit))
-    assert said.text.count("claims: Appointment A") == shown
-    assert ("more are counted" in said.text) == (shown < 3)
-    assert said.figures["claims"][1] == 3
+@pytest.mark.parametrize(("limit", "printed"), [(0, 0), (1, 1), (2, 2), (3, 3), (20, 3)])
+def test_limit_bounds_the_output_and_not_the_counts(broken: People, limit: int, printed: int):
+    result = check("--only", "claims", "--limit", str(limit))
+    assert result.text.count("claims: Appointment A") == printed
+    assert ("further differences are counted" in result.text) == (printed < 3)
+    assert result.figures["claims"][1] == 3
     repaired = check("--only", "claims", "--limit", str(limit), "--repair")
     assert repaired.figures["claims"] == (3, 3, 3, 0)
     assert raw.collection(Claim).count({}) == 36
 
 
 @pytest.mark.parametrize("options", [("--limit", "-1"), ("--limit", "many"), ("--only", "everything"), ("--mend",)])
-def test_nonsense_is_refused(options):
-    with pytest.raises(CommandError) as refused:
+def test_invalid_options_are_refused(options):
+    with pytest.raises(CommandError) as caught:
         call_command("check_consistency", *options, stdout=io.StringIO())
-    assert refused.value.returncode in (1, 2)
-    assert options[0].lstrip("-") in str(refused.value)
+    assert caught.value.returncode in (1, 2)
+    assert options[0].lstrip("-") in str(caught.value)
 
 
 def test_unfinished_seed_is_neither_checked_nor_repaired(people: People):
-    raw.collection(writing.MARKS).insert_one({"_id": "unfinished"})
+    raw.collection(writing.UNFINISHED_RUNS).insert_one({"_id": "unfinished"})
     for options in ([], ["--repair"]):
-        said = check(*options)
-        assert said.code == 2
-        assert "seed --flush" in said.error
-        assert said.text == ""
+        result = check(*options)
+        assert result.code == 2
+        assert "seed --flush" in result.error
+        assert result.text == ""
 
 
-def test_database_that_stops_is_not_a_clean_system(people: People, monkeypatch):
+def test_database_error_is_not_a_consistent_system(people: People, monkeypatch):
     def stop(*args, **options):
         raise DatabaseError("P1 Ali Raza")
 
     monkeypatch.setattr(raw.Collection, "stream", stop)
-    said = check()
-    assert said.code == 2
-    assert said.error == "Stopped by a database: DatabaseError. Run the check again."
+    result = check()
+    assert result.code == 2
+    assert result.error == "Stopped by a database: DatabaseError. Run the check again."
 
 
 def test_interrupted_check_says_so(people: People, monkeypatch):
@@ -105,8 +105,8 @@ def test_interrupted_check_says_so(people: People, monkeypatch):
         raise KeyboardInterrupt
 
     monkeypatch.setattr(raw.Collection, "stream", interrupt)
-    said = check("--repair")
-    assert (said.code, said.error) == (130, "Interrupted. What was repaired so far stays repaired.")
+    result = check("--repair")
+    assert (result.code, result.error) == (130, "Interrupted. Repairs that were made stay.")
 
 
 def test_progress_on_a_terminal(broken: People):
@@ -114,10 +114,10 @@ def test_progress_on_a_terminal(broken: People):
         def isatty(self) -> bool:
             return True
 
-    said = check(out=Terminal())
-    assert said.code == 1
-    assert "compared" in said.text
-    assert "claims: Appointment A0 is scheduled" in said.text
+    result = check(out=Terminal())
+    assert result.code == 1
+    assert "compared" in result.text
+    assert "claims: Appointment A0 is scheduled" in result.text
 
 
 # --- Bulk data
@@ -126,9 +126,9 @@ def test_progress_on_a_terminal(broken: People):
 def test_seeded_data_are_consistent():
     seed()
     assert raw.collection(Claim).count({}) > 50
-    said = check()
-    assert_clean(said)
-    assert said.figures["charts"][0] == 60
+    result = check()
+    assert_clean(result)
+    assert result.figures["charts"][0] == 60
     seed(append=True)
     assert_clean(check())
 
@@ -187,17 +187,17 @@ def test_imported_data_are_consistent(tmp_path):
         run_import(export)
         assert raw.collection(Claim).count({"appointment_id": "e3"}) == 12
         assert list(DeletedBill.objects.values_list("appointment_id", flat=True)) == ["e2"]
-        said = check()
-        assert_clean(said)
+        result = check()
+        assert_clean(result)
     assert Bill.objects.filter(appointment_id="e2").count() == 0
 
 
-def test_dry_run_notes_no_visit_without_a_cost(tmp_path):
+def test_dry_run_stores_no_visit_without_a_cost(tmp_path):
     run_import(write_export(tmp_path / "export", encounters=[row("encounters", TOTAL_CLAIM_COST="")]), "--dry-run")
     assert DeletedBill.objects.count() == 0
 
 
-def test_import_refuses_what_clashes_with_a_booking(people: People, tmp_path):
+def test_import_refuses_a_visit_that_overlaps_a_booking(people: People, tmp_path):
     run_import(write_export(tmp_path / "export"))
     booking = {"patient_id": "P1", "doctor_id": "d1", "date": "2150-02-01", "time": "10:15", "appointment_id": "A1"}
     assert people.client("admin").post("/api/appointments", booking, format="json").status_code == 201
@@ -215,7 +215,7 @@ def test_import_refuses_what_clashes_with_a_booking(people: People, tmp_path):
 
 
 class Writer:
-    """Somebody who books, moves, completes, cancels, deletes and prescribes until told to stop."""
+    """Books, moves, completes, cancels, deletes and prescribes until `stop` is set."""
 
     def __init__(self, people: People, number: int, stop: threading.Event) -> None:
         self.people, self.chance, self.number, self.stop = people, Random(number), number, stop
@@ -267,10 +267,10 @@ class Writer:
             appointment_services.change_appointment(actor=actor, appointment_id=key, status=status)
 
 
-@pytest.mark.django_db(transaction=True, databases=["default", "clinical"])  # threads connect anew
+@pytest.mark.django_db(transaction=True, databases=["default", "clinical"])  # threads have their own connections
 @pytest.mark.parametrize("options", [[], ["--repair"]])
-def test_check_beside_writers_finds_nothing(people: People, options: list[str]):
-    # A test of this kind before this one has emptied the table.
+def test_check_during_writes_finds_nothing(people: People, options: list[str]):
+    # A transactional test that ran earlier may have emptied the table.
     Fee.objects.get_or_create(specialty_key="", defaults={"amount": 50})
     stop = threading.Event()
     writers = [Writer(people, number, stop) for number in range(4)]
@@ -284,6 +284,6 @@ def test_check_beside_writers_finds_nothing(people: People, options: list[str]):
         written = [each.result() for each in running]
     assert len(checks) >= 3
     assert min(written) >= 3
-    assert [said.text for said in checks if said.code or said.differences] == []
+    assert [result.text for result in checks if result.code or result.differences] == []
     assert_clean(check())
     assert Bill.objects.count() == Appointment.objects.filter(status="completed").count() > 0

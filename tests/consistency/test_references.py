@@ -1,4 +1,4 @@
-"""The check of references: what names a record that is not there."""
+"""Tests of the check `references`: records that name a record which does not exist."""
 
 from datetime import timedelta
 from typing import Any
@@ -32,47 +32,47 @@ def records(people: People) -> dict[str, Any]:
 
 
 def found(*options: str) -> tuple[int, set[str]]:
-    said = check("--only", "references", *options)
+    result = check("--only", "references", *options)
     sentences = {
-        line.removeprefix("references: ") for line in said.text.splitlines() if line.startswith("references: ")
+        line.removeprefix("references: ") for line in result.text.splitlines() if line.startswith("references: ")
     }
-    assert said.figures["references"][1] == len(sentences)
-    return said.code, sentences
+    assert result.figures["references"][1] == len(sentences)
+    return result.code, sentences
 
 
-def test_patient_who_is_not_there(records):
+def test_patient_who_does_not_exist(records):
     raw.collection(Patient).delete_one({"_id": "P1"})
     sentences = {
-        "Appointment A1 names patient P1, who is not there.",
-        f"Prescription {records['prescription']} names patient P1, who is not there.",
-        f"Bill {records['other']} names patient P1, who is not there.",
+        "Appointment A1 names patient P1, who does not exist.",
+        f"Prescription {records['prescription']} names patient P1, who does not exist.",
+        f"Bill {records['other']} names patient P1, who does not exist.",
     }
     assert found() == (1, sentences)
     stored = (raw.collection(Appointment).find({}), raw.collection(Prescription).find({}), Bill.objects.count())
-    assert found("--repair") == (1, {f"{sentence} Not repaired: this takes a person." for sentence in sentences})
+    assert found("--repair") == (1, {f"{sentence} Not repaired: a person must decide." for sentence in sentences})
     assert stored == (
         raw.collection(Appointment).find({}), raw.collection(Prescription).find({}), Bill.objects.count()
     )  # fmt: skip
 
 
-def test_doctor_who_is_not_there(records):
+def test_doctor_who_does_not_exist(records):
     raw.collection(Doctor).delete_one({"_id": "D1"})
     assert found() == (
         1,
         {
-            "Appointment A1 names doctor D1, who is not there.",
-            f"Prescription {records['prescription']} names doctor D1, who is not there.",
+            "Appointment A1 names doctor D1, who does not exist.",
+            f"Prescription {records['prescription']} names doctor D1, who does not exist.",
         },
     )
 
 
-def test_appointment_that_is_not_there(records):
+def test_appointment_that_does_not_exist(records):
     raw.collection(Appointment).delete_one({"_id": "A1"})
     assert found() == (
         1,
         {
-            f"Prescription {records['prescription']} names appointment A1, which is not there.",
-            f"Bill {records['bill']} names appointment A1, which is not there.",
+            f"Prescription {records['prescription']} names appointment A1, which does not exist.",
+            f"Bill {records['bill']} names appointment A1, which does not exist.",
         },
     )
 
@@ -88,35 +88,35 @@ def test_appointment_of_another_patient(records):
     )
 
 
-def test_bill_of_nobody_and_of_no_visit_is_two_differences(records):
+def test_bill_without_patient_and_appointment_is_two_differences(records):
     Bill.objects.filter(pk=records["bill"]).update(patient_id="P9", appointment_id="A9")
     assert found() == (
         1,
         {
-            f"Bill {records['bill']} names appointment A9, which is not there.",
-            f"Bill {records['bill']} names patient P9, who is not there.",
+            f"Bill {records['bill']} names appointment A9, which does not exist.",
+            f"Bill {records['bill']} names patient P9, who does not exist.",
         },
     )
 
 
-def test_reference_that_is_missing_altogether(records):
+def test_absent_reference(records):
     raw.collection(Appointment).update_one({"_id": "A1"}, {"$unset": {"doctor_id": ""}})
     code, sentences = found()
     assert code == 1
-    assert "Appointment A1 names doctor None, who is not there." in sentences
+    assert "Appointment A1 names doctor None, who does not exist." in sentences
 
 
 # --- Accounts
 
 
 @pytest.mark.parametrize(("model", "key", "who"), [(Patient, "P1", "patient"), (Doctor, "D1", "doctor")])
-def test_account_that_is_not_there_is_let_go(people: People, model, key, who):
+def test_account_that_does_not_exist_is_unlinked(people: People, model, key, who):
     account = getattr(people, who)
     number = account.pk
     account.delete()
     raw.collection(model).update_one({"_id": key}, {"$set": {"created_at": clock.now() - timedelta(minutes=2)}})
     before = raw.collection(model).find({}, sort=[("_id", 1)])
-    sentence = f"{who.capitalize()} {key} is tied to account {number}, which is not there."
+    sentence = f"{who.capitalize()} {key} belongs to account {number}, which does not exist."
     assert found() == (1, {sentence})
     assert raw.collection(model).find({}, sort=[("_id", 1)]) == before
     assert found("--repair") == (0, {f"{sentence} Repaired."})
@@ -127,7 +127,7 @@ def test_account_that_is_not_there_is_let_go(people: People, model, key, who):
     assert_clean(check())
 
 
-def test_record_of_a_registration_that_may_still_be_under_way_is_left_alone(people: People):
+def test_record_within_the_grace_period_is_no_difference(people: People):
     make_patient(people.admin, "P3")
     raw.collection(Patient).update_one({"_id": "P3"}, {"$set": {"user_id": 9_999}})
     assert found("--repair") == (0, set())
@@ -135,10 +135,10 @@ def test_record_of_a_registration_that_may_still_be_under_way_is_left_alone(peop
     assert found()[0] == 1
 
 
-def test_account_of_another_role_takes_a_person(people: People):
+def test_account_of_another_role_needs_a_decision(people: People):
     User.objects.filter(pk=people.patient.pk).update(role="staff")
-    sentence = f"Patient P1 is tied to account {people.patient.pk}, which is not a patient's."
-    assert found("--repair") == (1, {f"{sentence} Not repaired: this takes a person."})
+    sentence = f"Patient P1 belongs to account {people.patient.pk}, which is not a patient's."
+    assert found("--repair") == (1, {f"{sentence} Not repaired: a person must decide."})
     assert Patient.objects.get(pk="P1").user_id == people.patient.pk
 
 
@@ -147,11 +147,11 @@ def test_account_without_a_record_is_no_difference(people: People):
     assert_clean(check())
 
 
-def test_names_are_told_of_nobody(people: People, records):
+def test_output_contains_no_personal_data(people: People, records):
     raw.collection(Claim).delete_many({})
     raw.collection(Patient).delete_one({"_id": "P1"})
     raw.collection(Patient).update_one({"_id": "P2"}, {"$set": {"appointments": [{"appointment_id": "A1"}]}})
-    said = check()
-    assert len(said.differences) == 3
+    result = check()
+    assert len(result.differences) == 3
     for name in ("Raza", "Haddad", "Okafor", "Solberg", "example.org", "Asthma", "Salbutamol"):
-        assert name not in said.text + said.error
+        assert name not in result.text + result.error

@@ -1,4 +1,4 @@
-"""For root: what it takes to run a program as an ordinary user, whom root's own files are often closed to."""
+"""Runs Python as an ordinary user when the tests run as root, whose files other users often cannot read."""
 
 import os
 import pwd
@@ -18,7 +18,7 @@ from devstack.layout import is_root
 
 CHECKOUT = Path(__file__).resolve().parents[2]
 PACKAGES_FOLDER = Path(psutil.__file__).parents[1]
-# What the servers and the devstack package need; mongod alone has 130 MB.
+# The packages that the servers and `devstack` need; mongod alone has 130 MB.
 PACKAGES = (
     "psutil",
     "psycopg*",
@@ -33,7 +33,7 @@ UNNEEDED = shutil.ignore_patterns("site-packages", "dist-packages", "test", "idl
 
 
 def as_nobody() -> dict[str, Any]:
-    """Arguments for subprocess; none when we are an ordinary user already."""
+    """Return arguments for subprocess, or none if this is an ordinary user already."""
     if not is_root():
         return {}
     nobody = pwd.getpwnam("nobody")
@@ -42,7 +42,7 @@ def as_nobody() -> dict[str, Any]:
 
 @contextmanager
 def readable_installation() -> Iterator[tuple[str, dict[str, str]]]:
-    """A Python that `nobody` can run with the packages and ours, and its environment: this one, or a copy."""
+    """Yield a Python that `nobody` can run, with its environment: this installation, or a copy of it."""
     environment = {
         "PATH": os.environ["PATH"],
         "PYTHONPATH": f"{CHECKOUT}:{PACKAGES_FOLDER}",
@@ -69,7 +69,7 @@ def _copy_installation(parent: Path, environment: dict[str, str]) -> tuple[str, 
     for pattern in PACKAGES:
         for found in PACKAGES_FOLDER.glob(pattern):
             _copy(found, site / found.name)
-    _copy(CHECKOUT / "healthcare", checkout / "healthcare")
+    _copy(CHECKOUT / "devstack", checkout / "devstack")
     return str(home / "bin" / version), environment | {
         "PYTHONHOME": str(home),
         "PYTHONPATH": f"{site}:{checkout}",
@@ -81,7 +81,7 @@ def _is_readable(environment: dict[str, str]) -> bool:
     needed = "import psutil, psycopg, pymongo; from devstack.binaries import *"
     found = "find_mongod().open('rb'); (find_postgresql() / 'postgres').open('rb')"
     try:
-        answer = subprocess.run(
+        result = subprocess.run(
             [sys.executable, "-c", f"{needed}; {found}"],
             cwd="/",
             env=environment,
@@ -91,7 +91,7 @@ def _is_readable(environment: dict[str, str]) -> bool:
         )
     except PermissionError:
         return False
-    return answer.returncode == 0
+    return result.returncode == 0
 
 
 def _copy(source: Path, target: Path) -> None:
@@ -106,7 +106,7 @@ def _copy(source: Path, target: Path) -> None:
 
 
 def _copy_file(source: str | Path, target: str | Path) -> None:
-    """Link it where that is possible, for speed."""
+    """Hard-link the file if possible, which is faster than a copy."""
     original = Path(source).resolve()
     mode = original.stat().st_mode
     if mode & 0o044 == 0o044:

@@ -1,3 +1,5 @@
+"""A folder for the servers of a test, and searches for leftover processes."""
+
 import shutil
 import stat
 import tempfile
@@ -14,7 +16,7 @@ from devstack.layout import find_layout, is_root
 
 @pytest.fixture
 def folder() -> Iterator[Path]:
-    """A place for the servers of one test, open to `nobody` as checkouts are; pytest's own is closed."""
+    """A folder for the servers of one test, which `nobody` can enter; pytest's own folders are closed to others."""
     parent = Path(tempfile.mkdtemp(prefix="devstack-", dir=fastest_temp_directory()))
     if is_root():
         parent.chmod(0o711)
@@ -24,7 +26,7 @@ def folder() -> Iterator[Path]:
 
 
 def discard(directory: Path) -> None:
-    """Drop the servers of a test, and make sure that they are gone, in the temp directories too."""
+    """Remove the servers of a test, and check that no process and no folder is left, also in the temp directories."""
     elsewhere = find_layout(directory).elsewhere
     DevStack(directory).reset()
     assert not processes_of(directory)
@@ -32,7 +34,7 @@ def discard(directory: Path) -> None:
 
 
 def processes_of(directory: Path) -> list[psutil.Process]:
-    """The servers whose command line names the folder or its stand-ins, found without the code under test."""
+    """Return the servers whose command line names the folder or its substitutes, without using the tested code."""
     layout = find_layout(directory)
     prefixes = tuple(f"{place}/" for place in (layout.directory, *layout.elsewhere))
     found = []
@@ -47,4 +49,5 @@ def processes_of(directory: Path) -> list[psutil.Process]:
 
 
 def permissions(path: Path) -> int:
+    """Return the permission bits."""
     return stat.S_IMODE(path.stat().st_mode)

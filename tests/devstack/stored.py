@@ -1,4 +1,4 @@
-"""One document and one row, written through the addresses alone, as any program would."""
+"""Writes and reads a document and a row through the servers' addresses, as any program would."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -19,7 +19,7 @@ def write(directory: Path, text: str) -> None:
 
 
 def read(directory: Path) -> tuple[list[str], list[str]]:
-    """What MongoDB has, and what PostgreSQL has."""
+    """Return the texts in MongoDB and the texts in PostgreSQL."""
     with psycopg.connect(devstack.addresses(directory)["DATABASE_URL"]) as connection:
         rows = [text for (text,) in connection.execute("SELECT text FROM notes")]
     return documents(directory), rows

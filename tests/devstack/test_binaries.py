@@ -1,3 +1,5 @@
+"""Tests of the server programs and the libraries that they need."""
+
 from pathlib import Path
 
 import psutil
@@ -7,7 +9,7 @@ from devstack import DevStack, DevStackError, binaries
 from tests.devstack.conftest import processes_of
 
 
-def test_mongod_runs_with_the_bundled_libcurl_where_the_system_has_none(folder: Path) -> None:
+def test_mongod_uses_the_bundled_libcurl_if_the_system_has_none(folder: Path) -> None:
     stack = DevStack(folder, durable=False, missing_libraries=lambda _: {"libcurl.so.4"})
     stack.up(postgresql=False)
     (mongod,) = processes_of(folder)
@@ -16,14 +18,14 @@ def test_mongod_runs_with_the_bundled_libcurl_where_the_system_has_none(folder: 
     assert "LD_LIBRARY_PATH" not in psutil.Process().environ()
 
 
-def test_the_environment_stays_as_it_is_where_nothing_is_missing(folder: Path, monkeypatch) -> None:
+def test_environment_is_unchanged_if_no_library_is_missing(folder: Path, monkeypatch) -> None:
     monkeypatch.delenv("LD_LIBRARY_PATH", raising=False)
     environment = binaries.mongod_environment(binaries.find_mongod(), folder, lambda _: set())
     assert "LD_LIBRARY_PATH" not in environment
     assert not folder.exists()
 
 
-def test_what_ldd_does_not_find_is_named(tmp_path: Path, monkeypatch) -> None:
+def test_message_names_the_missing_libraries(tmp_path: Path, monkeypatch) -> None:
     ldd = tmp_path / "ldd"
     ldd.write_text(
         "#!/bin/sh\n"
@@ -39,11 +41,11 @@ def test_what_ldd_does_not_find_is_named(tmp_path: Path, monkeypatch) -> None:
         binaries.mongod_environment(Path("mongod"), tmp_path / "lib")
 
 
-def test_a_server_that_cannot_start_says_why(folder: Path) -> None:
+def test_error_of_a_failed_start_quotes_the_log(folder: Path) -> None:
     stack = DevStack(folder, durable=False)
     stack.up(postgresql=False)
     stack.down()
-    (folder / "mongodb" / "0" / "WiredTiger.turtle").write_text("not what it was")
+    (folder / "mongodb" / "0" / "WiredTiger.turtle").write_text("damaged")
     with pytest.raises(
         DevStackError,
         match=r"(?s)^mongodb-0 ended while starting\. The end of .*/mongodb-0\.log:\n.*Fatal assertion",

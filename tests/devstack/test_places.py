@@ -1,4 +1,4 @@
-"""Folders that cannot hold everything: too long, spelt strangely, closed to others, another user's."""
+"""Tests of folders that cannot hold everything: long or unusual paths, closed folders, folders of another user."""
 
 import shutil
 import subprocess
@@ -23,19 +23,19 @@ def test_sockets_move_to_the_temp_directory(folder: Path, name: str) -> None:
     try:
         stack.up()
         layout = find_layout(directory)
-        assert devstack.addresses(directory) == before, "the same before and after the first up"
+        assert devstack.addresses(directory) == before, "the addresses are the same before and after the first `up`"
         assert layout.mongodb_sockets in layout.elsewhere
         assert len(str(layout.mongodb_socket(0))) <= MAX_SOCKET_PATH_BYTES
         assert layout.mongodb_data(0).is_relative_to(directory), "the data stays"
         for place in layout.elsewhere:
             assert permissions(place) == 0o700
-        stored.write(directory, "there")
-        assert stored.read(directory) == (["there"], ["there"])
+        stored.write(directory, "stored")
+        assert stored.read(directory) == (["stored"], ["stored"])
     finally:
         discard(directory)
 
 
-def test_recorded_places_hold_for_processes_with_another_tmpdir(folder: Path, monkeypatch) -> None:
+def test_stored_paths_are_used_by_processes_with_another_tmpdir(folder: Path, monkeypatch) -> None:
     directory = folder.parent / ("x" * 120)
     stack = DevStack(directory, durable=False)
     try:
@@ -47,24 +47,24 @@ def test_recorded_places_hold_for_processes_with_another_tmpdir(folder: Path, mo
         discard(directory)
 
 
-def test_a_place_in_the_temp_directory_that_somebody_else_made_is_refused(folder: Path) -> None:
+def test_temp_folder_of_another_user_is_refused(folder: Path) -> None:
     directory = folder.parent / ("x" * 120)
-    trap = find_layout(directory).mongodb_sockets
-    trap.mkdir(mode=0o777)
-    trap.chmod(0o777)
+    foreign = find_layout(directory).mongodb_sockets
+    foreign.mkdir(mode=0o777)
+    foreign.chmod(0o777)
     try:
         with pytest.raises(DevStackError, match="is not this user's own folder"):
             DevStack(directory).up()
     finally:
-        trap.rmdir()
+        foreign.rmdir()
 
 
-def test_the_folder_is_closed_to_others(folder: Path) -> None:
+def test_folder_is_closed_to_others(folder: Path) -> None:
     DevStack(folder, durable=False).up()
     layout = find_layout(folder)
     private = [layout.run, layout.logs, layout.mongodb_sockets, layout.postgresql, layout.postgresql_sockets]
     assert {permissions(path) for path in private} == {0o700}
-    # As root the top lets `nobody` walk through to PostgreSQL's folder, and read nothing.
+    # As root, the folder lets `nobody` enter PostgreSQL's folder and read nothing else.
     assert permissions(folder) == (0o711 if is_root() else 0o700)
 
 
@@ -72,7 +72,7 @@ ORDINARY_USER = """
 import os, sys
 from pathlib import Path
 import psycopg, pymongo
-from healthcare import devstack
+import devstack
 
 assert os.geteuid() != 0
 directory = Path(sys.argv[1])
@@ -96,13 +96,13 @@ print("served an ordinary user")
 """
 
 
-def test_an_ordinary_user_needs_no_rights(folder: Path) -> None:
+def test_ordinary_user_needs_no_permissions(folder: Path) -> None:
     home = folder.parent / "home"
     home.mkdir()
     if is_root():
         shutil.chown(home, "nobody")
     with readable_installation() as (python, environment):
-        answer = subprocess.run(
+        result = subprocess.run(
             [python, "-c", ORDINARY_USER, home / ".devstack"],
             cwd="/",
             env={**environment, "HOME": str(home)},
@@ -112,14 +112,14 @@ def test_an_ordinary_user_needs_no_rights(folder: Path) -> None:
             timeout=120,
             **as_nobody(),
         )
-    assert answer.stdout == "served an ordinary user\n", answer.stderr
+    assert result.stdout == "served an ordinary user\n", result.stderr
 
 
-# A skipped test is a failure under CI, and only root can try what follows.
+# Only root can run the following tests. They are not skipped for others, because a skipped test fails under CI.
 if is_root():
 
-    def test_root_below_a_folder_that_is_closed_to_others(folder: Path, monkeypatch) -> None:
-        """The folder as well as the programs, as in `/root/checkout/.venv`; nothing of it is opened."""
+    def test_root_in_a_folder_that_is_closed_to_others(folder: Path, monkeypatch) -> None:
+        """Folder and programs are closed to others, as in `/root/checkout/.venv`, and stay closed."""
         closed = Path(tempfile.mkdtemp(prefix="devstack-"))
         package = binaries.find_postgresql().parents[1]
         shutil.copytree(package / "pginstall18", closed / package.name / "pginstall18")
@@ -131,10 +131,10 @@ if is_root():
         stack = DevStack(directory, durable=False)
         try:
             stack.up()
-            stored.write(directory, "there")
+            stored.write(directory, "stored")
             stack.down()
             stack.up()
-            assert stored.read(directory) == (["there"], ["there"])
+            assert stored.read(directory) == (["stored"], ["stored"])
             assert devstack.addresses(directory) == before
             assert permissions(closed) == 0o700
             (postgres,) = [process for process in processes_of(directory) if process.name() == "postgres"]
@@ -151,5 +151,5 @@ if is_root():
         stack.down()
         state = folder / "devstack.json"
         state.write_text(state.read_text().replace('"user": 0', '"user": 1000'))
-        with pytest.raises(DevStackError, match="is of user 1000, this is user 0"):
+        with pytest.raises(DevStackError, match="belongs to user 1000, and this is user 0"):
             stack.up()

@@ -1,4 +1,4 @@
-"""What is found at the next `up`: killed servers, lost and stale pid files, copies."""
+"""Tests of `up` after a crash: killed servers, lost and stale pid files, copied folders."""
 
 import json
 import subprocess
@@ -15,8 +15,8 @@ from tests.devstack.conftest import discard, processes_of
 
 
 @pytest.fixture
-def stranger() -> Iterator[psutil.Process]:
-    """A process that is none of ours, and whose pid turns up in our files."""
+def foreign_process() -> Iterator[psutil.Process]:
+    """A foreign process, whose pid the tests write into the servers' files."""
     child = subprocess.Popen(["sleep", "600"])
     yield psutil.Process(child.pid)
     child.kill()
@@ -41,7 +41,7 @@ def test_data_survives_kill_9_of_everything(folder: Path) -> None:
     assert stored.read(folder) == (["acknowledged"], ["acknowledged"])
 
 
-def test_three_nodes_elect_a_primary_and_take_a_killed_one_back(folder: Path) -> None:
+def test_three_nodes_elect_a_primary_and_readmit_a_killed_one(folder: Path) -> None:
     stack = DevStack(folder, nodes=3)
     stack.up(postgresql=False)
     assert [server.state for server in stack.status()] == ["primary", "secondary", "secondary", "stopped"]
@@ -52,15 +52,15 @@ def test_three_nodes_elect_a_primary_and_take_a_killed_one_back(folder: Path) ->
     stored.write_document(folder, "after")
     assert stored.documents(folder) == ["before", "after"]
 
-    with pytest.raises(DevStackError, match=r"holds a replica set of 3, and 1 were asked for\. .*reset"):
+    with pytest.raises(DevStackError, match=r"holds a replica set of 3, and 1 were requested\. .*reset"):
         DevStack(folder, nodes=1).up()
     stack.down()
-    DevStack(folder).up(postgresql=False)  # the number is remembered
+    DevStack(folder).up(postgresql=False)  # the number of nodes is stored
     assert len(processes_of(folder)) == 3
     assert stored.documents(folder) == ["before", "after"]
 
 
-def test_servers_without_pid_files_are_known_again_and_stopped(folder: Path) -> None:
+def test_servers_without_pid_files_are_found_and_stopped(folder: Path) -> None:
     stack = DevStack(folder, durable=False)
     stack.up()
     pids = {process.pid for process in processes_of(folder)}
@@ -73,27 +73,27 @@ def test_servers_without_pid_files_are_known_again_and_stopped(folder: Path) -> 
     assert not processes_of(folder)
 
 
-def test_a_pid_that_is_a_strangers_now_is_neither_trusted_nor_killed(folder: Path, stranger) -> None:
+def test_pid_of_another_process_is_neither_trusted_nor_killed(folder: Path, foreign_process) -> None:
     stack = DevStack(folder)
     stack.up()
     stored.write(folder, "kept")
     kill_everything(folder)
     layout = find_layout(folder)
     for pid_file in layout.run.glob("*.pid"):
-        pid_file.write_text(json.dumps({"pid": stranger.pid, "started_at": stranger.create_time()}))
+        pid_file.write_text(json.dumps({"pid": foreign_process.pid, "started_at": foreign_process.create_time()}))
     for lock_file in (
         layout.mongodb_data(0) / "mongod.lock",
         layout.postgresql_data / "postmaster.pid",
         layout.postgresql_sockets / ".s.PGSQL.5432.lock",
     ):
         _, *rest = lock_file.read_text().split("\n")
-        lock_file.write_text("\n".join([str(stranger.pid), *rest]))
+        lock_file.write_text("\n".join([str(foreign_process.pid), *rest]))
     stack.down()
     stack.up()
     assert stored.read(folder) == (["kept"], ["kept"])
     stack.down()
-    assert stranger.is_running()
-    assert stranger.status() != psutil.STATUS_ZOMBIE
+    assert foreign_process.is_running()
+    assert foreign_process.status() != psutil.STATUS_ZOMBIE
 
 
 def test_two_folders_at_once_one_of_them_a_copy(folder: Path) -> None:
@@ -104,7 +104,7 @@ def test_two_folders_at_once_one_of_them_a_copy(folder: Path) -> None:
     copy = folder.with_name("copy")
     subprocess.run(["cp", "-r", folder, copy], check=True)
     stack.up()
-    # The pid files of running servers come along with a copy too.
+    # A copy of a folder with running servers contains their pid files.
     for pid_file in find_layout(folder).run.glob("*.pid"):
         (copy / "run" / pid_file.name).write_bytes(pid_file.read_bytes())
     try:

@@ -1,4 +1,4 @@
-"""The plugin that gives a test run its servers: tried on runs of their own."""
+"""Tests of the plugin that starts the servers of a test run, with test runs in subprocesses."""
 
 import os
 import signal
@@ -60,7 +60,7 @@ class Run:
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
             text=True,
-            # A shell starts what it runs in the background with SIGINT ignored, and that is handed on.
+            # A shell starts background jobs with SIGINT ignored, which child processes inherit.
             preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
         )
 
@@ -82,9 +82,9 @@ class Run:
 @pytest.mark.parametrize(
     ("ci", "summary"),
     [("", "1 passed, 1 skipped"), ("true", "1 failed, 1 passed")],
-    ids=["at home", "under CI"],
+    ids=["local", "CI"],
 )
-def test_a_run_has_servers_and_leaves_none(tmp_path: Path, ci: str, summary: str) -> None:
+def test_run_has_servers_and_leaves_none(tmp_path: Path, ci: str, summary: str) -> None:
     run = Run(tmp_path, PASSING, CI=ci)
     output = run.finish()
     assert "servers: mongodb-0 6.0" in output
@@ -94,14 +94,14 @@ def test_a_run_has_servers_and_leaves_none(tmp_path: Path, ci: str, summary: str
     assert not processes_of(run.directory)
 
 
-def test_a_run_that_cannot_collect_leaves_none(tmp_path: Path) -> None:
+def test_run_that_cannot_collect_leaves_no_servers(tmp_path: Path) -> None:
     run = Run(tmp_path, "import a_module_that_is_nowhere")
     assert "1 error" in run.finish()
     assert not run.directory.exists()
     assert not processes_of(run.directory)
 
 
-def test_listing_tests_starts_none(tmp_path: Path) -> None:
+def test_listing_tests_starts_no_servers(tmp_path: Path) -> None:
     run = Run(tmp_path, PASSING, "--collect-only")
     output = run.finish()
     assert "2 tests collected" in output
@@ -109,7 +109,7 @@ def test_listing_tests_starts_none(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("end", [signal.SIGINT, signal.SIGKILL])
-def test_a_run_that_is_ended_from_outside_leaves_none(tmp_path: Path, end: signal.Signals) -> None:
+def test_run_that_is_killed_leaves_no_servers(tmp_path: Path, end: signal.Signals) -> None:
     run = Run(tmp_path, HANGING)
     run.wait_until_hanging()
     assert len(processes_of(run.directory)) == 2

@@ -1,4 +1,4 @@
-"""A client of the API as an app is one: a connection that it keeps, JSON in and out. One for each thread."""
+"""A client of the API with a persistent connection. A client must be used by one thread only."""
 
 import http.client
 import json
@@ -10,17 +10,19 @@ from typing import Any, NamedTuple, TypeVar
 
 HOST = "127.0.0.1"
 TIMEOUT_SECONDS = 60
-#: gunicorn closes a connection that is idle for two seconds; a request on its way then would seem to be lost.
-LONGEST_IDLE_SECONDS = 1.0
+#: gunicorn closes a connection that is idle for two seconds. A request that is sent at that time would get no answer.
+MAX_IDLE_SECONDS = 1.0
 
 T = TypeVar("T")
 
 
 class NoAnswer(Exception):
-    """The connection ended before the answer: whether the request was carried out is not known."""
+    """The connection ended before the response, so that the outcome of the request is unknown."""
 
 
 class Answer(NamedTuple):
+    """A response with its parsed body and its time."""
+
     status: int
     body: Any
     headers: dict[str, str]
@@ -28,7 +30,7 @@ class Answer(NamedTuple):
 
     @property
     def code(self) -> str:
-        """The code of a problem's first error."""
+        """Return the code of the problem's first error."""
         return self.body["errors"][0]["code"]
 
 
@@ -52,13 +54,13 @@ class Client:
         return self.call("DELETE", path)
 
     def call(self, method: str, path: str, body: dict[str, Any] | None = None) -> Answer:
-        """Raises: NoAnswer."""
+        """Send a request and return the response. Raises: NoAnswer."""
         headers = {"Authorization": f"Bearer {self.token}"} if self.token else {}
         payload = None
         if body is not None:
             payload, headers["Content-Type"] = json.dumps(body), "application/json"
         began = time.monotonic()
-        if began - self._used_at > LONGEST_IDLE_SECONDS:
+        if began - self._used_at > MAX_IDLE_SECONDS:
             self.close()
         try:
             if self._connection is None:
@@ -76,7 +78,7 @@ class Client:
 
     @property
     def local_port(self) -> int:
-        """The client's end of the connection, by which its server process can be told."""
+        """Return the client's port, which identifies the server process of the connection."""
         assert self._connection is not None
         return self._connection.sock.getsockname()[1]
 
@@ -87,7 +89,7 @@ class Client:
 
 
 def at_once(calls: Sequence[Callable[[], T]]) -> list[T]:
-    """Make all calls at the same moment, each in a thread of its own; their results in order."""
+    """Make all calls at the same time, each in its own thread, and return the results in order."""
     results: list[Any] = [None] * len(calls)
     errors: list[BaseException] = []
     barrier = threading.Barrier(len(calls))
@@ -110,5 +112,5 @@ def at_once(calls: Sequence[Callable[[], T]]) -> list[T]:
 
 
 def statuses(answers: Sequence[Answer]) -> dict[int, int]:
-    """How often each status was answered."""
+    """Count the responses by status."""
     return dict(Counter(answer.status for answer in answers))

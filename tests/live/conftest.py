@@ -1,6 +1,6 @@
-"""A running server on the databases of the test run, whose tests look into both past it.
+"""A running server on the databases of the test run; the tests also read both databases directly.
 
-Its processes and this one see the same data, so nothing can be rolled back: each test is marked
+The server's processes and the test must see the same data, so no transaction can be rolled back: each test is marked
 `django_db(transaction=True)`, and PostgreSQL is emptied after it.
 """
 
@@ -26,7 +26,7 @@ def pytest_configure(config: pytest.Config) -> None:
 
 
 def environment_of_this_run() -> dict[str, str]:
-    """The settings by which another process uses the test databases."""
+    """Return the environment of another process that uses the test databases."""
     base, name = os.environ["DATABASE_URL"], connections["default"].settings_dict["NAME"]
     return {
         "DATABASE_URL": base.replace("/healthcare?", f"/{name}?", 1),
@@ -60,7 +60,7 @@ def token_of(user: User) -> str:
 
 @pytest.hookimpl(wrapper=True)
 def pytest_runtest_makereport(item: pytest.Item) -> Generator[None, pytest.TestReport, pytest.TestReport]:
-    """Show with a failure what the servers said."""
+    """Add the end of the servers' logs to the report of a failure."""
     report = yield
     if report.failed:
         for log in item.config.stash[LOGS]:

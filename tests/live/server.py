@@ -1,4 +1,4 @@
-"""The production server as `make serve` runs it, several processes of it, on a free port of loopback."""
+"""Runs the production server like `make serve`, with several processes, on a free port of the loopback address."""
 
 import os
 import signal
@@ -21,7 +21,7 @@ STOP_SECONDS = 40
 
 
 class LiveServer:
-    """gunicorn with `workers` processes of four threads each; `environment` says which databases it uses."""
+    """gunicorn with `workers` processes of four threads each, on the databases that `environment` names."""
 
     def __init__(self, environment: Mapping[str, str], log: Path, *, workers: int = 3) -> None:
         self.environment = {**os.environ, **environment}
@@ -61,12 +61,12 @@ class LiveServer:
                     process.kill()
 
     def terminate(self) -> None:
-        """Ask it to stop, as a supervisor does."""
+        """Send SIGTERM, as a supervisor does."""
         assert self._master is not None
         self._master.send_signal(signal.SIGTERM)
 
     def wait(self) -> int:
-        """Its exit status, once it has ended."""
+        """Wait for the end and return the exit status."""
         assert self._master is not None
         return self._master.wait(STOP_SECONDS)
 
@@ -74,12 +74,12 @@ class LiveServer:
         return Client(self.port, token)
 
     def worker_pids(self) -> set[int]:
-        """The processes that answer, those that are still starting included."""
+        """Return the pids of the workers, including those that are starting."""
         assert self._master is not None
         return {child.pid for child in psutil.Process(self._master.pid).children()}
 
     def connections(self) -> dict[int, set[int]]:
-        """The clients' ports that each process has a connection with."""
+        """Return by pid the clients' ports of each worker's connections."""
         found: dict[int, set[int]] = {}
         for pid in self.worker_pids():
             try:
@@ -90,7 +90,7 @@ class LiveServer:
         return found
 
     def manage(self, *words: str, timeout: float = 120) -> subprocess.CompletedProcess[str]:
-        """Run manage.py on the same databases; it has to succeed."""
+        """Run manage.py on the same databases, and check that it succeeds."""
         done = subprocess.run(
             [sys.executable, "manage.py", *words],
             cwd=ROOT, env=self.environment, capture_output=True, text=True, timeout=timeout,
@@ -99,7 +99,7 @@ class LiveServer:
         return done
 
     def _reached_at_once(self) -> set[int]:
-        """The processes that answer, of several clients at once: they do not all finish loading together."""
+        """Return the pids that answer several simultaneous clients. The workers finish loading at different times."""
         clients = [self.client() for _ in range(4 * self.workers)]
         try:
             at_once([lambda client=client: client.get("") for client in clients])

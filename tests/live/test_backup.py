@@ -1,4 +1,4 @@
-"""A backup that is made while others write, put into other databases: both stores agree there, nothing left out."""
+"""A backup under load, restored into other databases: both databases agree there, and no record is missing."""
 
 import itertools
 import json
@@ -23,7 +23,7 @@ from appointments.models import Appointment
 from audit import services as audit_services
 from healthcare.outbox import events
 from operations.backups import backup, mongodb
-from tests.audit.recording import wipe
+from tests.audit.entries import wipe
 from tests.live.client import Client
 from tests.live.conftest import environment_of_this_run, token_of
 from tests.live.server import ROOT, LiveServer
@@ -36,8 +36,8 @@ NAME = "restored"
 
 
 @pytest.fixture
-def elsewhere() -> Iterator[dict[str, str]]:
-    """The settings of a process that uses two new databases on the same servers."""
+def other_databases() -> Iterator[dict[str, str]]:
+    """The environment of a process that uses two new databases on the same servers."""
     here = environment_of_this_run()
     client = connections["clinical"].connection
     with connections["default"].cursor() as cursor:
@@ -60,7 +60,7 @@ def manage(environment: dict[str, str], *words: str) -> subprocess.CompletedProc
 
 @contextmanager
 def load(clients: list[Client]) -> Iterator[list[str]]:
-    """Each client books and completes visits of a patient of its own until the block is over; yields what it booked."""
+    """Book and complete visits until the end of the block, with a patient for each client; yield the visits' ids."""
     is_over = threading.Event()
     booked: list[str] = []
 
@@ -86,14 +86,14 @@ def load(clients: list[Client]) -> Iterator[list[str]]:
             thread.join()
 
 
-def test_a_backup_under_load_is_whole_elsewhere(
+def test_restored_backup_agrees(
     server: LiveServer,
     people: People,
-    elsewhere: dict[str, str],
+    other_databases: dict[str, str],
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    # A relay of another test may have sealed what was there, and MongoDB's seals are gone since.
+    # A relay of another test may have sealed entries, and MongoDB's seals were deleted since.
     wipe()
     for number in range(3):
         make_patient(people.admin, f"L{number}", name=f'Patient \\N {number}\twith "signs" und Größe')
@@ -104,52 +104,52 @@ def test_a_backup_under_load_is_whole_elsewhere(
     audit_services.seal()
     token = token_of(people.admin)
     gap: list[str] = []
-    begin = mongodb.at_one_moment
+    begin = mongodb.snapshot
 
     def begin_later() -> Any:
-        """In between PostgreSQL's moment is over and MongoDB's has not come: a bill that no table has, and its seal."""
+        """Complete and seal a visit between the two snapshots, so that PostgreSQL's half lacks its bill and entries."""
         path = f"/appointments/{late.appointment_id}"
         assert server.client(token).patch(path, {"status": "completed"}).status == 200
         gap.append(server.manage("seal_audit").stdout)
         return begin()
 
-    monkeypatch.setattr(mongodb, "at_one_moment", begin_later)
+    monkeypatch.setattr(mongodb, "snapshot", begin_later)
     wait_for = events.pending_ids
 
     def seal_first() -> list[str]:
-        """The head is known, and PostgreSQL's moment has not come: it notes a seal that is not in the backup."""
+        """Seal after the backup has read the head, so that PostgreSQL's half contains the hash of a newer seal."""
         while not audit_services.seal().entries:
             time.sleep(0.05)
         return wait_for()
 
-    monkeypatch.setattr(events, "waiting_ids", seal_first)
+    monkeypatch.setattr(events, "pending_ids", seal_first)
     directory = tmp_path / "backup"
     with load([server.client(token) for _ in range(3)]) as booked:
         while len(booked) < 6:
             time.sleep(0.05)
         before = list(booked)
-        digest = backup.make(directory, tell=lambda _: None)
-        assert len(booked) > len(before), "nobody wrote meanwhile"
+        digest = backup.create_backup(directory, report_progress=lambda _: None)
+        assert len(booked) > len(before), "no client wrote during the backup"
     assert len(gap) == 1
     assert not gap[0].startswith("0 entries")
-    assert_for_the_owner_alone(directory)
+    assert_private(directory)
     manifest = json.loads((directory / "manifest.json").read_text())
 
-    done = manage(elsewhere, "restore", str(directory))
+    done = manage(other_databases, "restore", str(directory))
     assert done.returncode == 0, done.stderr
-    assert "The reports are what the records say." in done.stdout
-    restored = connections["clinical"].connection[elsewhere["MONGODB_DB"]]
-    with psycopg.connect(elsewhere["DATABASE_URL"]) as sql:
+    assert "The reports agree with the records." in done.stdout
+    restored = connections["clinical"].connection[other_databases["MONGODB_DB"]]
+    with psycopg.connect(other_databases["DATABASE_URL"]) as sql:
         assert_agree(restored, sql)
         visits = {visit["_id"] for visit in restored["appointments"].find({}, {"_id": 1})}
         assert {*before, early.appointment_id, late.appointment_id} <= visits
-        assert len(visits) < Appointment.objects.count(), "the backup is of its moment"
+        assert len(visits) < Appointment.objects.count(), "the backup contains no later visit"
         assert_same_patients(restored)
-        assert_nobody_is_logged_in(sql, manifest)
+        assert_no_tokens(sql, manifest)
     assert len(digest) == 64
 
 
-def assert_for_the_owner_alone(directory: Path) -> None:
+def assert_private(directory: Path) -> None:
     modes = {path: stat.S_IMODE(path.stat().st_mode) for path in (directory, *directory.rglob("*"))}
     assert len(modes) > 20
     assert {mode for path, mode in modes.items() if path.is_dir()} == {0o700}
@@ -157,24 +157,24 @@ def assert_for_the_owner_alone(directory: Path) -> None:
 
 
 def assert_agree(restored: Database[Any], sql: psycopg.Connection) -> None:
-    """One bill for each completed visit, one entry for each event, all of both."""
+    """Check that each completed visit has one bill, and each event one audit entry."""
     completed = [visit["_id"] for visit in restored["appointments"].find({"status": "completed"})]
     billed = sql.execute("SELECT appointment_id FROM billing WHERE source_event_id IS NOT NULL").fetchall()
     assert Counter(key for (key,) in billed) == Counter(completed)
-    told = [str(event["_id"]) for event in restored["events"].find({})]
-    sources = sql.execute("SELECT source FROM audit_entries WHERE source = ANY(%s)", [told]).fetchall()
-    assert Counter(key for (key,) in sources) == Counter(told)
+    event_ids = [str(event["_id"]) for event in restored["events"].find({})]
+    sources = sql.execute("SELECT source FROM audit_entries WHERE source = ANY(%s)", [event_ids]).fetchall()
+    assert Counter(key for (key,) in sources) == Counter(event_ids)
     assert restored["events"].count_documents({"pending": {"$exists": True}}) == 0
 
 
 def assert_same_patients(restored: Database[Any]) -> None:
-    """Who was not written to meanwhile is the same to the last byte."""
-    there = connections["clinical"].database["patients"]
-    assert restored["patients"].find_one({"_id": "P2"}) == there.find_one({"_id": "P2"})
-    assert {each["name"] for each in restored["patients"].find()} == {each["name"] for each in there.find()}
+    """Check that a patient without writes is identical."""
+    originals = connections["clinical"].database["patients"]
+    assert restored["patients"].find_one({"_id": "P2"}) == originals.find_one({"_id": "P2"})
+    assert {each["name"] for each in restored["patients"].find()} == {each["name"] for each in originals.find()}
 
 
-def assert_nobody_is_logged_in(sql: psycopg.Connection, manifest: dict[str, Any]) -> None:
+def assert_no_tokens(sql: psycopg.Connection, manifest: dict[str, Any]) -> None:
     assert sql.execute("SELECT count(*) FROM accounts_tokenfamily").fetchone() == (0,)
     (next_family,) = sql.execute("SELECT nextval('accounts_tokenfamily_id_seq')").fetchone() or (0,)
     assert next_family > manifest["postgresql"]["sequences"]["accounts_tokenfamily_id_seq"] + 1000

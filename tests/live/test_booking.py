@@ -1,4 +1,4 @@
-"""Booking, by many clients at once, in several processes: the figures of the brief, rule 3.1."""
+"""Concurrent bookings by many clients through several processes: of overlapping visits exactly one is stored."""
 
 from datetime import date, timedelta
 from typing import Any
@@ -7,9 +7,9 @@ import pytest
 
 from appointments.models import Appointment, Claim
 from healthcare.mongodb import raw
+from tests.live.agreement import assert_databases_agree
 from tests.live.client import Answer, Client, at_once, statuses
 from tests.live.server import LiveServer
-from tests.live.wholeness import assert_whole
 from tests.people import People, make_doctor, make_patient
 from tests.records import days_from_now
 
@@ -33,7 +33,7 @@ def clock(minutes: int) -> str:
 
 
 def test_many_clients_reach_several_processes(server: LiveServer, admin: Client) -> None:
-    """What all figures here rest on. Whoever of the processes wakes first takes what waits, so one round may miss."""
+    """The prerequisite of all tests here. One process may accept all connections, so several rounds are allowed."""
     for _ in range(5):
         clients = [Client(admin.port, admin.token) for _ in range(50)]
         at_once([lambda client=client: client.get("/patients/P1") for client in clients])
@@ -57,7 +57,7 @@ def test_fifty_requests_for_one_slot_of_a_doctor(admin: Client, people: People) 
             assert not any(other in str(answer.body) for other in patients if other != patient)
     assert Appointment.objects.count() == 1
     assert raw.collection(Claim).count({}) == 12
-    assert_whole()
+    assert_databases_agree()
 
 
 def test_fifty_doctors_for_one_time_of_a_patient(admin: Client, people: People) -> None:
@@ -69,7 +69,7 @@ def test_fifty_doctors_for_one_time_of_a_patient(admin: Client, people: People) 
     refused = {answer.body["detail"] for answer in answers if answer.status == 409}
     assert refused == {"The patient has another visit at that time."}
     assert Appointment.objects.count() == 1
-    assert_whole()
+    assert_databases_agree()
 
 
 def test_fifty_different_slots_of_one_doctor_and_fifty_patients(admin: Client, people: People) -> None:
@@ -84,11 +84,11 @@ def test_fifty_different_slots_of_one_doctor_and_fifty_patients(admin: Client, p
     )
     assert statuses(answers) == {201: 50}
     assert Appointment.objects.filter(doctor_id="D1").count() == 50
-    assert_whole()
+    assert_databases_agree()
 
 
 def test_fifty_different_slots_of_one_patient(admin: Client) -> None:
-    """The hardest of all: every two of them write to the same chart."""
+    """Every two of the bookings conflict, because they write to the same chart."""
     answers = book_at_once(
         admin,
         [
@@ -98,18 +98,18 @@ def test_fifty_different_slots_of_one_patient(admin: Client) -> None:
     )
     assert statuses(answers) == {201: 50}
     assert Appointment.objects.filter(patient_id="P1").count() == 50
-    assert_whole()
+    assert_databases_agree()
 
 
 def test_fifty_untimed_visits_clash_with_nothing(admin: Client) -> None:
     answers = book_at_once(admin, [{"patient_id": "P1", "doctor_id": "D1"}] * 50)
     assert statuses(answers) == {201: 50}
     assert raw.collection(Claim).count({}) == 0
-    assert_whole()
+    assert_databases_agree()
 
 
 def test_overlaps_of_different_lengths(admin: Client, people: People) -> None:
-    """Whichever win: no two overlap, and each that was refused overlaps one that is there."""
+    """No two stored visits overlap, and each refused one overlaps a stored one."""
     wishes = [(start, length) for start in range(9 * 60, 11 * 60, 25) for length in (5, 20, 45, 90, 120)]
     for number in range(len(wishes)):
         make_patient(people.admin, f"LONG-{number}")
@@ -126,12 +126,12 @@ def test_overlaps_of_different_lengths(admin: Client, people: People) -> None:
         overlapping = [other for other in held if other[0] < wish[0] + wish[1] and wish[0] < other[0] + other[1]]
         assert (overlapping == [wish]) if answer.status == 201 else overlapping
     assert Appointment.objects.count() == len(held)
-    assert_whole()
+    assert_databases_agree()
 
 
 @pytest.mark.parametrize("end", ["cancel", "delete"])
-def test_a_slot_that_is_given_back_is_free_at_once(end: str, admin: Client, people: People) -> None:
-    """On another connection than the one that gave it back, and so most often in another process."""
+def test_released_slot_is_free_at_once(end: str, admin: Client, people: People) -> None:
+    """The slot is booked on another connection than the one that released it, usually in another process."""
     other = Client(admin.port, admin.token)
     for number in range(15):
         visit = {"patient_id": "P1", "doctor_id": "D1", "date": str(DAY), "time": "10:00"}
@@ -145,11 +145,11 @@ def test_a_slot_that_is_given_back_is_free_at_once(end: str, admin: Client, peop
             assert admin.delete(f"/appointments/FREE-{number}").status == 204
         admin, other = other, admin
     assert raw.collection(Claim).count({}) == 0
-    assert_whole()
+    assert_databases_agree()
 
 
 def test_one_appointment_id_twenty_times_at_once(admin: Client, people: People) -> None:
-    """With other patients and at other times: nothing but the id clashes, and a loser leaves nothing."""
+    """With different patients and times only the id conflicts, and refused requests store nothing."""
     for number in range(20):
         make_patient(people.admin, f"SAME-{number}")
     answers = book_at_once(
@@ -169,20 +169,20 @@ def test_one_appointment_id_twenty_times_at_once(admin: Client, people: People) 
     winner = next(answer.body for answer in answers if answer.status == 201)
     assert Appointment.objects.get().patient_id == winner["patient_id"]
     assert raw.collection(Claim).count({}) == 12
-    assert_whole()
+    assert_databases_agree()
 
 
 def test_one_request_sent_twenty_times_at_once(admin: Client) -> None:
-    """What an impatient app does: the same body again and again."""
+    """An app repeats the same request."""
     body = {"patient_id": "P1", "doctor_id": "D1", "time": "10:00", "appointment_id": "ONCE"}
     answers = book_at_once(admin, [body] * 20)
     assert statuses(answers) == {201: 1, 409: 19}
     assert Appointment.objects.count() == 1
-    assert_whole()
+    assert_databases_agree()
 
 
 def test_fifty_patients_of_two_doctors_cross_over(admin: Client, people: People) -> None:
-    """Each pair of bookings shares a doctor or a patient and a time: no deadlock, one of each pair at most."""
+    """Each pair of bookings shares a time and a doctor or patient: no deadlock, and at most one of a pair is stored."""
     days: list[date] = [DAY + timedelta(days=n) for n in range(12)]
     answers = book_at_once(
         admin,
@@ -196,4 +196,4 @@ def test_fifty_patients_of_two_doctors_cross_over(admin: Client, people: People)
     assert set(statuses(answers)) <= {201, 409}
     assert 12 <= statuses(answers)[201] <= 24
     assert Appointment.objects.count() == statuses(answers)[201]
-    assert_whole()
+    assert_databases_agree()

@@ -1,8 +1,8 @@
-"""Worker processes killed with SIGKILL while they write: nothing half done, nothing acknowledged lost.
+"""Worker processes killed with SIGKILL while they write: no partial write, and no acknowledged write is lost.
 
     CRASHES=200 python -m pytest tests/live/test_crash.py
 
-kills two hundred times instead of twenty and takes about four minutes. SEED=… repeats the choices of a run, though not
+kills two hundred processes instead of twenty and takes about four minutes. SEED=… repeats the choices of a run, but not
 its timing.
 """
 
@@ -21,10 +21,10 @@ from django.core.management import call_command
 
 from appointments.models import Appointment
 from prescriptions.models import Prescription
+from tests.live.agreement import assert_databases_agree
 from tests.live.client import Answer, Client, NoAnswer
 from tests.live.conftest import environment_of_this_run, token_of
 from tests.live.server import LiveServer
-from tests.live.wholeness import assert_whole
 from tests.people import People, make_doctor, make_patient
 from tests.records import days_from_now
 
@@ -35,18 +35,18 @@ SEED = int(os.environ.get("SEED", str(random.randrange(10**6))))
 WRITERS = 10
 PATIENTS = [f"CRASH-P{number}" for number in range(5)]
 DOCTORS = [f"CRASH-D{number}" for number in range(4)]
-LONGEST_PAUSE_SECONDS = 1.3
+MAX_WAIT_SECONDS = 1.3
 
-#: What an object may be: the fields that were written, or None when it is not there.
+#: A possible state of an object: the written fields, or None if the object does not exist.
 State = dict[str, Any] | None
 
 
 @dataclass
 class Writer:
-    """One client, with objects of its own, so that what it was answered is what has to be there.
+    """A client with its own objects, so that the responses determine the objects' expected states.
 
-    `visits` and `prescriptions` hold the states that each object may be in: one after an answer, two after a request
-    that got none or a 5xx. Patients, doctors and hours are shared with the other writers.
+    `visits` and `prescriptions` contain the possible states of each object: one after a response, two after a request
+    without a response or with status 5xx. Patients, doctors and hours are shared with the other writers.
     """
 
     number: int
@@ -94,7 +94,7 @@ class Writer:
         for visit_id, _ in self._some(self.visits, status=self.choice.choice(["scheduled", "cancelled"])):
             self._write(self.visits, visit_id, None, 204, "DELETE", f"/appointments/{visit_id}")
 
-    # --- Prescriptions. The system makes their ids; a client knows its own by what it wrote into the instructions.
+    # --- Prescriptions. The system generates their ids; the instructions identify them before the id is known.
 
     def prescribe(self) -> None:
         self.made += 1
@@ -134,7 +134,7 @@ class Writer:
         client: Client | None = None,
     ) -> Answer | None:
         before = objects.get(key, [None])
-        # What may be, in case this thread learns no more.
+        # Both states are possible unless a response arrives.
         objects[key] = [*before, after]
         try:
             answer = (client or self.client).call(method, path, body)
@@ -150,7 +150,7 @@ class Writer:
         return answer
 
     def _some(self, objects: dict[str, list[State]], **like: str) -> Iterator[tuple[str, dict[str, Any]]]:
-        """One object whose state is known, if there is one."""
+        """Yield an object whose state is known, if there is one."""
         known = [
             (key, states[0])
             for key, states in objects.items()
@@ -174,10 +174,10 @@ class Writer:
 
 
 def kill_workers(server: LiveServer, choice: random.Random, threads: list[threading.Thread]) -> int:
-    """Kill, at random moments, processes that have clients, while all threads write; returns how many."""
+    """Kill processes with clients at random times while all threads write; return the number of kills."""
     killed = 0
     while killed < CRASHES and all(thread.is_alive() for thread in threads):
-        time.sleep(choice.uniform(0.05, LONGEST_PAUSE_SECONDS))
+        time.sleep(choice.uniform(0.05, MAX_WAIT_SECONDS))
         busy = sorted(pid for pid, ports in server.connections().items() if ports)
         if busy:
             psutil.Process(choice.choice(busy)).kill()
@@ -228,15 +228,15 @@ def test_workers_are_killed_while_they_write(people: People, tmp_path: Path) -> 
     counts = {status: answers.count(status) for status in sorted(set(answers))}
     unanswered = sum(writer.unanswered for writer in writers)
     print(f"seed {SEED}: {CRASHES} kills, answers {counts}, {unanswered} requests without one")  # noqa: T201
-    assert unanswered, "no request was in a process when it was killed: the test shows nothing"
+    assert unanswered, "no killed process had a request, so that nothing was tested"
     assert set(counts) <= {200, 201, 204, 409, 503}
     for writer in writers:
-        assert_as_answered(writer)
-    assert_whole()
+        assert_expected_state(writer)
+    assert_databases_agree()
     call_command("relay_events", verbosity=0)
 
 
-def assert_as_answered(writer: Writer) -> None:
+def assert_expected_state(writer: Writer) -> None:
     for visit_id, states in writer.visits.items():
         visit = Appointment.objects.filter(pk=visit_id).first()
         found: State = visit and {

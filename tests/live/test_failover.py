@@ -1,8 +1,8 @@
-"""A replica set of three behind several server processes, that loses its primary while clients book.
+"""Several server processes on a replica set of three, which loses its primary while clients book.
 
     BOOKING_SECONDS=60 python -m pytest tests/live/test_failover.py
 
-books for longer than the suite's twenty seconds.
+books for a minute; the default is 20 s.
 """
 
 import json
@@ -27,13 +27,13 @@ from pymongo import monitoring
 from pytest_django import DjangoDbBlocker
 
 from benchmarks.concerns import measuring, output
-from devstack.breakable import NODES, BreakableStack
+from devstack.fault_injection import NODES, FaultInjectionStack
 from healthcare.mongodb import raw, transactions
 from healthcare.mongodb.base import DatabaseWrapper
 from tests.live.client import Answer, Client, NoAnswer, at_once
 from tests.live.conftest import LOGS
 from tests.live.server import LiveServer
-from tests.live.test_outages import LONGEST_ANSWER_SECONDS, assert_unavailable
+from tests.live.test_outages import MAX_RESPONSE_SECONDS, assert_unavailable
 from tests.people import PASSWORD
 
 BOOKING_SECONDS = float(os.environ.get("BOOKING_SECONDS", "20"))
@@ -41,22 +41,24 @@ STEP_DOWN_SECONDS = 6.0
 CLIENTS = 4
 EMAIL = "admin@example.org"
 DATABASE = "failover"
-#: Without an acknowledged booking, on a machine that runs other tests. The demonstration's own bound is 5 s.
-LONGEST_GAP_SECONDS = 12.0
+#: The longest acceptable time without an acknowledged booking while other tests run (`failover_demo`: 5 s).
+MAX_GAP_SECONDS = 12.0
 
-#: Patient, day and time: each client asks for each once, and nothing but the code keeps an untimed visit from being
-#: there twice.
+#: Patient, day and time. Each client requests each visit once, and no index prevents that a visit without a time is
+#: stored twice.
 Visit = tuple[str, str, str]
 
 
 @dataclass
 class Hospital:
-    stack: BreakableStack
+    """The servers of these tests, and the production server that uses them."""
+
+    stack: FaultInjectionStack
     server: LiveServer
     token: str
 
     def visits(self) -> Counter[Visit]:
-        """What is in the database, read from a majority; by the members' own sockets, whoever leads."""
+        """Read the stored visits with read concern majority, through the members' own sockets."""
         with pymongo.MongoClient(self.stack.addresses["MONGODB_URI"], readConcernLevel="majority") as client:
             found = client[DATABASE]["appointments"].find()
             return Counter((each["patient_id"], str(each["date"].date()), each["time"]) for each in found)
@@ -64,7 +66,7 @@ class Hospital:
 
 @pytest.fixture(scope="module")
 def hospital(tmp_path_factory: pytest.TempPathFactory, pytestconfig: pytest.Config) -> Iterator[Hospital]:
-    stack = BreakableStack(durable=False)
+    stack = FaultInjectionStack(durable=False)
     try:
         stack.up()
         log = tmp_path_factory.mktemp("failover") / "server.log"
@@ -95,7 +97,7 @@ def hospital(tmp_path_factory: pytest.TempPathFactory, pytestconfig: pytest.Conf
 
 @dataclass
 class Booking:
-    """Clients that book without a pause, and what they were answered."""
+    """Clients that book continuously, and the responses that they get."""
 
     hospital: Hospital
     first_day: int
@@ -104,14 +106,14 @@ class Booking:
 
     @contextmanager
     def running(self) -> Iterator[None]:
-        is_over = threading.Event()
-        threads = [threading.Thread(target=self._book, args=[number, is_over]) for number in range(CLIENTS)]
+        stopped = threading.Event()
+        threads = [threading.Thread(target=self._book, args=[number, stopped]) for number in range(CLIENTS)]
         for thread in threads:
             thread.start()
         try:
             yield
         finally:
-            is_over.set()
+            stopped.set()
             for thread in threads:
                 thread.join()
 
@@ -119,17 +121,17 @@ class Booking:
         return [visit for _, visit, answer in self.answers if answer.status == 201]
 
     def longest_gap(self) -> float:
-        """The longest time in which no client was told that a visit is booked."""
-        moments = sorted(at for at, _, answer in self.answers if answer.status == 201)
-        return max(second - first for first, second in pairwise(moments))
+        """Return the longest time without an acknowledged booking of any client."""
+        times = sorted(at for at, _, answer in self.answers if answer.status == 201)
+        return max(second - first for first, second in pairwise(times))
 
-    def _book(self, number: int, is_over: threading.Event) -> None:
+    def _book(self, number: int, stopped: threading.Event) -> None:
         client: Client = self.hospital.server.client(self.hospital.token)
-        made = 0
-        while not is_over.is_set():
-            made += 1
-            day = str(timezone.localdate() + timedelta(days=self.first_day + made))
-            clock = "10:00" if made % 2 else ""
+        count = 0
+        while not stopped.is_set():
+            count += 1
+            day = str(timezone.localdate() + timedelta(days=self.first_day + count))
+            clock = "10:00" if count % 2 else ""
             body = {"patient_id": f"P{number}", "doctor_id": f"D{number}", "date": day, "time": clock or None}
             try:
                 answer = client.post("/appointments", body)
@@ -139,8 +141,8 @@ class Booking:
             self.answers.append((time.monotonic(), (f"P{number}", day, clock), answer))
 
 
-def other_primary(stack: BreakableStack, than: int) -> int:
-    """Whoever leads next."""
+def other_primary(stack: FaultInjectionStack, than: int) -> int:
+    """Wait for another primary and return it."""
     deadline = time.monotonic() + 30
     while time.monotonic() < deadline:
         for node in set(range(NODES)) - {than}:
@@ -148,11 +150,11 @@ def other_primary(stack: BreakableStack, than: int) -> int:
                 if client.admin.command("hello")["isWritablePrimary"]:
                     return node
         time.sleep(0.05)
-    raise AssertionError("nobody was elected")
+    raise AssertionError("no primary was elected")
 
 
 @pytest.mark.parametrize(("fault", "seconds"), [("kill", BOOKING_SECONDS), ("step-down", STEP_DOWN_SECONDS)])
-def test_clients_go_on_booking_when_the_primary_is_lost(hospital: Hospital, fault: str, seconds: float) -> None:
+def test_bookings_continue_after_the_primary_is_lost(hospital: Hospital, fault: str, seconds: float) -> None:
     stack, pids = hospital.stack, hospital.server.worker_pids()
     old = stack.primary()
     booking = Booking(hospital, first_day=0 if fault == "kill" else 5000)
@@ -177,20 +179,20 @@ def test_clients_go_on_booking_when_the_primary_is_lost(hospital: Hospital, faul
         f"{booking.longest_gap():.1f} s without a booking, the longest answer {longest:.1f} s"
     )
     assert before
-    assert after, "nobody could book before the lost member was back"
-    # No client was told 500, and none was cut off.
+    assert after, "no booking succeeded before the lost member was back"
+    # No client got status 500, and no connection was closed without a response.
     assert set(statuses) <= {201, 503}
     for _, _, answer in booking.answers:
         if answer.status == 503:
             assert_unavailable(answer)
     assert not booking.unanswered
-    assert longest < LONGEST_ANSWER_SECONDS
-    assert booking.longest_gap() < LONGEST_GAP_SECONDS
+    assert longest < MAX_RESPONSE_SECONDS
+    assert booking.longest_gap() < MAX_GAP_SECONDS
     assert hospital.server.worker_pids() == pids
-    # What was acknowledged is there, and nothing is there twice.
-    there = hospital.visits()
-    assert [visit for visit in booking.acknowledged() if visit not in there] == []
-    assert [visit for visit, copies in there.items() if copies > 1] == []
+    # Every acknowledged visit is stored, and none is stored twice.
+    stored = hospital.visits()
+    assert [visit for visit in booking.acknowledged() if visit not in stored] == []
+    assert [visit for visit, copies in stored.items() if copies > 1] == []
 
 
 def test_charts_claims_bills_and_events_agree_afterwards(hospital: Hospital) -> None:
@@ -199,19 +201,19 @@ def test_charts_claims_bills_and_events_agree_afterwards(hospital: Hospital) -> 
     hospital.server.manage("check_consistency")
 
 
-def test_a_member_on_its_way_back_is_waited_for(
+def test_write_waits_for_a_recovering_member(
     hospital: Hospital, monkeypatch: pytest.MonkeyPatch, django_db_blocker: DjangoDbBlocker
 ) -> None:
-    """The driver says of it that it has no sessions, and so no transactions; the API would answer 500."""
+    """The driver reports that a recovering member supports no sessions, which without a retry is answered with 500."""
     secondary = (hospital.stack.primary() + 1) % NODES
     socket = quote(str(hospital.stack.layout.mongodb_socket(secondary)), safe="")
     usual = connections["clinical"].settings_dict
-    there = DatabaseWrapper(
-        {**usual, "HOST": f"mongodb://{socket}/?directConnection=true", "NAME": DATABASE}, alias="on_its_way"
+    recovering = DatabaseWrapper(
+        {**usual, "HOST": f"mongodb://{socket}/?directConnection=true", "NAME": DATABASE}, alias="recovering"
     )
     monkeypatch.setattr(DatabaseWrapper, "_keys_checked", {DATABASE})
     monkeypatch.setattr(transactions, "MAX_SECONDS", 0.3)
-    monkeypatch.setattr(connections._connections, "clinical", there)
+    monkeypatch.setattr(connections._connections, "clinical", recovering)
 
     @transactions.clinical_transaction
     def write() -> None:
@@ -220,18 +222,18 @@ def test_a_member_on_its_way_back_is_waited_for(
     with django_db_blocker.unblock(), hospital.stack.client(secondary) as client:
         client.admin.command("replSetMaintenance", True)
         try:
-            with pytest.raises(transactions.ClinicalWriteFailed) as refusal:
+            with pytest.raises(transactions.ClinicalWriteFailed) as caught:
                 write()
         finally:
             client.admin.command("replSetMaintenance", False)
-            there.close_pool()
-    assert "ConfigurationError" in str(refusal.value)
-    assert not refusal.value.is_outcome_unknown
-    assert refusal.value.attempts > 1
+            recovering.close_pool()
+    assert "ConfigurationError" in str(caught.value)
+    assert not caught.value.is_outcome_unknown
+    assert caught.value.attempts > 1
 
 
 class Concerns(monitoring.CommandListener):
-    """The concerns that the driver sends, of a visit's insertion and of the read behind it."""
+    """Records the concerns that the driver sends with inserts and reads."""
 
     def __init__(self) -> None:
         self.sent: dict[str, set[tuple[str, ...]]] = {"insert": set(), "find": set()}
@@ -253,18 +255,18 @@ def test_each_write_concern_is_measured_with_each_read_concern(
 ) -> None:
     monkeypatch.setattr(measuring, "ROUNDS", 1)
     monkeypatch.setattr(measuring, "WARM_UP_SECONDS", 0.05)
-    asked = Concerns()
-    with hospital.stack.clients(event_listeners=[asked]) as client:
-        results = measuring.measure(client, seconds=0.2, tell=lambda _: None)
+    concerns = Concerns()
+    with hospital.stack.clients(event_listeners=[concerns]) as client:
+        results = measuring.measure(client, seconds=0.2, report_progress=lambda _: None)
         assert measuring.DATABASE not in client.list_database_names()
-    assert asked.sent == {
+    assert concerns.sent == {
         "insert": {("1", "None"), ("majority", "False"), ("majority", "True")},
         "find": {("local",), ("majority",), ("linearizable",)},
     }
-    said = StringIO()
-    output.show(results, said)
+    out = StringIO()
+    output.print_results(results, out)
     output.write_json(results, "6.0.5", tmp_path / "figures.json")
-    output.draw(results, tmp_path / "chart.png")
+    output.draw_chart(results, tmp_path / "chart.png")
     figures = json.loads((tmp_path / "figures.json").read_text())
     pairs = [(each["write"], each["read"]) for each in figures["results"]]
     assert pairs == [(write.name, read.name) for write in measuring.WRITES for read in measuring.READS]
@@ -272,9 +274,9 @@ def test_each_write_concern_is_measured_with_each_read_concern(
         assert each["operations"] > 0
         assert 0 < each["write_p50_ms"] <= each["write_p95_ms"]
         assert 0 < each["read_p50_ms"] <= each["read_p95_ms"]
-        # A majority read finds what a majority has; what only the primary has, it need not.
+        # A majority read need not find a document that only the primary has.
         assert each["own_writes_unseen"] == 0 or (each["write"], each["read"]) == ("w=1", "majority")
-        assert f"{each['write_p50_ms']:,.2f}" in said.getvalue()
+        assert f"{each['write_p50_ms']:,.2f}" in out.getvalue()
     for sentence in (*figures["can_be_lost"].values(), *figures["may_be_shown"].values()):
-        assert sentence.split()[-1] in said.getvalue()
+        assert sentence.split()[-1] in out.getvalue()
     assert (tmp_path / "chart.png").read_bytes().startswith(b"\x89PNG")

@@ -1,4 +1,4 @@
-"""A visit's life between several processes: moved, completed, cancelled, deleted, by many at once."""
+"""Concurrent changes of visits through several processes: moves, completions, cancellations and deletions."""
 
 import threading
 from itertools import cycle, islice
@@ -9,10 +9,10 @@ from appointments.models import Appointment, Claim, Status
 from billing.models import Bill
 from healthcare.mongodb import raw
 from healthcare.outbox.models import Event
+from tests.live.agreement import assert_databases_agree
 from tests.live.client import Answer, Client, at_once, statuses
 from tests.live.conftest import token_of
 from tests.live.server import LiveServer
-from tests.live.wholeness import assert_whole
 from tests.people import People, make_patient
 from tests.records import days_from_now, make_appointment
 
@@ -30,7 +30,7 @@ def patch_at_once(admin: Client, visit_id: str, bodies: list[dict[str, str]]) ->
 
 
 def test_twenty_complete_and_cancel_one_visit(admin: Client, people: People) -> None:
-    """Five times, since either may win: the visit is what the one winner was answered, and billed accordingly."""
+    """One request wins, and the visit and its bill agree with it. Repeated five times, because either may win."""
     for number in range(5):
         visit_id = make_appointment(people, appointment_id=f"END-{number}", time=f"1{number}:00").appointment_id
         ends = list(islice(cycle([{"status": "completed"}, {"status": "cancelled"}]), 20))
@@ -42,11 +42,11 @@ def test_twenty_complete_and_cancel_one_visit(admin: Client, people: People) -> 
         assert Bill.objects.filter(appointment_id=visit_id).count() == (won == Status.COMPLETED)
         assert raw.collection(Event).count({"subject_id": visit_id, "kind": f"appointment.{won}"}) == 1
     assert raw.collection(Claim).count({}) == 0
-    assert_whole()
+    assert_databases_agree()
 
 
 def test_completing_and_deleting_at_once(server: LiveServer, people: People) -> None:
-    """A completed visit stays: either it is gone and no bill is there, or it is completed and billed."""
+    """A visit is either deleted without a bill, or completed and billed."""
     token = token_of(people.admin)
     for number in range(5):
         visit_id = make_appointment(people, appointment_id=f"END-{number}").appointment_id
@@ -61,11 +61,11 @@ def test_completing_and_deleting_at_once(server: LiveServer, people: People) -> 
         assert len(won) == 1
         assert Appointment.objects.filter(pk=visit_id).exists() == (won == [200])
         assert Bill.objects.filter(appointment_id=visit_id).count() == (won == [200])
-    assert_whole()
+    assert_databases_agree()
 
 
-def test_a_move_holds_the_new_time_before_it_lets_the_old_one_go(admin: Client, people: People) -> None:
-    """While a visit moves to and fro, others ask for both of its times; nobody ever gets one that is held."""
+def test_move_claims_the_new_time_before_it_releases_the_old_one(admin: Client, people: People) -> None:
+    """While a visit moves between two times, other clients request both; none of them gets a claimed time."""
     visit_id = make_appointment(people, time="10:00").appointment_id
     for number in range(8):
         make_patient(people.admin, f"MOVE-{number}")
@@ -84,7 +84,7 @@ def test_a_move_holds_the_new_time_before_it_lets_the_old_one_go(admin: Client, 
         while not is_over.is_set():
             answers.append(client.post("/appointments", wish))
             if answers[-1].status == 201:
-                # 10:10 to 10:40 overlaps 10:15 as well as 10:00: it can never be free.
+                # 10:10 to 10:40 overlaps the visit at 10:00 and at 10:15, so it is never free.
                 break
         return answers
 
@@ -100,10 +100,10 @@ def test_a_move_holds_the_new_time_before_it_lets_the_old_one_go(admin: Client, 
     assert set(statuses(moves)) <= {200, 409}
     assert all(answer.code == "slot_taken" for answer in moves if answer.status == 409)
     assert Appointment.objects.count() in (1, 2)
-    assert_whole()
+    assert_databases_agree()
 
 
-def test_a_refused_move_keeps_what_it_had(admin: Client, people: People) -> None:
+def test_refused_move_keeps_the_old_time(admin: Client, people: People) -> None:
     kept = make_appointment(people, time="10:00", appointment_id="KEPT")
     make_appointment(people, patient_id="P2", time="11:00", appointment_id="THERE")
     answers = patch_at_once(admin, "KEPT", [{"time": "11:00"}, {"time": "10:45"}, {"time": "11:15"}] * 4)
@@ -111,7 +111,7 @@ def test_a_refused_move_keeps_what_it_had(admin: Client, people: People) -> None
     assert {answer.code for answer in answers} == {"slot_taken"}
     assert Appointment.objects.get(pk="KEPT").starts_at == kept.starts_at
     assert raw.collection(Claim).count({"appointment_id": "KEPT"}) == 12
-    assert_whole()
+    assert_databases_agree()
 
 
 def test_twenty_move_one_visit_to_twenty_times(admin: Client, people: People) -> None:
@@ -121,11 +121,11 @@ def test_twenty_move_one_visit_to_twenty_times(admin: Client, people: People) ->
     assert statuses(answers) == {200: 20}
     assert Appointment.objects.get(pk=visit_id).time in {wish["time"] for wish in wishes}
     assert raw.collection(Claim).count({}) == 12
-    assert_whole()
+    assert_databases_agree()
 
 
 def test_two_visits_cannot_swap_into_one_another(server: LiveServer, people: People) -> None:
-    """Both move to the same free time: one of them does."""
+    """Both visits move to the same free time; one of the moves succeeds."""
     for number in range(5):
         day = days_from_now(10 + number)
         one = make_appointment(people, date=day, time="10:00").appointment_id
@@ -138,4 +138,4 @@ def test_two_visits_cannot_swap_into_one_another(server: LiveServer, people: Peo
             ]
         )
         assert statuses(answers) == {200: 1, 409: 1}
-    assert_whole()
+    assert_databases_agree()

@@ -1,4 +1,4 @@
-"""Rate limits and token families among three worker processes: what each counts, all count."""
+"""Rate limits and token families with three worker processes, which share their counters."""
 
 import time
 from collections import Counter
@@ -22,12 +22,12 @@ from tests.people import PASSWORD, make_account
 pytestmark = pytest.mark.django_db(transaction=True)
 
 WRONG = "not the password"
-#: By the hour, so that hardly ever a window ends within a test.
+#: Rates per hour, so that a window rarely ends during a test.
 RATES = {"LOGIN_RATE": "5/h", "PASSWORD_RATE": "5/h", "REGISTER_RATE": "8/h", "REFRESH_RATE": "40/h"}
-#: Only the way to the provider is asked for, so that there is none behind it.
+#: The tests request only the redirect to the provider, so the provider need not exist.
 PROVIDER = {"OAUTH_GITHUB_CLIENT_ID": "nobody", "OAUTH_GITHUB_CLIENT_SECRET": "nothing"}
 HOUR = 3600
-#: What the attempts of one test take at most, bcrypt included.
+#: The longest time of the attempts of a test, including bcrypt.
 TEST_SECONDS = 20
 
 
@@ -48,13 +48,13 @@ def nothing_counted(transactional_db: None) -> None:
 
 @pytest.fixture
 def user() -> User:
-    # As the server hashes: the tests' own hasher is a quicker one.
+    # The server's hasher; the tests use a faster one.
     with override_settings(PASSWORD_HASHERS=["django.contrib.auth.hashers.BCryptSHA256PasswordHasher"]):
         return make_account("patient", "ali@example.org")
 
 
-def keep_clear_of_the_boundary(*values: str) -> None:
-    """Wait until no window of these counters ends within the test."""
+def wait_for_full_window(*values: str) -> None:
+    """Wait until no window of these counters ends during the test."""
     while any(_get_window(value, HOUR) - time.time() < TEST_SECONDS for value in values):
         time.sleep(0.5)
 
@@ -64,44 +64,44 @@ def log_in(server: LiveServer, email: str, password: str) -> Answer:
 
 
 def at_once_by_all(server: LiveServer, number: int, call: Callable[[], Answer]) -> Counter[int]:
-    """Statuses of so many calls at the same moment, each on a connection of its own, so that all processes get some."""
+    """Make simultaneous calls on separate connections, so that all processes get some, and count the statuses."""
     answers = at_once([call] * number)
     assert all(int(answer.headers["Retry-After"]) <= HOUR for answer in answers if answer.status == 429)
     return Counter(answer.status for answer in answers)
 
 
 def test_five_logins_of_an_account(limited: LiveServer, user: User) -> None:
-    keep_clear_of_the_boundary(user.email, "127.0.0.1")
+    wait_for_full_window(user.email, "127.0.0.1")
     assert at_once_by_all(limited, 24, partial(log_in, limited, user.email, PASSWORD)) == {200: 5, 429: 19}
     assert user.token_families.count() == 5
 
 
 def test_five_failures_of_an_address(limited: LiveServer, user: User) -> None:
-    keep_clear_of_the_boundary("127.0.0.1", user.email)
+    wait_for_full_window("127.0.0.1", user.email)
     emails = [f"nobody{number}@example.org" for number in range(24)]
     answers = at_once([partial(log_in, limited, email, WRONG) for email in emails])
     assert Counter(answer.status for answer in answers) == {401: 5, 429: 19}
     assert log_in(limited, user.email, PASSWORD).status == 429
 
 
-def test_successes_are_given_back(limited: LiveServer) -> None:
+def test_successful_logins_are_not_counted(limited: LiveServer) -> None:
     with override_settings(PASSWORD_HASHERS=["django.contrib.auth.hashers.BCryptSHA256PasswordHasher"]):
         emails = [make_account("patient", f"p{number}@example.org").email for number in range(9)]
-    keep_clear_of_the_boundary("127.0.0.1", *emails)
+    wait_for_full_window("127.0.0.1", *emails)
     for email in emails:
         assert log_in(limited, email, PASSWORD).status == 200
     assert [log_in(limited, f"x{number}@example.org", WRONG).status for number in range(6)] == [401] * 5 + [429]
 
 
 def test_admin_login_counts_with_the_api(limited: LiveServer) -> None:
-    keep_clear_of_the_boundary("boss@example.org", "127.0.0.1")
+    wait_for_full_window("boss@example.org", "127.0.0.1")
     assert [log_in(limited, "boss@example.org", WRONG).status for _ in range(5)] == [401] * 5
     page = admin_login(limited, "boss@example.org")
     assert page == 429
 
 
 def admin_login(server: LiveServer, email: str) -> int:
-    """As a browser does it, with the cookie and the token of the page."""
+    """Log in like a browser, with the page's cookie and token, and return the status."""
     import http.client
     import re
     from urllib.parse import urlencode
@@ -122,7 +122,7 @@ def admin_login(server: LiveServer, email: str) -> int:
 
 
 def test_registrations_of_an_address(limited: LiveServer) -> None:
-    keep_clear_of_the_boundary("127.0.0.1")
+    wait_for_full_window("127.0.0.1")
 
     def register(number: int) -> Answer:
         body = {"email": f"new{number}@example.org", "password": "an uncommon phrase", "name": "Lin Tao"}
@@ -134,7 +134,7 @@ def test_registrations_of_an_address(limited: LiveServer) -> None:
 
 
 def test_password_changes_of_an_account(limited: LiveServer, user: User) -> None:
-    keep_clear_of_the_boundary(str(user.pk))
+    wait_for_full_window(str(user.pk))
     token = token_of(user)
 
     def change() -> Answer:
@@ -145,7 +145,7 @@ def test_password_changes_of_an_account(limited: LiveServer, user: User) -> None
 
 
 def test_provider_logins_of_an_address(limited: LiveServer) -> None:
-    keep_clear_of_the_boundary("127.0.0.1")
+    wait_for_full_window("127.0.0.1")
     assert at_once_by_all(limited, 16, lambda: limited.client().get("/auth/oauth/github")) == {302: 8, 429: 8}
 
 
@@ -154,15 +154,17 @@ def refresh(server: LiveServer, token: str) -> Answer:
 
 
 def test_refreshes_of_an_address(limited: LiveServer) -> None:
-    keep_clear_of_the_boundary("127.0.0.1")
+    wait_for_full_window("127.0.0.1")
     assert at_once_by_all(limited, 48, partial(refresh, limited, "made up")) == {401: 40, 429: 8}
 
 
-def test_twenty_refreshes_at_once_have_one_winner_and_other_devices_live_on(limited: LiveServer, user: User) -> None:
-    keep_clear_of_the_boundary("127.0.0.1")
+def test_one_of_twenty_concurrent_refreshes_wins_and_other_devices_stay_logged_in(
+    limited: LiveServer, user: User
+) -> None:
+    wait_for_full_window("127.0.0.1")
     phone, laptop = tokens.start_family(user), tokens.start_family(user)
     assert at_once_by_all(limited, 20, partial(refresh, limited, phone["refresh_token"])) == {200: 1, 401: 19}
-    # Nineteen of them were replays: that family has ended, its access tokens included, and no other.
+    # Nineteen requests were replays, which end this family with its access tokens, and no other family.
     assert TokenFamily.objects.filter(user=user, ended_at=None).count() == 1
     assert me(limited, phone) == 401
     assert me(limited, laptop) == 200
@@ -174,5 +176,5 @@ def me(server: LiveServer, pair: dict[str, Any]) -> int:
 
 
 def test_tests_share_the_servers_store() -> None:
-    """`cache.clear()` above reaches what the server counts."""
+    """`cache.clear()` above clears the server's counters."""
     assert settings.CACHES["default"]["BACKEND"] == "healthcare.postgresql.cache.PostgreSQLCache"

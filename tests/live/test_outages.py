@@ -1,8 +1,8 @@
-"""PostgreSQL or MongoDB gone for a while, under load, with real servers that are stopped, frozen and started.
+"""Outages of PostgreSQL or MongoDB under load, with real servers that are stopped, frozen and started.
 
     OUTAGE_SECONDS=60 python -m pytest tests/live/test_outages.py
 
-is the brief's minute; the suite's own outage is shorter.
+tests outages of a minute; the default is 6 s.
 """
 
 import os
@@ -34,16 +34,16 @@ FROZEN_SECONDS = 3.0
 WRITERS = 8
 EMAIL = "admin@example.org"
 DATABASE = "outages"
-#: No request may take longer, whatever is out; the longest is one that waits for a MongoDB primary for 5 s, behind the
-#: 3 s that the driver needs to see that it is gone, behind others that do so. 10 to 11 s are usual.
-LONGEST_ANSWER_SECONDS = 17.0
-#: A clinical write while PostgreSQL is out: the first ones of each thread may have to find out.
-LONGEST_WRITE_SECONDS = 10.0
+#: No request may take longer in any outage. The slowest request waits 5 s for a MongoDB primary, after 3 s in which the
+#: driver detects the loss, and after other requests that wait as long. 10 to 11 s are usual.
+MAX_RESPONSE_SECONDS = 17.0
+#: The same for a clinical write while PostgreSQL is out; the first writes of each thread detect the outage.
+MAX_WRITE_SECONDS = 10.0
 
 
 @dataclass
 class Hospital:
-    """Servers of these tests alone, and the production server on them."""
+    """The servers of these tests, and the production server that uses them."""
 
     stack: EphemeralStack
     server: LiveServer
@@ -53,7 +53,7 @@ class Hospital:
         return self.server.client(self.token)
 
     def completed_and_billed(self) -> tuple[Counter[str], Counter[str]]:
-        """The ids of the completed visits, and the ids that the bills name."""
+        """Return the ids of the completed visits, and the ids that the bills name."""
         with pymongo.MongoClient(self.stack.addresses["MONGODB_URI"]) as mongodb:
             visits = mongodb[DATABASE]["appointments"].find({"status": "completed"}, ["_id"])
             completed = Counter(visit["_id"] for visit in visits)
@@ -61,16 +61,16 @@ class Hospital:
             billed = Counter(row[0] for row in sql.execute("SELECT appointment_id FROM billing"))
         return completed, billed
 
-    def on_record(self, request_ids: Collection[str]) -> Counter[str]:
-        """How many entries of the audit trail each of the requests left."""
+    def audit_entries(self, request_ids: Collection[str]) -> Counter[str]:
+        """Count the audit entries of each request."""
         with psycopg.connect(self.stack.addresses["DATABASE_URL"]) as sql:
             found = sql.execute(
                 "SELECT request_id FROM audit_entries WHERE request_id = ANY (%s)", [sorted(request_ids)]
             )
             return Counter(row[0] for row in found)
 
-    def looks_at(self, patient_id: str) -> int:
-        """How many entries say that somebody saw the record."""
+    def recorded_views(self, patient_id: str) -> int:
+        """Count the audit entries of successful reads of a patient."""
         with psycopg.connect(self.stack.addresses["DATABASE_URL"]) as sql:
             return sql.execute(
                 "SELECT count(*) FROM audit_entries WHERE action = 'patient.viewed' AND subject = %s "
@@ -80,7 +80,7 @@ class Hospital:
 
     @contextmanager
     def without(self, **servers: bool) -> Iterator[None]:
-        """Stop the servers that are named, start them afterwards: `without(postgresql=True)`."""
+        """Stop the named servers during the block, such as `without(postgresql=True)`."""
         self.stack.down(**{"mongodb": False, "postgresql": False, **servers})
         try:
             yield
@@ -89,7 +89,7 @@ class Hospital:
 
     @contextmanager
     def frozen(self, name: str) -> Iterator[None]:
-        """Every process of a server stopped in the middle of what it does: it takes connections and never answers."""
+        """Suspend every process of a server during the block: it accepts connections and never answers."""
         pid = next(server.pid for server in self.stack.status() if server.name == name)
         main = psutil.Process(pid)
         main.suspend()
@@ -117,15 +117,15 @@ def hospital(tmp_path_factory: pytest.TempPathFactory, pytestconfig: pytest.Conf
         server.manage("createsuperuser", "--noinput")
         with server:
             token = log_in(server.client()).body["access_token"]
-            made = Hospital(stack, server, token)
-            admin = made.client()
+            hospital = Hospital(stack, server, token)
+            admin = hospital.client()
             for number in range(WRITERS):
                 assert (
                     admin.post("/patients", {"patient_id": f"P{number}", "name": "Ali Raza", "age": 47}).status == 201
                 )
                 doctor = {"doctor_id": f"D{number}", "name": "Amara Okafor", "specialty": "Cardiology"}
                 assert admin.post("/doctors", doctor).status == 201
-            yield made
+            yield hospital
 
 
 def log_in(client: Client) -> Answer:
@@ -135,7 +135,7 @@ def log_in(client: Client) -> Answer:
 
 
 @pytest.fixture
-def known_everywhere(hospital: Hospital) -> None:
+def account_is_cached(hospital: Hospital) -> None:
     """Every process has read the account."""
     known: set[int] = set()
     deadline = time.monotonic() + 30
@@ -151,7 +151,7 @@ def known_everywhere(hospital: Hospital) -> None:
 
 @dataclass
 class Load:
-    """Clients that book, complete, cancel and move without a pause, and what they were answered."""
+    """Clients that book, complete and cancel continuously, and the responses that they get."""
 
     hospital: Hospital
     first_day: int
@@ -160,28 +160,28 @@ class Load:
 
     @contextmanager
     def running(self) -> Iterator[None]:
-        is_over = threading.Event()
-        threads = [threading.Thread(target=self._write, args=[number, is_over]) for number in range(WRITERS)]
+        stopped = threading.Event()
+        threads = [threading.Thread(target=self._write, args=[number, stopped]) for number in range(WRITERS)]
         for thread in threads:
             thread.start()
         try:
             yield
         finally:
-            is_over.set()
+            stopped.set()
             for thread in threads:
                 thread.join()
 
     def during(self, began: float, ended: float) -> list[Answer]:
-        """The answers to requests that were sent and answered in the time."""
+        """Return the responses to requests that were sent and answered in that time."""
         return [answer for sent_at, answer in self.answers if began <= sent_at <= ended - answer.seconds]
 
-    def _write(self, number: int, is_over: threading.Event) -> None:
-        client, choice, made = self.hospital.client(), random.Random(number), 0
-        while not is_over.is_set():
-            made += 1
+    def _write(self, number: int, stopped: threading.Event) -> None:
+        client, choice, count = self.hospital.client(), random.Random(number), 0
+        while not stopped.is_set():
+            count += 1
             visit = {"patient_id": f"P{number}", "doctor_id": f"D{number}", "disease": "Asthma"}
-            day = timezone.localdate() + timedelta(days=self.first_day + made // 40)
-            when = {"date": str(day), "time": f"{8 + made % 40 // 4:02}:{made % 4 * 15:02}", "duration_minutes": 15}
+            day = timezone.localdate() + timedelta(days=self.first_day + count // 40)
+            when = {"date": str(day), "time": f"{8 + count % 40 // 4:02}:{count % 4 * 15:02}", "duration_minutes": 15}
             booked = self._send(lambda: client.post("/appointments", visit | when))  # noqa: B023
             if booked is None or booked.status != 201:
                 continue
@@ -207,17 +207,17 @@ def assert_unavailable(answer: Answer) -> None:
     assert answer.body["status"] == 503
 
 
-@pytest.mark.parametrize(("how", "seconds"), [("stopped", OUTAGE_SECONDS), ("frozen", FROZEN_SECONDS)])
-def test_without_postgresql_clinical_work_goes_on(
-    how: str, seconds: float, hospital: Hospital, known_everywhere: None
+@pytest.mark.parametrize(("fault", "seconds"), [("stopped", OUTAGE_SECONDS), ("frozen", FROZEN_SECONDS)])
+def test_clinical_work_continues_without_postgresql(
+    fault: str, seconds: float, hospital: Hospital, account_is_cached: None
 ) -> None:
     unseen = log_in(hospital.server.client()).body["access_token"]
     pids = hospital.server.worker_pids()
-    # Some processes may have taken PostgreSQL for lost until now, by the test before, and their reads wait as events.
+    # After the previous test some processes may have considered PostgreSQL lost, so that their reads are still events.
     hospital.server.manage("relay_events")
-    looks_before = hospital.looks_at("P0")
-    load = Load(hospital, first_day=0 if how == "stopped" else 1000)
-    outage = hospital.without(postgresql=True) if how == "stopped" else hospital.frozen("postgresql")
+    views_before = hospital.recorded_views("P0")
+    load = Load(hospital, first_day=0 if fault == "stopped" else 1000)
+    outage = hospital.without(postgresql=True) if fault == "stopped" else hospital.frozen("postgresql")
     relay = subprocess.Popen(
         [sys.executable, "manage.py", "relay_events", "--watch"], cwd=ROOT, env=hospital.server.environment,
         stderr=subprocess.DEVNULL, stdout=subprocess.DEVNULL,
@@ -227,8 +227,8 @@ def test_without_postgresql_clinical_work_goes_on(
             time.sleep(2)
             with outage:
                 began = time.monotonic()
-                # While nobody knows yet: what a frozen server is sent now it carries out when it wakes up.
-                looked = at_once([lambda: hospital.client().get("/patients/P0")] * 6)
+                # Before any process has detected the outage. A frozen server executes these requests when it resumes.
+                viewed = at_once([lambda: hospital.client().get("/patients/P0")] * 6)
                 time.sleep(1)
                 client = hospital.client()
                 refused = at_once(
@@ -240,7 +240,7 @@ def test_without_postgresql_clinical_work_goes_on(
                         lambda: hospital.server.client().post("/auth/login", {"email": EMAIL, "password": PASSWORD}),
                     ]
                 )
-                looked += at_once([lambda: hospital.client().get("/patients/P0")] * 6)
+                viewed += at_once([lambda: hospital.client().get("/patients/P0")] * 6)
                 time.sleep(max(0.0, seconds - (time.monotonic() - began)))
                 ended = time.monotonic()
             for _ in range(100):
@@ -260,38 +260,38 @@ def test_without_postgresql_clinical_work_goes_on(
     meanwhile = load.during(began, ended)
     longest = max(answer.seconds for _, answer in load.answers)
     print(  # noqa: T201
-        f"PostgreSQL {how} for {ended - began:.1f} s: {len(meanwhile)} writes meanwhile, the longest {longest:.2f} s,"
-        f" all {dict(statuses)}; refusals after {', '.join(f'{each.seconds:.2f}' for each in refused)} s;"
+        f"PostgreSQL {fault} for {ended - began:.1f} s: {len(meanwhile)} writes meanwhile, the longest {longest:.2f} s,"
+        f" all {dict(statuses)}; refused after {', '.join(f'{each.seconds:.2f}' for each in refused)} s;"
         f" back {recovered - ended:.1f} s after it was started"
     )
     assert set(statuses) <= {200, 201, 409}
     assert Counter(answer.status for answer in meanwhile)[200] > 0
-    assert longest < LONGEST_WRITE_SECONDS
-    assert max(answer.seconds for answer in refused) < LONGEST_ANSWER_SECONDS
+    assert longest < MAX_WRITE_SECONDS
+    assert max(answer.seconds for answer in refused) < MAX_RESPONSE_SECONDS
     assert hospital.server.worker_pids() == pids
     hospital.server.manage("relay_events")
     completed, billed = hospital.completed_and_billed()
     assert completed
     assert billed == completed
-    # Who looked while PostgreSQL was out is on record as well as who wrote, once each.
-    assert [answer.status for answer in looked] == [200] * len(looked)
+    # Each read and write during the outage is recorded in the audit log exactly once.
+    assert [answer.status for answer in viewed] == [200] * len(viewed)
     written = [answer for _, answer in load.answers if answer.status in (200, 201)]
-    asked = {answer.headers["X-Request-ID"] for answer in [*looked, *written]}
-    recorded = hospital.on_record(asked)
-    assert recorded.keys() == asked
-    # A completed visit has a second entry, that of its bill.
-    assert {recorded[answer.headers["X-Request-ID"]] for answer in looked} == {1}
+    request_ids = {answer.headers["X-Request-ID"] for answer in [*viewed, *written]}
+    recorded = hospital.audit_entries(request_ids)
+    assert recorded.keys() == request_ids
+    # A completed visit has a second entry for its bill.
+    assert {recorded[answer.headers["X-Request-ID"]] for answer in viewed} == {1}
     assert set(recorded.values()) <= {1, 2}
-    assert hospital.looks_at("P0") == looks_before + len(looked)
+    assert hospital.recorded_views("P0") == views_before + len(viewed)
 
 
-@pytest.mark.parametrize("how", ["stopped", "frozen"])
-def test_without_mongodb_log_in_works_and_clinical_requests_say_when_to_return(
-    how: str, hospital: Hospital, known_everywhere: None
+@pytest.mark.parametrize("fault", ["stopped", "frozen"])
+def test_login_works_without_mongodb_and_clinical_requests_get_503(
+    fault: str, hospital: Hospital, account_is_cached: None
 ) -> None:
     pids = hospital.server.worker_pids()
-    load = Load(hospital, first_day=2000 if how == "stopped" else 3000)
-    outage = hospital.without(mongodb=True) if how == "stopped" else hospital.frozen("mongodb-0")
+    load = Load(hospital, first_day=2000 if fault == "stopped" else 3000)
+    outage = hospital.without(mongodb=True) if fault == "stopped" else hospital.frozen("mongodb-0")
     with load.running():
         time.sleep(1)
         with outage:
@@ -321,15 +321,15 @@ def test_without_mongodb_log_in_works_and_clinical_requests_say_when_to_return(
     meanwhile = load.during(began, ended)
     longest = max(answer.seconds for answer in [*refused, *(answer for _, answer in load.answers)])
     print(  # noqa: T201
-        f"MongoDB {how} for {ended - began:.1f} s: refusals after {', '.join(f'{a.seconds:.2f}' for a in refused)} s,"
+        f"MongoDB {fault} for {ended - began:.1f} s: refused after {', '.join(f'{a.seconds:.2f}' for a in refused)} s,"
         f" {len(meanwhile)} more under load, the longest answer {longest:.2f} s;"
         f" log-in in {', '.join(f'{a.seconds:.2f}' for a in logged_in)} s; back {recovered - ended:.1f} s later"
     )
     for answer in [*refused, *meanwhile]:
         assert_unavailable(answer)
-    assert longest < LONGEST_ANSWER_SECONDS
+    assert longest < MAX_RESPONSE_SECONDS
     assert accounts.status == 200
-    assert max(answer.seconds for answer in logged_in) < LONGEST_ANSWER_SECONDS
+    assert max(answer.seconds for answer in logged_in) < MAX_RESPONSE_SECONDS
     assert not load.lost
     statuses = Counter(answer.status for _, answer in load.answers)
     assert set(statuses) <= {200, 201, 409, 503}

@@ -1,4 +1,4 @@
-"""The Postman collection, run from top to bottom by newman against the running server."""
+"""Runs the whole Postman collection with newman against the running server."""
 
 import shutil
 import subprocess
@@ -18,12 +18,12 @@ RUN_SECONDS = 120
 def newman() -> Path:
     found = ROOT / "postman" / "node_modules" / ".bin" / "newman"
     if not found.exists() or not shutil.which("node"):
-        pytest.skip("newman is not installed; with Node.js there: npm ci --prefix postman")
+        pytest.skip("newman is not installed. Install Node.js, then run: npm ci --prefix postman")
     return found
 
 
 def test_the_collection_s_journey(server: LiveServer, newman: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    # By the server's own command: the tests hash passwords in a quicker way than it does.
+    # A command of the server creates the account, because the tests use another password hasher.
     monkeypatch.setitem(server.environment, "DJANGO_SUPERUSER_EMAIL", EMAIL)
     monkeypatch.setitem(server.environment, "DJANGO_SUPERUSER_PASSWORD", PASSWORD)
     server.manage("createsuperuser", "--noinput")

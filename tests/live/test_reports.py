@@ -1,8 +1,8 @@
-"""Reports under load: after many clients have written at once, every figure is what the records say.
+"""Reports under load: after concurrent writes every figure of a report agrees with the records.
 
     LOAD_SECONDS=30 python -m pytest -s tests/live/test_reports.py
 
-is the length that is asked for; the suite's own run is shorter.
+runs for half a minute; the default is 6 s.
 """
 
 import os
@@ -32,15 +32,15 @@ LOAD_SECONDS = float(os.environ.get("LOAD_SECONDS", "6"))
 CLIENTS = 8
 PATIENTS = [f"LOAD-P{number}" for number in range(2_000)]
 DOCTORS = [f"LOAD-D{number}" for number in range(500)]
-MOST_RETRIES = 0.1
+MAX_RETRIES = 0.1
 
 
 def aborted() -> int:
-    """Transactions that MongoDB has given up: conflicts, which are tried again, and what services refused."""
+    """Return the number of aborted transactions: conflicts, which are retried, and errors of services."""
     return connections["clinical"].connection.admin.command("serverStatus")["transactions"]["totalAborted"]
 
 
-def test_figures_are_exact_after_many_wrote_at_once(
+def test_figures_are_exact_after_concurrent_writes(
     people: People, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     Patient.objects.bulk_create([Patient(patient_id=key, name="Ali Raza") for key in PATIENTS])
@@ -66,22 +66,22 @@ def test_figures_are_exact_after_many_wrote_at_once(
         is_over.set()
         for thread in threads:
             thread.join()
-        gone = aborted() - before
+        aborts = aborted() - before
     answers = [status for writer in writers for status in writer.answers]
     refused = sum(status >= 400 for status in answers)
-    retries = (gone - refused) / len(answers)
+    retries = (aborts - refused) / len(answers)
     print(f"{len(answers)} writes in {LOAD_SECONDS:.0f} s, {refused} refused, {retries:.3f} retries each")  # noqa: T201
     assert len(answers) > 20 * LOAD_SECONDS
     assert set(answers) <= {200, 201, 204, 409}
-    assert retries < MOST_RETRIES
+    assert retries < MAX_RETRIES
     out = StringIO()
     call_command("verify_reports", stdout=out)
-    assert "are what the records say" in out.getvalue()
+    assert "agree with the records" in out.getvalue()
     assert queries.top_doctors(limit=200).rows
 
 
-def test_rebuilding_while_others_write_loses_nothing(people: People, tmp_path: Path) -> None:
-    """Half of the rollups are gone; while they are made anew, everything goes on."""
+def test_rebuild_during_writes_loses_nothing(people: People, tmp_path: Path) -> None:
+    """Half of the rollups are deleted; clients write while they are rebuilt."""
     is_over = threading.Event()
     for key in test_crash.PATIENTS:
         Patient(patient_id=key, name="Ali Raza").save(force_insert=True)
@@ -107,13 +107,13 @@ def test_rebuilding_while_others_write_loses_nothing(people: People, tmp_path: P
             is_over.set()
             for thread in threads:
                 thread.join()
-    # What was destroyed while a write was under way is the matter of the last time.
+    # A write may have used rollups that were deleted at that time, so they are rebuilt once more at rest.
     call_command("rebuild_reports", verbosity=0)
     call_command("verify_reports", stdout=StringIO())
 
 
-def test_a_doctor_is_not_deleted_while_somebody_books(people: People, server: LiveServer, admin: Client) -> None:
-    """Either the doctor goes and the booking is refused, or the other way round; never both."""
+def test_doctor_is_not_deleted_during_a_booking(people: People, server: LiveServer, admin: Client) -> None:
+    """Either the doctor is deleted and the booking refused, or the other way round."""
     clients = [server.client(token_of(people.admin)) for _ in range(6)]
     for number in range(20):
         key = f"LEAVING-{number}"
@@ -122,8 +122,8 @@ def test_a_doctor_is_not_deleted_while_somebody_books(people: People, server: Li
         deletes = [lambda path=f"/doctors/{key}": admin.call("DELETE", path)]
         books = [lambda client=client, visit=visit: client.post("/appointments", visit) for client in clients]
         outcome, *booked = (answer.status for answer in at_once([*deletes, *books]))
-        there = Doctor.objects.filter(pk=key).exists()
-        assert there == (outcome != 204)
-        assert (201 in booked) <= there, (outcome, booked)
+        exists = Doctor.objects.filter(pk=key).exists()
+        assert exists == (outcome != 204)
+        assert (201 in booked) <= exists, (outcome, booked)
         assert outcome in (204, 409)
         assert set(booked) <= {201, 400, 409}

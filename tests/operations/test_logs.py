@@ -1,4 +1,4 @@
-"""Log lines: one JSON object each, with the request's id, and nothing of what anybody sent or stored."""
+"""Tests of log lines: a JSON object each, with the request's id and without any sent or stored data."""
 
 import io
 import json
@@ -22,7 +22,7 @@ MARK = "MARKED"
 
 
 class Lines:
-    """What production would have written since."""
+    """Collects the lines that production would write."""
 
     def __init__(self, formatter: logging.Formatter) -> None:
         self.stream = io.StringIO()
@@ -46,14 +46,14 @@ def lines() -> Iterator[Lines]:
 
 
 def fail_quoting(*args: Any, **kwargs: Any) -> None:
-    """As a driver fails: its error quotes the row, and so does the one that comes of it."""
+    """Fail like a driver: the error and its cause quote the row."""
     try:
         raise ValueError(f"({MARK}) is not unique")
     except ValueError as error:
         raise IntegrityError(f"Key (email)=({MARK}) already exists.") from error
 
 
-def test_an_error_of_the_api_is_told_without_its_text(
+def test_error_in_the_api_is_logged_without_its_text(
     people: People, lines: Lines, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("patients.services.update_patient", fail_quoting)
@@ -62,14 +62,14 @@ def test_an_error_of_the_api_is_told_without_its_text(
     answer = client.patch("/api/patients/P1", {"name": MARK, "notes": MARK}, format="json")
     assert answer.status_code == 500
     assert MARK not in lines.text()
-    said = [line for line in lines.all() if line["level"] == "error"]
-    assert [line["logger"] for line in said] == ["healthcare.errors", "django.request"]
-    assert {line["request_id"] for line in said} == {answer["X-Request-ID"]}
-    assert "fail_quoting" in said[0]["message"]
-    assert said[1]["message"] == "500 PATCH /api/patients/{patient_id}"
+    logged = [line for line in lines.all() if line["level"] == "error"]
+    assert [line["logger"] for line in logged] == ["healthcare.errors", "django.request"]
+    assert {line["request_id"] for line in logged} == {answer["X-Request-ID"]}
+    assert "fail_quoting" in logged[0]["message"]
+    assert logged[1]["message"] == "500 PATCH /api/patients/{patient_id}"
 
 
-def test_an_error_of_a_page_is_told_without_its_text(
+def test_error_in_a_page_is_logged_without_its_text(
     people: People, lines: Lines, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("patients.admin.PatientAdmin.get_queryset", fail_quoting)
@@ -81,12 +81,12 @@ def test_an_error_of_a_page_is_told_without_its_text(
     (line,) = [line for line in lines.all() if line["level"] == "error"]
     assert line["request_id"] == answer["X-Request-ID"]
     assert line["message"] == "500 GET /admin/patients/patient/"
-    # The cause first, then what came of it, each with its places.
+    # The cause comes first, then the error, each with its traceback.
     assert line["trace"].index("builtins.ValueError") < line["trace"].index("IntegrityError")
     assert "fail_quoting" in line["trace"]
 
 
-def test_refused_requests_leave_nothing_of_themselves(people: People, lines: Lines) -> None:
+def test_refused_requests_leave_no_data_in_the_log(people: People, lines: Lines) -> None:
     client = people.client("patient")
     client.get(f"/api/patients/{MARK}")
     client.get(f"/api/{MARK}?search={MARK}")
@@ -98,11 +98,11 @@ def test_refused_requests_leave_nothing_of_themselves(people: People, lines: Lin
     assert MARK not in lines.text()
 
 
-def test_requests_are_written_only_where_they_are_asked_for(people: People, lines: Lines) -> None:
+def test_requests_are_logged_only_if_the_setting_says_so(people: People, lines: Lines) -> None:
     assert people.client("doctor").get("/api/patients/P1").status_code == 200
     assert lines.all() == []
     with override_settings(LOG_REQUESTS=True):
-        # The middleware looks at its setting when it is made.
+        # The middleware reads the setting when it is created.
         answer = APIClient().get("/api/patients/P1")
     (line,) = lines.all()
     assert {name: line[name] for name in ("message", "method", "route", "status", "request_id")} == {
@@ -115,7 +115,7 @@ def test_requests_are_written_only_where_they_are_asked_for(people: People, line
     assert line["milliseconds"] > 0
 
 
-def test_a_command_has_its_id_in_each_line(lines: Lines) -> None:
+def test_lines_of_a_command_have_its_id(lines: Lines) -> None:
     with audit_context.audit_context(channel="command", request_id="seed-1"):
         logging.getLogger("healthcare.outbox.events").warning("A consumer's database cannot be reached.")
     (line,) = lines.all()
@@ -124,26 +124,26 @@ def test_a_command_has_its_id_in_each_line(lines: Lines) -> None:
     assert line["time"].endswith("+00:00")
 
 
-def test_a_line_is_one_line(lines: Lines) -> None:
+def test_message_with_line_breaks_is_one_line(lines: Lines) -> None:
     logging.getLogger("healthcare").warning("two\nlines\r\nand \u2028 more")
     assert len(lines.text().splitlines()) == 1 or json.loads(lines.text())["message"].startswith("two")
     assert lines.text().count("\n") == 1
 
 
-def test_the_servers_own_lines_quote_no_request() -> None:
+def test_lines_of_gunicorn_quote_no_request() -> None:
     formatter = logs.JsonFormatter()
-    for said, left in {
+    for message, expected in {
         f"Error handling request GET /api/patients?search={MARK}": "Error handling request",
         f"Invalid request from ip=192.0.2.1: Invalid HTTP request line: '{MARK}'": "Invalid request",
         "Worker (pid:12) was sent SIGTERM!": "Worker (pid:12) was sent SIGTERM!",
     }.items():
-        record = logging.LogRecord("gunicorn.error", logging.ERROR, __file__, 1, said, None, None)
-        assert orjson.loads(formatter.format(record))["message"] == left
+        record = logging.LogRecord("gunicorn.error", logging.ERROR, __file__, 1, message, None, None)
+        assert orjson.loads(formatter.format(record))["message"] == expected
 
 
-@pytest.mark.parametrize("tells_all", [False, True])
-def test_lines_for_a_person(tells_all: bool) -> None:
-    formatter = logs.TextFormatter(tells_all=tells_all)
+@pytest.mark.parametrize("is_verbose", [False, True])
+def test_lines_for_a_terminal(is_verbose: bool) -> None:
+    formatter = logs.TextFormatter(is_verbose=is_verbose)
     with pytest.raises(IntegrityError) as caught:
         fail_quoting()
     info = (caught.type, caught.value, caught.tb)
@@ -152,4 +152,4 @@ def test_lines_for_a_person(tells_all: bool) -> None:
         text = formatter.format(record)
     assert "ERROR healthcare [one]: It failed" in text
     assert "IntegrityError" in text
-    assert (MARK in text) == tells_all
+    assert (MARK in text) == is_verbose

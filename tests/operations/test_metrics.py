@@ -1,4 +1,4 @@
-"""/metrics: what is counted, by which names, and who may read it."""
+"""Tests of /metrics: names and values of the metrics, and access to them."""
 
 import re
 from typing import Any
@@ -36,7 +36,7 @@ def scrape() -> dict[str, float]:
     return samples
 
 
-def grown(before: dict[str, float], name: str) -> float:
+def increase(before: dict[str, float], name: str) -> float:
     return scrape().get(name, 0) - before.get(name, 0)
 
 
@@ -56,12 +56,12 @@ def grown(before: dict[str, float], name: str) -> float:
 def test_requests_are_counted_by_route_and_status(people: People, path: str, route: str, status: int) -> None:
     before = scrape()
     assert people.client("doctor").get(path).status_code == status
-    assert grown(before, f'http_requests_total{{method="GET",route="{route}",status="{status}"}}') == 1
-    assert grown(before, f'http_request_duration_seconds_count{{method="GET",route="{route}"}}') == 1
-    assert grown(before, f'http_request_duration_seconds_bucket{{le="+Inf",method="GET",route="{route}"}}') == 1
+    assert increase(before, f'http_requests_total{{method="GET",route="{route}",status="{status}"}}') == 1
+    assert increase(before, f'http_request_duration_seconds_count{{method="GET",route="{route}"}}') == 1
+    assert increase(before, f'http_request_duration_seconds_bucket{{le="+Inf",method="GET",route="{route}"}}') == 1
 
 
-def test_no_label_holds_what_somebody_sent(people: People) -> None:
+def test_no_label_contains_text_of_a_request(people: People) -> None:
     client = people.client("admin")
     for path in ("/api/patients/MARK1", "/api/MARK2", "/MARK3", "/api/patients?search=MARK4", "/static/MARK5",
                  "/api/auth/oauth/MARK6", "/admin/MARK7/"):  # fmt: skip
@@ -76,17 +76,17 @@ def test_no_label_holds_what_somebody_sent(people: People) -> None:
 def test_transactions_are_counted(people: People) -> None:
     before = scrape()
     make_appointment(people, time="10:00")
-    attempts = grown(before, "healthcare_clinical_transaction_attempts_total")
+    attempts = increase(before, "healthcare_clinical_transaction_attempts_total")
     assert attempts > 0
-    assert grown(before, "healthcare_clinical_transaction_aborts_total") == 0
+    assert increase(before, "healthcare_clinical_transaction_aborts_total") == 0
     with pytest.raises(DomainError):
         book_appointment(actor=people.admin, patient_id="P1", doctor_id="D1", date=days_from_now(7), time="10:00")
-    assert grown(before, "healthcare_clinical_transaction_aborts_total") == 1
-    assert grown(before, "healthcare_clinical_transaction_retries_total") == 0
+    assert increase(before, "healthcare_clinical_transaction_aborts_total") == 1
+    assert increase(before, "healthcare_clinical_transaction_retries_total") == 0
 
 
 @pytest.mark.django_db(transaction=True)
-def test_events_and_the_trail_that_are_behind(people: People) -> None:
+def test_lag_of_events_and_of_the_audit_log(people: People) -> None:
     audit_services.seal()
     before = scrape()
     assert before["healthcare_event_lag_seconds"] == before["healthcare_events_waiting"] == 0
@@ -101,16 +101,16 @@ def test_events_and_the_trail_that_are_behind(people: People) -> None:
     assert after["healthcare_gauges_unavailable"] == 0
 
 
-def test_only_who_has_the_token_sees_that_there_is_such_a_page(people: People, settings: Settings) -> None:
-    nothing = Client().get("/there-is-no-such-page")
+def test_page_exists_only_for_clients_with_the_token(people: People, settings: Settings) -> None:
+    not_found = Client().get("/there-is-no-such-page")
     for headers in ({}, {"HTTP_AUTHORIZATION": "Bearer x"}, {"HTTP_AUTHORIZATION": TOKEN}):
-        refused = Client().get("/metrics", **headers)
-        assert (refused.status_code, refused.content) == (404, nothing.content)
+        answer = Client().get("/metrics", **headers)
+        assert (answer.status_code, answer.content) == (404, not_found.content)
     assert people.client("admin").get("/metrics").status_code == 404
 
 
 @pytest.mark.parametrize(
-    ("trial", "address", "proxies", "forwarded", "status"),
+    ("is_trial", "address", "proxies", "forwarded", "status"),
     [
         (False, "127.0.0.1", [], None, 404),
         (True, "127.0.0.1", [], None, 200),
@@ -120,13 +120,13 @@ def test_only_who_has_the_token_sees_that_there_is_such_a_page(people: People, s
         (True, "127.0.0.1", ["127.0.0.1/32"], "192.0.2.1", 404),
     ],
 )
-def test_without_a_token_it_is_there_for_a_trial_on_this_machine(
-    settings: Settings, trial: bool, address: str, proxies: list[str], forwarded: str | None, status: int
+def test_without_a_token_the_page_exists_for_a_trial_on_this_machine(
+    settings: Settings, is_trial: bool, address: str, proxies: list[str], forwarded: str | None, status: int
 ) -> None:
     from ipaddress import ip_network
 
     settings.METRICS_TOKEN = ""
-    settings.LOCAL_SECRETS = trial
+    settings.LOCAL_SECRETS = is_trial
     settings.TRUSTED_PROXIES = [ip_network(each) for each in proxies]
     more: dict[str, Any] = {"HTTP_X_FORWARDED_FOR": forwarded} if forwarded else {}
     assert Client().get("/metrics", REMOTE_ADDR=address, **more).status_code == status

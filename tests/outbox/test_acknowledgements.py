@@ -126,7 +126,7 @@ def test_watching_relay_leaves_new_events_to_their_server_process(monkeypatch: p
 
     def relay(*, grace: timedelta) -> Iterator[Any]:
         graces.append(grace)
-        watching._is_asked_to_stop.set()
+        watching._stop_requested.set()
         return iter(())
 
     monkeypatch.setattr(events, "relay", relay)
@@ -134,5 +134,5 @@ def test_watching_relay_leaves_new_events_to_their_server_process(monkeypatch: p
     for words in (["--watch"], []):
         watching = relay_events.Command()
         call_command(watching, *words, verbosity=0)
-    assert graces == [relay_events.GRACE, timedelta()]
-    assert relay_events.GRACE.total_seconds() > acknowledgements.BATCH_SECONDS
+    assert graces == [relay_events.GRACE_PERIOD, timedelta()]
+    assert relay_events.GRACE_PERIOD.total_seconds() > acknowledgements.BATCH_SECONDS

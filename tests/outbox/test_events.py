@@ -133,7 +133,8 @@ def test_event_that_keeps_failing_becomes_a_dead_letter_and_does_not_block_the_o
     listing = client.get(reverse("admin:healthcare_event_changelist")).content.decode()
     assert "no such thing" in listing
     again = client.post(
-        reverse("admin:healthcare_event_changelist"), {"action": "try_again", "_selected_action": [str(event["_id"])]}
+        reverse("admin:healthcare_event_changelist"),
+        {"action": "retry_delivery", "_selected_action": [str(event["_id"])]},
     )
     assert again.status_code == 302
     call_command("relay_events", verbosity=0)

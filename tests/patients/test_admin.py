@@ -1,4 +1,4 @@
-"""A patient's page: the timeline as far as its reader may see it, and the warning of somebody who looks the same."""
+"""A patient's page: the timeline by permission, and the warning about a likely duplicate."""
 
 import re
 from datetime import date
@@ -11,7 +11,7 @@ from django.urls import reverse
 from django.utils import timezone
 
 from patients.models import Patient
-from tests.audit.recording import recording
+from tests.audit.entries import recording
 from tests.people import People, make_account, make_patient
 from tests.records import complete, days_from_now, make_appointment, make_bill, make_prescription
 
@@ -43,7 +43,7 @@ def readers(people: People) -> dict[str, Client]:
 
 @pytest.fixture
 def chart(people: People) -> dict[str, str]:
-    """A visit of D1's, one of D2's, a prescription and a bill of P1, with the paths of their pages; a bill of P2."""
+    """Appointments, a prescription and a bill of P1, with the paths of their pages, and a bill of P2."""
     past = complete(people, make_appointment(people, appointment_id="A1", date=days_from_now(-9)))
     make_appointment(people, appointment_id="A2", doctor_id="D2", disease="Migraine")
     course = make_prescription(people)
@@ -57,7 +57,7 @@ def chart(people: People) -> dict[str, str]:
     }
 
 
-#: Reader → what the timeline tells of, and what of it leads on.
+#: User → kinds of entries in the timeline, and the pages that it links to.
 SEEN: dict[str, tuple[set[str], set[str]]] = {
     "admin": ({"visit", "prescription", "bill"}, {"visit", "other visit", "course", "bill"}),
     "doctor": ({"visit", "prescription"}, {"visit", "course"}),
@@ -69,34 +69,32 @@ SEEN: dict[str, tuple[set[str], set[str]]] = {
 
 
 @pytest.mark.parametrize("who", SEEN)
-def test_each_reader_sees_of_the_timeline_what_is_theirs(
-    readers: dict[str, Client], chart: dict[str, str], who: str
-) -> None:
+def test_timeline_shows_what_the_user_may_see(readers: dict[str, Client], chart: dict[str, str], who: str) -> None:
     with recording() as made:
         page = readers[who].get(PAGE).content.decode()
-    kinds, ways = SEEN[who]
+    kinds, links = SEEN[who]
     assert {kind for kind in ("visit", "prescription", "bill") if f'<li class="is-{kind}">' in page} == kinds
-    assert {name for name, path in chart.items() if f'href="{path}"' in page} == ways
-    for path in (chart[name] for name in ways):
-        assert readers[who].get(path).status_code == 200, "what leads on is open"
+    assert {name for name, path in chart.items() if f'href="{path}"' in page} == links
+    for path in (chart[name] for name in links):
+        assert readers[who].get(path).status_code == 200, "linked pages are shown"
     assert ("Sprain" in page) == ("bill" in kinds)
-    assert "Gout" not in page, "another patient's"
+    assert "Gout" not in page, "this is another patient's bill"
     said = [(entry.action, entry.patient_ids) for entry in made.entries]
     assert (("bill.listed", ["P1"]) in said) == ("bill" in kinds)
     assert ("patient.viewed", ["P1"]) in said
 
 
-def test_the_timeline_runs_from_the_latest_to_the_first(readers: dict[str, Client], chart: dict[str, str]) -> None:
+def test_timeline_begins_with_the_latest_entry(readers: dict[str, Client], chart: dict[str, str]) -> None:
     page = readers["admin"].get(PAGE).content.decode()
     timeline = page[page.index('class="timeline"') :]
     places = {name: timeline.index(f'href="{path}"') for name, path in chart.items()}
-    # A2 is in a week, the prescription and the bill are of today, A1 was nine days ago.
+    # A2 is in seven days, the prescription and the bill are of today, and A1 was nine days ago.
     assert places["other visit"] < min(places["course"], places["bill"])
     assert max(places["course"], places["bill"]) < places["visit"]
 
 
-def test_a_visit_of_a_day_stands_before_what_came_of_it(people: People, readers: dict[str, Client]) -> None:
-    """Whatever the clocks say: the doctor's wall may be hours ahead of the reader's, on which the bill was made."""
+def test_visit_precedes_its_prescription_and_bill_of_the_same_day(people: People, readers: dict[str, Client]) -> None:
+    """The order holds although the doctor's time zone may be hours ahead of the browser's."""
     visit = make_appointment(people, appointment_id="A1", date=days_from_now(0), time="23:55", duration_minutes=5)
     complete(people, visit)
     course = make_prescription(people)
@@ -109,7 +107,7 @@ def test_a_visit_of_a_day_stands_before_what_came_of_it(people: People, readers:
     ]  # fmt: skip
 
 
-# --- Somebody who looks the same -------------------------------------------------------------------------------------
+# --- Likely duplicates -----------------------------------------------------------------------------------------------
 
 NEW = {"name": "MARIA  dos santos", "birth_date": "1980-05-04"}
 
@@ -124,7 +122,7 @@ def warnings(answer: Any) -> str:
     return str(answer.context["adminform"].form.errors.get("is_another", ""))
 
 
-def test_a_lookalike_is_shown_and_made_when_it_is_somebody_else(desk: Client) -> None:
+def test_likely_duplicate_is_shown_and_created_after_confirmation(desk: Client) -> None:
     before = Patient.objects.count()
     with recording() as made:
         warned = desk.post("/admin/patients/patient/add/", NEW)
@@ -138,15 +136,15 @@ def test_a_lookalike_is_shown_and_made_when_it_is_somebody_else(desk: Client) ->
 
 
 @pytest.mark.parametrize("other", [{"name": "Maria dos Santos Lima"}, {"birth_date": "1980-05-05"}, {"birth_date": ""}])
-def test_whoever_looks_different_is_made_at_once(desk: Client, other: dict[str, str]) -> None:
+def test_different_patient_is_created_at_once(desk: Client, other: dict[str, str]) -> None:
     assert desk.post("/admin/patients/patient/add/", {**NEW, **other}).status_code == 302
 
 
-def test_the_question_is_not_there_before_and_not_on_a_change(desk: Client) -> None:
+def test_checkbox_is_shown_after_a_warning_only(desk: Client) -> None:
     fresh = desk.get("/admin/patients/patient/add/").content.decode()
     assert 'type="hidden" name="is_another"' in fresh
     page = desk.get("/admin/patients/patient/P5/change/").content.decode()
     assert "is_another" not in page
-    # One's own lookalike is no reason to ask, nor is another's name that is taken over.
+    # Changing a record asks no question, even if it becomes equal to another.
     assert desk.post("/admin/patients/patient/P1/change/", NEW).status_code == 302
     assert Patient.objects.get(pk="P1").name == "MARIA  dos santos"

@@ -17,7 +17,7 @@ from healthcare.mongodb.encrypted_fields import encrypted_fields
 from operations.management.commands import encrypt_phi
 from patients.models import Patient
 from patients.services import update_patient
-from tests.audit.recording import recording
+from tests.audit.entries import recording
 from tests.live.conftest import environment_of_this_run
 from tests.people import make_account, make_patient
 from tests.phi.conftest import as_text, configured, new_key

@@ -1,7 +1,7 @@
-"""The reports by the brief's words alone: plain Python over exported documents and rows.
+"""Test oracle of the reports: the definitions of docs/reports.md in plain Python over exported records.
 
-It shares no code with the product, not even its names for things: whoever changes a pipeline has this against them.
-Records are dicts as the API answers them, dates as `date`, money as Decimal.
+The oracle shares no code with the product, so that an error in a pipeline cannot be in both. Records are dicts as the
+API returns them, with dates as `date` and money as Decimal.
 """
 
 from collections.abc import Iterable
@@ -14,7 +14,7 @@ Record = dict[str, Any]
 
 
 def to_places(number: Fraction) -> Decimal:
-    """Two places, half to even, from an exact fraction."""
+    """Round an exact fraction to two places, half to even."""
     hundredfold = number * 100
     whole, rest = divmod(hundredfold.numerator, hundredfold.denominator)
     twice = 2 * rest
@@ -31,7 +31,7 @@ def mean(numbers: Iterable[Any]) -> Decimal | None:
 def top_doctors(
     doctors: list[Record], appointments: list[Record], limit: int, by: str, since: date | None, until: date | None
 ) -> list[Record]:
-    """Per doctor: distinct patients and appointments, not cancelled, in [from, to]; by the figure, the other, id."""
+    """Return the figures of each doctor in [from, to], ordered by the chosen figure, the other figure and the id."""
     counted = [
         visit
         for visit in appointments
@@ -58,7 +58,7 @@ def top_doctors(
 
 
 def disease_trends(appointments: list[Record], prescriptions: list[Record], basis: str) -> list[Record]:
-    """Per disease over (patient, disease) treatments."""
+    """Return the figures of each disease over its treatments, of which each (patient, disease) has one."""
     treatments: dict[tuple[str, str], list[tuple[date, date | None]]] = {}
     if basis == "prescriptions":
         for course in prescriptions:
@@ -109,26 +109,26 @@ def monthly_trend(appointments: list[Record], year: int) -> list[Record]:
 
 
 def prescription_cost(prescriptions: list[Record], bills: list[Record]) -> list[Record]:
-    """Per disease of the prescriptions."""
+    """Return the costs for each disease that a prescription names."""
     rows = []
     valid = [bill for bill in bills if bill["status"] != "void"]
     for disease in sorted({course["disease"] for course in prescriptions if course["disease"]}):
         mine = [course for course in prescriptions if course["disease"] == disease]
         visits = {course["appointment_id"] for course in mine if course["appointment_id"] is not None}
-        loose = {course["patient_id"] for course in mine if course["appointment_id"] is None}
-        brought_in = [
+        without_visit = {course["patient_id"] for course in mine if course["appointment_id"] is None}
+        counted_bills = [
             bill
             for bill in valid
             if (bill["appointment_id"] is not None and bill["appointment_id"] in visits)
-            or (bill["appointment_id"] is None and bill["disease"] == disease and bill["patient_id"] in loose)
+            or (bill["appointment_id"] is None and bill["disease"] == disease and bill["patient_id"] in without_visit)
         ]
         rows.append(
             {
                 "disease": disease,
                 "prescriptions": len(mine),
                 "average_prescription_cost": mean(c["cost"] for c in mine if c["cost"] is not None),
-                "billed_visits": len(brought_in),
-                "average_total_cost": mean(bill["total_cost"] for bill in brought_in),
+                "billed_visits": len(counted_bills),
+                "average_total_cost": mean(bill["total_cost"] for bill in counted_bills),
             }
         )
     return rows

@@ -1,4 +1,4 @@
-"""The reports' pages in the admin, and the first page with its figures."""
+"""The pages of the reports in the admin, and the dashboard with its figures and charts."""
 
 from importlib import import_module
 from typing import Any
@@ -10,7 +10,7 @@ from django.test import Client
 
 from billing.services import change_bill
 from reports.admin import PAGES
-from tests.audit.recording import recording
+from tests.audit.entries import recording
 from tests.people import People, make_account
 from tests.records import days_from_now, make_appointment, make_bill, make_prescription
 
@@ -57,14 +57,14 @@ def facts(people: People) -> None:
     [("anonymous", 302), ("patient", 302), ("nobody", 403), ("Front desk", 403), ("Billing", 403), ("Auditors", 403),
      ("Managers", 200), ("doctor", 200), ("admin", 200)],
 )  # fmt: skip
-def test_who_reads_them(people: People, groups: None, facts: None, name: str, who: str, expected: int) -> None:
+def test_permissions(people: People, groups: None, facts: None, name: str, who: str, expected: int) -> None:
     browser = browser_of(people, who)
     for query in ("", "?format=csv", "?format=svg", "?format=brief"):
         assert browser.get(path_of(name) + query).status_code == expected, query
 
 
 @pytest.mark.parametrize("name", NAMES)
-def test_page_has_what_the_api_answers(people: People, facts: None, name: str) -> None:
+def test_page_has_the_figures_of_the_api(people: People, facts: None, name: str) -> None:
     browser = browser_of(people, "admin")
     with recording() as made:
         page = browser.get(path_of(name))
@@ -82,7 +82,7 @@ def test_page_has_what_the_api_answers(people: People, facts: None, name: str) -
 
 
 @pytest.mark.parametrize("name", NAMES)
-def test_empty_report_says_so(people: People, name: str) -> None:
+def test_empty_report_shows_a_message(people: People, name: str) -> None:
     page = browser_of(people, "admin").get(path_of(name)).content.decode()
     assert "There is nothing to count yet" in page
     assert "<img class" not in page
@@ -105,7 +105,7 @@ def test_filters_are_those_of_the_report(people: People, facts: None) -> None:
      ("top-doctors", {"by": "$where"}), ("disease-trends", {"basis": "x"}),
      ("monthly-appointments-trend", {"year": "abc"}), ("monthly-appointments-trend", {"year": "0"})],
 )  # fmt: skip
-def test_bad_filters_are_sentences_on_the_form(people: People, facts: None, name: str, query: dict[str, str]) -> None:
+def test_errors_of_filters_are_shown_on_the_form(people: People, facts: None, name: str, query: dict[str, str]) -> None:
     browser = browser_of(people, "admin")
     with recording() as made:
         page = browser.get(path_of(name), query)
@@ -115,7 +115,7 @@ def test_bad_filters_are_sentences_on_the_form(people: People, facts: None, name
     assert made.entries == []
 
 
-def test_first_page_has_for_each_what_they_may_see(people: People, groups: None, facts: None) -> None:
+def test_dashboard_shows_what_the_user_may_see(people: People, groups: None, facts: None) -> None:
     make_appointment(people, appointment_id="A2", date=days_from_now(0), time="23:30")
     make_appointment(people, appointment_id="A3", date=days_from_now(0), time="23:00", doctor_id="D2", patient_id="P2")
     visits, bills, reports = {"Visits today", "Cancelled this week"}, {"Open bills"}, True
@@ -132,7 +132,9 @@ def test_first_page_has_for_each_what_they_may_see(people: People, groups: None,
     admins = {str(label): value for label, value, *_ in figures(people)}
     assert admins["Visits today"] == 2
     doctors = browser_of(people, "doctor").get("/admin/").context_data["figures"]
-    assert {str(label): value for label, value, *_ in doctors}["Visits today"] == 1, "a doctor's own"
+    assert {str(label): value for label, value, *_ in doctors}["Visits today"] == 1, (
+        "doctors see the figures of their own visits"
+    )
 
 
 def test_open_bills_and_their_total(people: People) -> None:
@@ -145,7 +147,7 @@ def test_open_bills_and_their_total(people: People) -> None:
 
 
 @pytest.mark.parametrize("name", NAMES)
-def test_chart_of_the_first_page_has_the_reports_figures(people: People, facts: None, name: str) -> None:
+def test_dashboard_chart_has_the_figures_of_the_report(people: People, facts: None, name: str) -> None:
     browser = browser_of(people, "admin")
     with recording() as made:
         brief = browser.get(path_of(name) + "?format=brief")
@@ -160,7 +162,7 @@ def test_chart_of_the_first_page_has_the_reports_figures(people: People, facts: 
     assert f'href="{path_of(name)}"' in browser.get("/admin/").content.decode()
 
 
-def test_chart_of_the_first_page_has_the_most_frequent_rows(people: People) -> None:
+def test_dashboard_chart_has_the_most_frequent_rows(people: People) -> None:
     for number in range(12):
         make_prescription(people, disease=f"Disease {number:02}", duration_days=10)
     for patient in ("P1", "P2"):
@@ -168,11 +170,11 @@ def test_chart_of_the_first_page_has_the_most_frequent_rows(people: People) -> N
     brief = browser_of(people, "admin").get(path_of("disease-trends") + "?format=brief")
     labels = [label for label, _ in brief.context_data["rows"]]
     assert (labels[0], len(labels)) == ("Yaws", 8)
-    assert "The 8 most frequent ones." in brief.content.decode()
+    assert "The 8 most frequent rows." in brief.content.decode()
 
 
 @pytest.mark.parametrize("name", NAMES)
-def test_chart_of_nothing_says_so(people: People, name: str) -> None:
+def test_empty_chart_shows_a_message(people: People, name: str) -> None:
     brief = browser_of(people, "admin").get(path_of(name) + "?format=brief").content.decode()
     assert "There is nothing to count yet." in brief
     assert "<table" not in brief
@@ -182,7 +184,7 @@ def figures(people: People) -> list[Any]:
     return browser_of(people, "admin").get("/admin/").context_data["figures"]
 
 
-def test_first_page_names_nobody(people: People, facts: None) -> None:
+def test_dashboard_names_no_patient(people: People, facts: None) -> None:
     with recording() as made:
         page = browser_of(people, "admin").get("/admin/").content.decode()
     assert "Ali Raza" not in page

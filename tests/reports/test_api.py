@@ -1,4 +1,4 @@
-"""The reports' endpoints: rows, formats, parameters, and who gets them."""
+"""Endpoints of the reports: rows, formats, parameters and permissions."""
 
 import csv
 import io
@@ -32,7 +32,7 @@ def doctor(people: People) -> APIClient:
 
 @pytest.fixture
 def records(people: People) -> None:
-    """Two patients' visits and prescriptions in 2025, some of them billed."""
+    """Create visits and prescriptions of two patients in 2025, some of them billed."""
     for key, day, who, doctor_id in (
         ("A1", date(2025, 1, 10), "P1", "D1"),
         ("A2", date(2025, 2, 1), "P1", "D1"),
@@ -119,13 +119,15 @@ def test_costs_are_a_minute_old_at_most(people: People) -> None:
     assert (fresh["results"][0]["average_prescription_cost"], fresh["as_of"] > first["as_of"]) == ("15.00", True)
     assert client.get(f"{BASE}/average-prescription-cost").json() == fresh
     make_prescription(people, cost=Decimal("60.00"))
-    old = timezone.now() - queries.COST_AGE - timedelta(seconds=1)
+    old = timezone.now() - queries.COST_MAX_AGE - timedelta(seconds=1)
     raw.collection(Result).update_one({"_id": queries.PRESCRIPTION_COST}, {"$set": {"as_of": old}})
     assert client.get(f"{BASE}/average-prescription-cost").json()["results"][0]["prescriptions"] == 3
 
 
-def test_costs_go_on_when_whoever_made_them_died(people: People, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(queries, "_COST_LOOK_SECONDS", 0.01)
+def test_costs_are_rebuilt_after_the_process_with_the_lease_has_died(
+    people: People, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(queries, "_COST_POLL_SECONDS", 0.01)
     raw.collection(Result).insert_one(
         {"_id": queries.PRESCRIPTION_COST, "busy_until": timezone.now() + timedelta(seconds=0.3)}
     )
@@ -137,7 +139,7 @@ def test_costs_go_on_when_whoever_made_them_died(people: People, monkeypatch: py
     assert queries.average_prescription_cost(fresh=True).rows == []
 
 
-def test_only_an_admin_has_it_made_anew(people: People) -> None:
+def test_only_an_admin_may_rebuild_the_costs(people: People) -> None:
     assert people.client("doctor").get(f"{BASE}/average-prescription-cost?fresh=true").status_code == 403
     assert people.client("doctor").get(f"{BASE}/average-prescription-cost?fresh=false").status_code == 200
 
@@ -226,14 +228,14 @@ def test_formats(people: People, name: str, suffix: str, query: str, accept: str
         ("text/csv;q=0.5, application/json;q=0.4", "text/csv"),
         ("text/csv;q=0.5, application/json", "application/json"),
         ("application/json;q=0.5, */*;q=0.1", "application/json"),
-        # The most exact range speaks about a type, whatever a wider one says of it.
+        # The most specific media range decides about a type.
         ("*/*, application/json;q=0", "text/html"),
         ("image/*;q=0.9, image/png;q=0.1", "image/svg+xml"),
         ("text/csv, */*", "text/csv"),
         ("*/*;q=0.9, text/csv;q=0.8", "application/json"),
         ("TEXT/CSV; Q=0.5", "text/csv"),
         ("application/json; indent=2, text/csv", "application/json"),
-        # What says no weight that there is says none.
+        # An invalid weight is ignored.
         ("text/csv;q=much", "text/csv"),
         ("text/csv;q=2", "text/csv"),
         ("text/csv;q=nan", "text/csv"),
@@ -244,19 +246,19 @@ def test_formats(people: People, name: str, suffix: str, query: str, accept: str
         (";;;", None),
     ],
 )
-def test_the_client_says_what_it_likes(people: People, accept: str, expected: str | None) -> None:
+def test_the_client_chooses_the_format_by_weights(people: People, accept: str, expected: str | None) -> None:
     answer = people.client("admin").get(f"{BASE}/disease-trends", HTTP_ACCEPT=accept)
     assert answer.status_code == (200 if expected else 406)
     assert answer["Content-Type"].split(";")[0] == (expected or "application/problem+json")
 
 
-def test_head_asks_without_a_body(people: People) -> None:
+def test_head_has_the_status_and_type_of_get(people: People) -> None:
     for path in ("top-doctors", "top-doctors.csv", "top-doctors?format=png"):
-        asked, told = (getattr(people.client("doctor"), each)(f"{BASE}/{path}") for each in ("get", "head"))
-        assert (told.status_code, told["Content-Type"]) == (200, asked["Content-Type"])
+        by_get, by_head = (getattr(people.client("doctor"), each)(f"{BASE}/{path}") for each in ("get", "head"))
+        assert (by_head.status_code, by_head["Content-Type"]) == (200, by_get["Content-Type"])
 
 
-def test_formats_that_there_are_not(people: People) -> None:
+def test_unknown_formats(people: People) -> None:
     client = people.client("admin")
     assert client.get(f"{BASE}/top-doctors.pdf").status_code == 404
     answer = client.get(f"{BASE}/top-doctors", HTTP_ACCEPT="application/pdf")
@@ -266,7 +268,7 @@ def test_formats_that_there_are_not(people: People) -> None:
 
 
 @pytest.mark.usefixtures("records")
-def test_csv_is_a_table_that_calculates_nothing(people: People) -> None:
+def test_csv_cells_are_no_formulas(people: People) -> None:
     for number, name in enumerate(('=HYPERLINK("x")', "+1", "-1", "@SUM(A1)", "a, b", 'a "b"', "\tx")):
         make_patient(people.admin, f"P9{number}")
         make_prescription(people, patient_id=f"P9{number}", disease=name.strip())
@@ -281,8 +283,8 @@ def test_csv_is_a_table_that_calculates_nothing(people: People) -> None:
 
 
 @pytest.mark.usefixtures("records")
-def test_a_report_is_read_in_the_open(people: People) -> None:
-    """No report reads more of the records than its period: not at all without one."""
+def test_a_report_reads_no_records_without_a_period(people: People) -> None:
+    """A report without a period reads only the rollups."""
     database = connections["clinical"].database
     for name in ("top-doctors", "disease-trends", "monthly-appointments-trend"):
         database.command("profile", 2)

@@ -1,4 +1,4 @@
-"""What comes in bulk is counted as exactly as what comes one by one."""
+"""Records that are written in bulk are counted as exactly as records that are written one by one."""
 
 from io import StringIO
 from pathlib import Path
@@ -19,7 +19,7 @@ def test_a_seeded_system_has_exact_reports() -> None:
     assert list(services.find_differences()) == []
     assert queries.top_doctors().rows
     assert queries.disease_trends().rows
-    # And more of it.
+    # Another run adds to the same rollups.
     call_command("seed", patients=20, seed=2, append=True, workers=1, verbosity=0)
     assert list(services.find_differences()) == []
     assert sum(row["prescriptions"] for row in queries.costs_from_databases()) == (
@@ -29,7 +29,7 @@ def test_a_seeded_system_has_exact_reports() -> None:
     assert list(services.find_differences()) == []
 
 
-def test_an_import_is_counted_also_when_it_comes_again(tmp_path: Path) -> None:
+def test_an_import_is_counted_once_when_it_runs_twice(tmp_path: Path) -> None:
     later = row("encounters", Id="e2", START="2024-01-27T16:17:47Z", STOP="2024-01-27T16:32:47Z")
     export = write_export(tmp_path / "export", encounters=[later, row("encounters")])
     for _ in range(2):

@@ -1,4 +1,4 @@
-"""Charts of every report, of nothing, of one row and of many, with names as people write them."""
+"""Charts of every report with no rows, one row and many rows, and with unusual names."""
 
 import sys
 from datetime import UTC, datetime
@@ -65,7 +65,7 @@ def test_every_chart_can_be_drawn(number: int, names: list[str]) -> None:
 
 
 @pytest.mark.parametrize("number", range(4), ids=queries.NAMES)
-def test_a_chart_says_what_it_shows(number: int) -> None:
+def test_a_chart_has_a_title_axes_a_legend_and_a_time(number: int) -> None:
     report = reports(["Asthma", "Flu"])[number]
     figure = charts.figure_of(report)
     (axes,) = figure.axes
@@ -77,13 +77,13 @@ def test_a_chart_says_what_it_shows(number: int) -> None:
 
 
 @pytest.mark.parametrize("number", [0, 1, 3], ids=[queries.NAMES[number] for number in (0, 1, 3)])
-def test_what_a_chart_has_no_room_for_is_left_out_and_said(number: int, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Thousands of diseases would take a worker minutes to draw."""
-    monkeypatch.setattr(charts, "MOST_ROWS", 3)
+def test_a_chart_leaves_out_rows_above_the_maximum_and_says_so(number: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Thousands of diseases would take minutes to draw."""
+    monkeypatch.setattr(charts, "MAX_ROWS", 3)
     report = reports(["E", "D", "C", "B", "A"])[number]
     figure = charts.figure_of(report)
     labels = [label.get_text()[0] for label in figure.axes[0].get_yticklabels()]
-    # Doctors come from the first on; of diseases, the later ones have more patients and prescriptions here.
+    # A chart of doctors has the first rows. Of the diseases, the later rows have more patients and prescriptions here.
     assert labels == (["E", "D", "C"] if number == 0 else ["C", "B", "A"])
     (note,) = (text for text in texts(figure) if "as of" in text)
     assert note.startswith("the chart has 3 of 5 rows")
@@ -91,19 +91,19 @@ def test_what_a_chart_has_no_room_for_is_left_out_and_said(number: int, monkeypa
     assert len(report.rows) == 5
 
 
-def test_no_chart_is_longer_than_can_be_drawn() -> None:
+def test_the_height_of_a_chart_is_bounded() -> None:
     figure = charts.figure_of(reports([f"Disease {number}" for number in range(5_000)])[1])
     assert figure.get_figheight() * charts.DOTS_PER_INCH < 5_000
 
 
 @pytest.mark.parametrize("number", range(4), ids=queries.NAMES)
-def test_nothing_is_no_empty_frame(number: int) -> None:
+def test_a_chart_without_rows_says_no_data(number: int) -> None:
     figure = charts.figure_of(reports([])[number])
     assert "No data" in texts(figure)
     assert not figure.axes[0].axison
 
 
-def test_titles_say_the_parameters() -> None:
+def test_titles_contain_the_parameters() -> None:
     report = reports([])[0]
     for since, until, title in (
         (None, None, "Doctors with the most patients"),

@@ -1,8 +1,8 @@
-"""Every report against the oracle, on invented data that goes in by the services and is changed by them again.
+"""Every report against the oracle, on invented data that the services write and change.
 
     ORACLE_EXAMPLES=500 python -m pytest tests/reports/test_oracle.py
 
-tries more than the suite has time for.
+tests more examples than the suite has time for.
 """
 
 import itertools
@@ -35,7 +35,7 @@ EXAMPLES = int(os.environ.get("ORACLE_EXAMPLES", "25"))
 ROLLUPS = ("report_counters", "report_pairs", "report_treatments")
 PATIENTS, DOCTORS = ("P1", "P2", "P3"), ("D1", "D2", "D3")
 
-#: Few of each, so that they meet: ties, leap days, the edges of years, names that differ little or hold odd signs.
+#: Few values of each kind, so that examples share them: ties, leap days, the ends of years, similar and unusual names.
 days = st.sampled_from(
     [date(2023, 12, 31), date(2024, 1, 1), date(2024, 2, 28), date(2024, 2, 29), date(2024, 3, 1), date(2024, 12, 31),
      date(2025, 1, 1), date(2025, 6, 15), date(2025, 2, 28)]
@@ -72,7 +72,7 @@ bill = st.fixed_dictionaries(
         "visit": st.one_of(st.none(), st.integers(0, 7)),
     }
 )
-#: What happens to some of it afterwards: (which, what).
+#: Changes of some records afterwards: (index of the record, change, day, disease).
 change = st.tuples(
     st.integers(0, 7),
     st.sampled_from(["move", "delete", "amend disease", "amend course", "open course", "withdraw"]),
@@ -89,7 +89,7 @@ def hospital(people: People) -> People:
 
 
 def fill(people: People, bookings: Any, courses: Any, bills: Any, changes: Any) -> None:
-    """Put it in by the services; what they refuse, such as a change of something final, is left out."""
+    """Write the data by the services. A change that they refuse, such as one of a completed visit, is left out."""
     visits, prescriptions = [], []
     for booked in bookings:
         fields = {name: value for name, value in booked.items() if name != "end"}
@@ -137,13 +137,13 @@ def alter(people: People, what: str, visit_id: str, prescription_id: str, day: d
 
 
 def named(visits: list[Any], item: dict[str, Any]) -> str | None:
-    """One of the patient's visits, if the item names one."""
+    """Return one of the patient's visits, or None if the item names none."""
     own = [visit.appointment_id for visit in visits if visit.patient_id == item["patient_id"]]
     return own[item["visit"] % len(own)] if own and item["visit"] is not None else None
 
 
 def exported() -> dict[str, list[oracle.Record]]:
-    """All records, read past every part of the product that has to do with reports."""
+    """Return all records, read without any code of the reports."""
     database = connections["clinical"].database
     found: dict[str, list[oracle.Record]] = {}
     for name, key in (("doctors", "doctor_id"), ("appointments", "appointment_id"), ("prescriptions", "id")):
@@ -164,7 +164,7 @@ def plain(document: dict[str, Any]) -> dict[str, Any]:
 PERIODS = [(None, None), (date(2024, 1, 1), None), (None, date(2024, 2, 29)), (date(2024, 2, 29), date(2024, 12, 31))]
 
 
-def assert_as_the_oracle_says() -> None:
+def assert_reports_agree_with_the_oracle() -> None:
     data = exported()
     appointments, prescriptions = data["appointments"], data["prescriptions"]
     for (since, until), by, limit in itertools.product(PERIODS, ("patients", "appointments"), (1, 2, 200)):
@@ -203,16 +203,14 @@ def some(of: Any, most: int) -> Any:
     suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
 )  # fmt: skip
 @given(bookings=some(booking, 8), courses=some(course, 8), bills=some(bill, 6), changes=some(change, 6))
-def test_reports_are_what_the_oracle_says(
-    hospital: People, bookings: Any, courses: Any, bills: Any, changes: Any
-) -> None:
+def test_reports_agree_with_the_oracle(hospital: People, bookings: Any, courses: Any, bills: Any, changes: Any) -> None:
     empty()
     fill(hospital, bookings, courses, bills, changes)
-    assert_as_the_oracle_says()
+    assert_reports_agree_with_the_oracle()
     assert list(services.find_differences()) == []
 
 
-def test_a_rebuild_leaves_what_the_oracle_says(hospital: People) -> None:
+def test_reports_agree_with_the_oracle_after_a_rebuild(hospital: People) -> None:
     bookings = [
         {"patient_id": p, "doctor_id": d, "date": date(2024, 2, 29), "disease": "Asthma", "end": "completed"}
         for p, d in itertools.product(PATIENTS, DOCTORS)
@@ -227,7 +225,7 @@ def test_a_rebuild_leaves_what_the_oracle_says(hospital: People) -> None:
     for name in ROLLUPS:
         database[name].delete_many({})
     assert list(services.rebuild())[-1][1] > 0
-    assert_as_the_oracle_says()
+    assert_reports_agree_with_the_oracle()
 
 
 SQLITE = """
@@ -238,7 +236,7 @@ call_command("migrate", verbosity=0)
 call_command("migrate", database="clinical", verbosity=0)
 from tests.reports import test_oracle
 test_oracle.fill_by_sqlite()
-test_oracle.assert_as_the_oracle_says()
+test_oracle.assert_reports_agree_with_the_oracle()
 assert test_oracle.exported()["bills"]
 """
 
@@ -267,7 +265,7 @@ def fill_by_sqlite() -> None:
 
 
 def test_with_billing_on_sqlite(tmp_path: Path) -> None:
-    """A process of its own, whose accounts and bills are in a file."""
+    """Run the oracle in another process, whose accounts and bills are in an SQLite file."""
     root = Path(__file__).resolve().parents[2]
     environment = {
         **os.environ, "DATABASE_URL": f"sqlite:///{tmp_path / 'billing.sqlite3'}", "MONGODB_DB": "oracle_on_sqlite",

@@ -1,4 +1,4 @@
-"""The pipelines as the driver takes them: no codec, no ORM, as in a shell beside the collections."""
+"""The pipelines run in a plain driver, without codecs and the ORM, as in a shell."""
 
 from collections.abc import Mapping
 from datetime import date
@@ -19,7 +19,7 @@ from tests.records import complete, make_appointment, make_prescription
 pytestmark = pytest.mark.django_db
 
 DAY = date(2024, 2, 29)
-#: Pipeline → where it runs, and what it finds in the documents below.
+#: Name → the model on whose collection the pipeline runs, the pipeline, and the result for the documents below.
 EXPECTED: Mapping[str, tuple[Any, pipelines.Pipeline, list[dict[str, Any]]]] = {
     "top_doctors": (
         Counter, pipelines.top_doctors(limit=1, by="patients"), [{"doctor_id": "D1", "patients": 2, "appointments": 3}]
@@ -80,7 +80,7 @@ def plain(value: Any) -> Any:
     return value.to_decimal() if hasattr(value, "to_decimal") else value
 
 
-def test_the_driver_runs_them_as_they_are(people: People) -> None:
+def test_a_plain_driver_runs_every_pipeline(people: People) -> None:
     for key, who in (("A1", "P1"), ("A2", "P2")):
         complete(people, make_appointment(people, appointment_id=key, patient_id=who, date=DAY, time=None))
     make_appointment(people, date=date(2024, 3, 1), time=None)

@@ -1,4 +1,4 @@
-"""The rollups after every kind of write are what the records say, and what is wrong is found and mended."""
+"""Rollups agree with the records after every kind of write, and differences are found and corrected."""
 
 from collections.abc import Callable, Iterator
 from datetime import date
@@ -82,7 +82,7 @@ def test_treatments_by_completed_visits(people: People) -> None:
     ):
         visit(people, key, day, patient_id=who, disease="Asthma")
         change(people, key, status="completed")
-    # 28 and 29 February and 1 March; and a single day.
+    # One treatment is 28 and 29 February and 1 March, the other one a single day.
     assert trends("appointments") == {"Asthma": (2, 0, Decimal("2.00"))}
     visit(people, "A4", date(2025, 1, 4), patient_id="P2", disease=None)
     change(people, "A4", disease="Asthma")
@@ -128,7 +128,9 @@ def test_averages_are_rounded_half_to_even(people: People) -> None:
 DAMAGES: dict[str, Callable[[Any], Any]] = {
     "pair removed": lambda database: database["report_pairs"].delete_one({"_id.p": "P1"}),
     "pair miscounted": lambda database: database["report_pairs"].update_one({"_id.p": "P1"}, {"$set": {"n": 9}}),
-    "pair of nobody": lambda database: database["report_pairs"].insert_one({"_id": {"p": "P0", "d": "D1"}, "n": 2}),
+    "pair without a patient": lambda database: database["report_pairs"].insert_one(
+        {"_id": {"p": "P0", "d": "D1"}, "n": 2}
+    ),
     "treatment removed": lambda database: database["report_treatments"].delete_one({"_id.b": "appointments"}),
     "treatment altered": lambda database: database["report_treatments"].update_one(
         {"_id.b": "prescriptions"}, {"$set": {"days": 77}}
@@ -148,7 +150,7 @@ DAMAGES: dict[str, Callable[[Any], Any]] = {
 
 
 @pytest.mark.parametrize("damage", DAMAGES)
-def test_what_is_wrong_is_found_and_mended(people: People, damage: str) -> None:
+def test_differences_are_found_and_corrected(people: People, damage: str) -> None:
     for number in range(4):
         visit(people, f"A{number}", date(2025, 2, 1 + number), patient_id=f"P{number % 2 + 1}", disease="Asthma")
         complete(people, appointment_services.queries.get_changeable(people.admin, f"A{number}"))
@@ -156,13 +158,13 @@ def test_what_is_wrong_is_found_and_mended(people: People, damage: str) -> None:
     good = (doctors(), trends(), trends("appointments"), months(2025))
     call_command("verify_reports", stdout=StringIO())
     DAMAGES[damage](connections["clinical"].database)
-    with pytest.raises(CommandError, match="are not what the records say") as ended:
+    with pytest.raises(CommandError, match="differ from the records") as ended:
         call_command("verify_reports", stderr=StringIO())
     assert ended.value.returncode == 1
     call_command("rebuild_reports", verbosity=0)
     assert differences() == []
     assert (doctors(), trends(), trends("appointments"), months(2025)) == good
-    # And goes on from there.
+    # Later writes update the corrected rollups.
     visit(people, "A9", date(2025, 2, 20), disease="Asthma")
     assert differences() == []
 
@@ -176,7 +178,7 @@ def test_what_is_wrong_is_found_and_mended(people: People, damage: str) -> None:
         ("rebuild_reports", DatabaseError("a document"), 1),
     ],
 )
-def test_a_run_that_did_not_end_says_so(
+def test_an_interrupted_run_exits_with_a_message(
     command: str, error: BaseException, code: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def stopped() -> Iterator[list[str]]:
@@ -190,7 +192,7 @@ def test_a_run_that_did_not_end_says_so(
     assert "a document" not in str(ended.value)
 
 
-def test_fewer_differences_than_none_cannot_be_shown() -> None:
+def test_a_negative_limit_is_refused() -> None:
     with pytest.raises(CommandError) as ended:
         call_command("verify_reports", limit=-1)
     assert ended.value.returncode == 2
@@ -203,28 +205,28 @@ def test_two_rebuilds_at_once_do_not_correct_twice(people: People, monkeypatch: 
     connections["clinical"].database["report_counters"].delete_many({})
     compare = services._compare_counters
 
-    def overtaken() -> tuple[Sums, int]:
+    def compare_late() -> tuple[Sums, int]:
         compared = compare()
         monkeypatch.setattr(services, "_compare_counters", compare)
         assert services.correct_counters() > 30
         return compared
 
-    monkeypatch.setattr(services, "_compare_counters", overtaken)
+    monkeypatch.setattr(services, "_compare_counters", compare_late)
     assert services.correct_counters() > 30
     assert differences() == []
 
 
-def test_records_that_were_never_counted_are_noticed(people: People) -> None:
-    assert not services.are_missing()
+def test_a_rebuild_is_needed_if_there_are_records_and_no_rollups(people: People) -> None:
+    assert not services.is_rebuild_needed()
     visit(people, "A1", date(2025, 2, 1))
-    assert not services.are_missing()
+    assert not services.is_rebuild_needed()
     connections["clinical"].database["report_counters"].delete_many({})
-    assert services.are_missing()
+    assert services.is_rebuild_needed()
     call_command("rebuild_reports", verbosity=0)
-    assert not services.are_missing()
+    assert not services.is_rebuild_needed()
 
 
-def test_a_doctor_who_goes_leaves_no_figures(people: People) -> None:
+def test_a_deleted_doctor_leaves_no_counters(people: People) -> None:
     visit(people, "A1", date(2025, 2, 1))
     appointment_services.delete_appointment(actor=people.admin, appointment_id="A1")
     doctor_services.delete_doctor(actor=people.admin, doctor_id="D1")
@@ -232,21 +234,23 @@ def test_a_doctor_who_goes_leaves_no_figures(people: People) -> None:
     assert differences() == []
 
 
-def test_a_prescription_that_changes_no_treatment_writes_none(people: People, monkeypatch: pytest.MonkeyPatch) -> None:
-    renewed: list[Any] = []
-    renew = projections._renew_treatment
-    monkeypatch.setattr(projections, "_renew_treatment", lambda *of: (renewed.append(of[1]), renew(*of)))
+def test_a_prescription_that_does_not_change_the_treatment_writes_none(
+    people: People, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    stored: list[Any] = []
+    store = projections._store_treatment
+    monkeypatch.setattr(projections, "_store_treatment", lambda *of: (stored.append(of[1]), store(*of)))
     of_ten = {"start_date": date(2025, 9, 1), "duration_days": 10}
     make_prescription(people, **of_ten)
     second = make_prescription(people, **of_ten, drug="Prednisolone")
     make_prescription(people, start_date=date(2025, 9, 3), duration_days=2)
-    assert [each.days for each in renewed] == [10]
+    assert [each.days for each in stored] == [10]
     amend = prescription_services.amend_prescription
     amend(actor=people.admin, prescription_id=str(second.pk), dosage="3 puff")
     amend(actor=people.admin, prescription_id=str(second.pk), duration_days=14)
     amend(actor=people.admin, prescription_id=str(second.pk), disease="Influenza")
-    assert sorted(each.days for each in renewed) == [10, 10, 14, 14]
+    assert sorted(each.days for each in stored) == [10, 10, 14, 14]
     prescription_services.delete_prescription(actor=people.admin, prescription_id=str(second.pk))
-    assert renewed[-1] is None
+    assert stored[-1] is None
     assert trends() == {"Asthma": (1, 0, Decimal(10))}
     assert differences() == []

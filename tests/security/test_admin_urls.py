@@ -1,6 +1,6 @@
 """Every URL of the admin, from the resolver, requested by every kind of account with GET and with POST.
 
-A page without a row in the table fails, and so does a row without a page.
+A page without a row in the table fails the test, and so does a row without a page.
 """
 
 import re
@@ -22,7 +22,8 @@ from tests.snapshots import changed, everything
 
 pytestmark = pytest.mark.django_db
 
-#: The columns. Every row is of the doctor D1 and of the patient P1, whose accounts `doctor` and `patient` are.
+#: The columns of the table. All records are about the doctor D1 and the patient P1, who have the accounts `doctor` and
+#: `patient`.
 WHO = ("Front desk", "Billing", "Auditors", "Managers", "doctor", "other_doctor", "nobody", "admin", "patient",
        "anonymous")  # fmt: skip
 #: + is answered, v is answered but accepts no form, - is refused, > redirects (without a staff account: to the log-in),
@@ -45,7 +46,7 @@ PAGES = [
     ("---+++-+>>", "reports/disease-trends/"),
     ("---+++-+>>", "reports/monthly-appointments-trend/"),
     ("---+++-+>>", "reports/average-prescription-cost/"),
-    ("++--++-+>>", "patients/patient/find/"),
+    ("++--++-+>>", "patients/patient/autocomplete/"),
     ("++--++-+>>", "patients/patient/"),
     ("+------+>>", "patients/patient/add/"),
     ("++>>++>+>>", "patients/patient/<path:object_id>/history/"),
@@ -55,7 +56,7 @@ PAGES = [
     ("++--++-+>>", "patients/patient/export/"),
     ("+------+>>", "patients/patient/import/"),
     ("p------p>>", "patients/patient/process_import/"),
-    ("+--+++-+>>", "doctors/doctor/find/"),
+    ("+--+++-+>>", "doctors/doctor/autocomplete/"),
     ("+--+++-+>>", "doctors/doctor/"),
     ("-------+>>", "doctors/doctor/add/"),
     ("+>>+++>+>>", "doctors/doctor/<path:object_id>/history/"),
@@ -105,7 +106,7 @@ PAGES = [
     ("-+-----+>>", "billing/fee/<path:object_id>/delete/"),
     ("-+-v---+>>", "billing/fee/<path:object_id>/change/"),
     (">>>>>>>>>>", "billing/fee/<path:object_id>/"),
-    ("-------+>>", "accounts/user/find/"),
+    ("-------+>>", "accounts/user/autocomplete/"),
     ("-------+>>", "accounts/user/<id>/password/"),
     ("-------+>>", "accounts/user/"),
     ("-------+>>", "accounts/user/add/"),

@@ -243,7 +243,7 @@ def test_one_permission_opens_the_pages_of_one_model(people: People, rows: dict[
     [("anonymous", 302), ("patient", 302), ("doctor", 403), ("staff", 403), ("admin", 200)],
 )
 def test_exports_of_the_admin(people: People, who: str, expected: int) -> None:
-    """An account that may see a list may export it: doctors have four. (Contents: tests/test_transfer.py.)"""
+    """An account that may see a list may export it: doctors have four. (Contents: tests/test_import_export.py.)"""
     for_doctors = {f"{name}_export" for name in (
         "patients_patient", "doctors_doctor", "appointments_appointment", "prescriptions_prescription",
     )}  # fmt: skip

@@ -368,7 +368,7 @@ def test_html_is_text_everywhere(people: People) -> None:
         place = f"/admin/appointments/appointment/?day={visit.date}"
         assert_text(browser.post(place, {**chosen, **confirmed}), place)
     for autocomplete in ("patients/patient", "doctors/doctor"):
-        found = browser.get(f"/admin/{autocomplete}/find/?q=img")
+        found = browser.get(f"/admin/{autocomplete}/autocomplete/?q=img")
         assert (found["Content-Type"], found["X-Content-Type-Options"]) == ("application/json", "nosniff")
     chart = client.get("/api/reports/top-doctors?format=svg")
     assert b"<script" not in chart.getvalue() if chart.streaming else b"<script" not in chart.content

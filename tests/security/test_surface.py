@@ -218,7 +218,7 @@ def test_session_ends_with_the_power_of_its_account(people: People, change: dict
 
 @pytest.mark.django_db
 def test_own_password_change_in_the_admin_is_recorded_and_ends_other_sessions(people: People) -> None:
-    from tests.audit.recording import recording
+    from tests.audit.entries import recording
 
     here, elsewhere = Client(), Client()
     for browser in (here, elsewhere):

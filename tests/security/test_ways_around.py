@@ -28,7 +28,7 @@ from patients.serializers import PatientIn, RegistrationIn
 from prescriptions.models import Prescription
 from prescriptions.serializers import PrescriptionIn
 from tests.accounts.test_second_factor import code_of
-from tests.audit.recording import recording
+from tests.audit.entries import recording
 from tests.people import PASSWORD, People, client_of, make_account
 from tests.records import days_from_now, make_appointment
 from tests.snapshots import changed, everything
@@ -200,7 +200,7 @@ LISTS = {
 }  # fmt: skip
 KEYS = ("abc", "\0", "9" * 40, "-1", "{}", "")
 ACTIONS = {
-    "accounts/user": "remove_second_factor", "healthcare/event": "try_again",
+    "accounts/user": "remove_second_factor", "healthcare/event": "retry_delivery",
     "appointments/appointment": "cancel_visits",
 }  # fmt: skip
 
@@ -265,7 +265,7 @@ def test_who_sees_visits_alone_reads_no_names(people: People) -> None:
     statuses = {}
     for path in (
         "/admin/", place, f"{place}A1/change/", f"{place}A1/move/", f"{place}week/D1/", f"{place}slots/?doctor_id=D1",
-        "/admin/patients/patient/find/?q=Ali", "/admin/doctors/doctor/find/",
+        "/admin/patients/patient/autocomplete/?q=Ali", "/admin/doctors/doctor/autocomplete/",
     ):  # fmt: skip
         page = browser.get(path)
         statuses[path] = page.status_code

@@ -50,7 +50,7 @@ def stored() -> dict[str, int]:
 
 
 def fingerprint() -> str:
-    """A hash of everything that the rooms have stored, byte for byte."""
+    """Return a hash of all stored records, byte for byte."""
     found = hashlib.sha256()
     for name in COLLECTIONS:
         documents = raw_documents(name)
@@ -67,7 +67,7 @@ def raw_documents(name: str) -> list[RawBSONDocument]:
     return list(connections["clinical"].database.get_collection(name, codec_options=options).find().sort("_id"))
 
 
-def test_it_stores_what_the_plan_says():
+def test_the_stored_records_are_those_of_the_plan():
     output = seed()
     made = [records.make_block(PLAN, number) for number in range(PLAN.block_count)]
     completed = sum(each["status"] == "completed" for block in made for each in block.appointments)
@@ -83,7 +83,7 @@ def test_it_stores_what_the_plan_says():
     assert bill.created_at == made[0].bills[0].created_at
 
 
-def test_its_documents_are_as_the_orm_writes_them():
+def test_documents_have_the_fields_and_types_that_the_orm_writes():
     seed()
     database = connections["clinical"].database
     day = date(2025, 1, 2)
@@ -159,7 +159,7 @@ def test_its_documents_are_as_the_orm_writes_them():
 
 
 def assert_alike(value: Any, expected: Any) -> None:
-    """Assert the same keys in the same order, and the same types; a value may be absent, which is null."""
+    """Assert that both values have the same keys in the same order, and the same types. A value may be null."""
     if isinstance(expected, dict):
         assert list(value) == list(expected)
         for key in expected:
@@ -181,7 +181,7 @@ def test_days_are_midnights_and_wide_numbers_are_long():
 
 
 def test_the_same_seed_and_date_give_the_same_data():
-    # The first one too, so that the bills are numbered from 1: a rollback leaves the sequence where it was.
+    # The first run flushes as well, so that bills are numbered from 1: a rollback leaves the sequence where it was.
     seed(flush=True, interactive=False)
     first = fingerprint()
     seed(flush=True, interactive=False)
@@ -224,7 +224,7 @@ def test_neither_the_number_of_workers_nor_the_hash_seed_matters():
     assert found[0] == found[1]
 
 
-# What manage.py does, on the databases of the test.
+# Does what manage.py does, on the databases of the test.
 RUN_SEED = """
 import os, sys, django
 from django.core.management import execute_from_command_line
@@ -238,7 +238,7 @@ if __name__ == "__main__":
 """
 
 
-def test_it_refuses_when_there_is_data():
+def test_seeding_is_refused_while_there_are_records():
     seed()
     before = fingerprint()
     with pytest.raises(CommandError, match=r"--append.*--flush"):
@@ -247,22 +247,22 @@ def test_it_refuses_when_there_is_data():
 
 
 @pytest.mark.parametrize("model", ["bill", "patient", "prescription"])
-def test_a_single_record_is_data(model):
+def test_a_single_record_is_enough_to_refuse(model):
     if model == "bill":
         Bill.objects.create(patient_id="P1", total_cost=1)
     elif model == "patient":
         Patient(patient_id="P9", name="x").save(force_insert=True)
     else:
         raw.collection(Prescription).insert_one({"patient_id": "P1"})
-    with pytest.raises(CommandError, match="There is data already"):
+    with pytest.raises(CommandError, match="There are records already"):
         seed()
     assert sum(stored().values()) == 1
 
 
-def test_it_does_nothing_if_there_is_data_and_only_an_empty_system_is_to_be_filled():
+def test_if_empty_adds_nothing_while_there_are_records():
     seed(if_empty=True)
     before = fingerprint()
-    assert "nothing added" in seed(if_empty=True)
+    assert "nothing was added" in seed(if_empty=True)
     assert fingerprint() == before
 
 
@@ -280,7 +280,7 @@ def test_append_adds_others_each_time():
     assert set(billed.values_list("appointment_id", flat=True)) == completed
 
 
-def test_append_leaves_what_is_there_as_it_is():
+def test_append_leaves_existing_records_unchanged():
     before = Patient(patient_id="P1", name="x")
     before.save(force_insert=True)
     seed(append=True)
@@ -294,7 +294,7 @@ def test_bills_made_afterwards_get_numbers_of_their_own():
     assert later.pk > SMALL["appointments"] + SMALL["bills"]
 
 
-def test_flush_empties_the_rooms_and_leaves_accounts_and_indexes(people: People):
+def test_flush_deletes_records_and_leaves_accounts_and_indexes(people: People):
     seed(append=True)
     database = connections["clinical"].database
     accounts = set(User.objects.values_list("email", flat=True))
@@ -308,7 +308,7 @@ def test_flush_empties_the_rooms_and_leaves_accounts_and_indexes(people: People)
     assert [name for name in database.list_collection_names() if "emptied" in name] == []
 
 
-def test_flush_mends_an_interrupted_run(monkeypatch):
+def test_flush_clears_an_interrupted_run(monkeypatch):
     seed(flush=True, interactive=False)
     expected = fingerprint()
     writing.flush()
@@ -338,7 +338,7 @@ def test_flush_asks_before_it_deletes(monkeypatch):
     monkeypatch.setattr(sys.stdin, "isatty", lambda: True, raising=False)
     asked = []
     monkeypatch.setattr("builtins.input", lambda question: asked.append(question) or "yes")
-    # The test's servers are named by URLs and DEBUG is off, as in production: the name of the database is wanted.
+    # The test names its servers by URLs and DEBUG is off, as in production: the answer is the name of the database.
     with pytest.raises(CommandError, match="Nothing was deleted"):
         seed(flush=True)
     assert fingerprint() == before
@@ -366,7 +366,7 @@ def test_flush_asks_before_it_deletes(monkeypatch):
         ({"workers": 0}, "--workers must be 1 or more"),
     ],
 )
-def test_nonsense_is_refused_in_a_sentence(options, sentence):
+def test_sizes_that_cannot_be_are_refused_with_a_sentence(options, sentence):
     with pytest.raises(CommandError, match=sentence):
         seed(**options)
     assert sum(stored().values()) == 0
@@ -398,7 +398,7 @@ def test_documents_do_not_stay_in_memory_when_queries_are_logged(monkeypatch):
     assert not any("insert" in entry["sql"] for entry in connections["clinical"].queries_log)
 
 
-def test_nothing_at_all_can_be_asked_for():
+def test_all_sizes_may_be_zero():
     seed(**dict.fromkeys(SMALL, 0))
     assert sum(stored().values()) == 0
 
@@ -415,13 +415,13 @@ def test_sizes_that_are_left_out_follow_from_the_patients():
     assert Bill.objects.filter(appointment_id=None).count() == 15
 
 
-def test_progress_is_told_in_lines_without_a_terminal(monkeypatch):
+def test_progress_is_printed_in_lines_without_a_terminal(monkeypatch):
     monkeypatch.setattr("datasets.seed.progress.SECONDS_BETWEEN_LINES", 0)
     output = seed(patients=100)
     assert "of 592 records" in output
     assert "/s, " in output
     assert " s left" in output
-    assert "together" in output.splitlines()[-1]
+    assert "total" in output.splitlines()[-1]
     assert seed(flush=True, interactive=False, verbosity=0) == ""
 
 
@@ -435,7 +435,7 @@ class TestDemoAccounts:
         client.credentials(HTTP_AUTHORIZATION=f"Bearer {answer.json()['access_token']}")
         return client
 
-    def test_none_is_made_unasked(self):
+    def test_no_account_is_created_unless_asked_for(self):
         seed()
         assert not User.objects.exists()
 
@@ -458,19 +458,19 @@ class TestDemoAccounts:
         assert {"completed", "scheduled"} <= {each["status"] for each in with_one_another}
         assert Prescription.objects.filter(doctor_id=doctor, patient_id=patient).exists()
 
-    def test_making_them_again_changes_nothing(self):
+    def test_creating_them_again_changes_nothing(self):
         seed(demo_accounts=True)
         admin = User.objects.get(email="admin@example.org")
         set_password(actor=admin, user=admin, password="changed by its owner")
-        tied = list(Patient.objects.exclude(user_id=None).values_list("pk", flat=True))
+        linked = list(Patient.objects.exclude(user_id=None).values_list("pk", flat=True))
         seed(demo_accounts=True, if_empty=True)
         seed(demo_accounts=True, append=True)
         assert User.objects.count() == 4
         self.login(demo.demo_logins()[0], password="changed by its owner")
-        assert list(Patient.objects.exclude(user_id=None).values_list("pk", flat=True)) == tied
+        assert list(Patient.objects.exclude(user_id=None).values_list("pk", flat=True)) == linked
         assert Doctor.objects.exclude(user_id=None).count() == 1
 
-    def test_they_are_tied_to_new_records_after_a_flush(self):
+    def test_they_are_linked_to_new_records_after_a_flush(self):
         seed(demo_accounts=True)
         seed(demo_accounts=True, flush=True, interactive=False, seed=2)
         assert User.objects.count() == 4
@@ -479,14 +479,14 @@ class TestDemoAccounts:
             Plan(seed=2, as_of=PLAN.as_of, sizes=PLAN.sizes), 0
         )
 
-    def test_they_are_tied_to_people_of_a_visit_when_the_data_were_there(self):
+    def test_they_are_linked_to_the_people_of_a_visit_if_records_existed(self):
         seed()
         seed(demo_accounts=True, if_empty=True)
         doctor = Doctor.objects.exclude(user_id=None).get()
         patient = Patient.objects.exclude(user_id=None).get()
         assert Appointment.objects.filter(doctor_id=doctor.pk, patient_id=patient.pk, status="completed").exists()
 
-    def test_they_are_made_without_records_when_there_are_none(self):
+    def test_they_are_created_without_records_if_there_are_none(self):
         seed(demo_accounts=True, **dict.fromkeys(SMALL, 0))
         assert User.objects.count() == 4
         assert sum(stored().values()) == 0

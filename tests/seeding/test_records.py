@@ -1,4 +1,4 @@
-"""What a run consists of, without a database: the vocabularies and the pure functions."""
+"""Seeded records without a database: the vocabulary, and the pure functions that make a run."""
 
 from collections import Counter, defaultdict
 from datetime import UTC, date, datetime, timedelta
@@ -16,12 +16,12 @@ from prescriptions.dosage import parse_dosage
 from prescriptions.frequency import parse_frequency
 
 AS_OF = date(2025, 9, 12)
-# Two houses with several blocks each.
+# Two practices with several blocks each.
 SIZES = Sizes(patients=600, doctors=90, appointments=6_000, prescriptions=3_000, bills=400)
 
 
 class Everything:
-    """All records of a run, put together."""
+    """All records of a run, from all blocks."""
 
     def __init__(self, plan: Plan) -> None:
         self.plan = plan
@@ -43,7 +43,7 @@ def made() -> Everything:
 
 @pytest.fixture(scope="module")
 def crowded() -> Everything:
-    """Few doctors with full diaries, many blocks at one house."""
+    """A run with few doctors whose slots are nearly all taken, and many blocks in one practice."""
     return Everything(Plan(seed=3, as_of=AS_OF, sizes=Sizes(500, 3, 25_000, 100, 0)))
 
 
@@ -58,9 +58,11 @@ def test_every_drug_has_a_dosage_and_a_frequency_that_the_api_takes():
 
 
 def test_every_disease_belongs_to_a_specialty_that_has_doctors():
-    assert {each.specialty for each in medicine.DISEASES} == set(medicine.SPECIALTIES) == set(medicine.SPECIALTY_ROUND)
+    assert (
+        {each.specialty for each in medicine.DISEASES} == set(medicine.SPECIALTIES) == set(medicine.SPECIALTY_ROTATION)
+    )
     assert len({each.name for each in medicine.DISEASES}) == len(medicine.DISEASES)
-    # Whoever comes, of whatever age, a general practitioner may treat something of theirs.
+    # General practitioners treat a disease that patients of every age and sex may have.
     of_all_ages = [each for each in medicine.DISEASES if each.specialty == medicine.GENERAL_PRACTICE]
     assert any(each.ages == (0, 110) and each.sex is None for each in of_all_ages)
 
@@ -86,13 +88,13 @@ def test_names_become_mail_addresses():
     assert all(names.mail_part(each).isascii() and names.mail_part(each) for each in everybody)
 
 
-def test_keys_look_as_the_systems_and_are_all_different():
-    space = keys.space("P", 3, 1, "")
+def test_keys_have_the_form_of_the_system_and_are_all_different():
+    space = keys.key_space("P", 3, 1, "")
     some = [space.key(2**35 - 500 + number) for number in range(100_000)]
     assert len(set(some)) == len(some)
     assert all(len(each) == 11 and each[0] == "P" and set(each[1:]) <= set(ALPHABET) for each in some[:1000])
     assert len({each[4:7] for each in some[:1000]}) > 900
-    assert len({keys.space("P", block, 1, "").prefix for block in range(2**15)}) == 2**15
+    assert len({keys.key_space("P", block, 1, "").prefix for block in range(2**15)}) == 2**15
 
 
 def test_sizes_are_met_exactly(made):
@@ -108,14 +110,14 @@ def test_sizes_are_met_exactly(made):
 def test_no_visits_of_one_doctor_or_patient_overlap(run, request):
     everything = request.getfixturevalue(run)
     for name in ("doctor_id", "patient_id"):
-        diaries = defaultdict(list)
+        schedules = defaultdict(list)
         for visit in everything.appointments:
             if visit["starts_at"]:
                 ends_at = visit["starts_at"] + timedelta(minutes=visit["duration_minutes"])
-                diaries[visit[name]].append((visit["starts_at"], ends_at))
-        assert len(diaries) > 2
-        for diary in diaries.values():
-            assert all(earlier[1] <= later[0] for earlier, later in pairwise(sorted(diary)))
+                schedules[visit[name]].append((visit["starts_at"], ends_at))
+        assert len(schedules) > 2
+        for schedule in schedules.values():
+            assert all(earlier[1] <= later[0] for earlier, later in pairwise(sorted(schedule)))
 
 
 @pytest.mark.parametrize("run", ["made", "crowded"])
@@ -153,7 +155,7 @@ def test_instants_follow_summer_time(made):
 
 
 @pytest.mark.parametrize("place", places.PLACES, ids=lambda place: place.city)
-def test_days_with_a_change_of_clocks_are_told_from_others(place):
+def test_days_on_which_the_clocks_change_are_recognised(place):
     zone = ZoneInfo(place.time_zone)
     for number in range(800):
         day = date(2024, 1, 1) + timedelta(days=number)
@@ -169,9 +171,9 @@ def test_past_visits_are_over_and_coming_ones_are_not(made):
     coming = Counter(each["status"] for each in made.appointments if each["date"].date() >= AS_OF)
     assert set(past) == {"completed", "cancelled"}
     assert set(coming) == {"scheduled", "cancelled"}
-    together = past + coming
-    assert together["cancelled"] / SIZES.appointments == pytest.approx(0.10, abs=0.02)
-    assert together["completed"] / SIZES.appointments == pytest.approx(0.87, abs=0.03)
+    total = past + coming
+    assert total["cancelled"] / SIZES.appointments == pytest.approx(0.10, abs=0.02)
+    assert total["completed"] / SIZES.appointments == pytest.approx(0.87, abs=0.03)
     untimed = sum(not each["time"] for each in made.appointments)
     assert 0 < untimed / SIZES.appointments < 0.04
     days = [each["date"].date() for each in made.appointments]
@@ -179,7 +181,7 @@ def test_past_visits_are_over_and_coming_ones_are_not(made):
     assert {each.year for each in days} == {2022, 2023, 2024, 2025}
 
 
-def test_full_diaries_lead_to_untimed_visits_only_at_the_end(crowded):
+def test_visits_have_no_time_only_when_few_slots_are_left(crowded):
     untimed = sum(not each["time"] for each in crowded.appointments)
     assert untimed / len(crowded.appointments) < 0.1
 
@@ -272,7 +274,7 @@ def test_charts_agree_with_the_collections(crowded):
         ]
 
 
-def test_nothing_is_made_before_it_can_be(made):
+def test_records_are_created_in_a_possible_order(made):
     first_day = datetime.combine(made.plan.first_day, datetime.min.time(), tzinfo=UTC)
     assert all(each.created_at < first_day for each in made.doctors)
     present = datetime.combine(AS_OF, datetime.min.time(), tzinfo=UTC)
@@ -284,7 +286,7 @@ def test_nothing_is_made_before_it_can_be(made):
         assert made.patient[each["patient_id"]]["created_at"] <= each["created_at"]
 
 
-def test_the_first_patient_has_met_the_first_doctor_and_will_again(made):
+def test_the_first_patient_has_past_and_coming_visits_with_the_first_doctor(made):
     doctor, patient = staff.doctor_id(made.plan, 0), records.patient_id(made.plan, 0)
     visits = [each for each in made.appointments if (each["doctor_id"], each["patient_id"]) == (doctor, patient)]
     assert {"completed", "scheduled"} <= {each["status"] for each in visits}
@@ -292,7 +294,7 @@ def test_the_first_patient_has_met_the_first_doctor_and_will_again(made):
 
 
 @pytest.mark.parametrize("doctors", [1, 2, 12, 40, 81, 700])
-def test_any_number_of_doctors_does(doctors):
+def test_any_number_of_doctors_is_possible(doctors):
     made = Everything(Plan(seed=1, as_of=date(2024, 2, 29), sizes=Sizes(300, doctors, 900, 300, 30)))
     assert len(made.appointments) == 900
     assert {each["doctor_id"] for each in made.appointments} <= set(made.doctor)

@@ -1,4 +1,4 @@
-"""Small exports for the tests: the columns of Synthea's files, with rows that are right unless a test says so."""
+"""Small Synthea exports for tests: the columns of the files, with valid rows unless a test changes them."""
 
 import csv
 import io
@@ -65,7 +65,7 @@ def row(file: str, **cells: str) -> dict[str, str]:
 
 
 def write_export(directory: Path, **files: list[dict[str, str]] | None) -> Path:
-    """One good row in each file that is not given; None leaves a file out."""
+    """Write an export with one valid row in each file that is not given. None leaves a file out."""
     directory.mkdir(exist_ok=True)
     for name, defaults in DEFAULTS.items():
         rows = files.get(name, [defaults]) if name in files else [defaults]
@@ -81,15 +81,15 @@ def write_export(directory: Path, **files: list[dict[str, str]] | None) -> Path:
 
 
 def run_import(directory: Path, *options: str) -> str:
-    """What the command said."""
+    """Run the command and return its output."""
     out = io.StringIO()
     call_command("import_synthea", str(directory), *options, stdout=out)
     return out.getvalue()
 
 
-def figures(said: str) -> dict[str, tuple[int, ...]]:
-    """The table by file: read, taken, already there, nothing to keep, rejected."""
-    lines = [line.split() for line in said.splitlines()]
+def figures(output: str) -> dict[str, tuple[int, ...]]:
+    """Return the figures of each file: read, imported, existing, ignored, rejected."""
+    lines = [line.split() for line in output.splitlines()]
     return {
         cells[0].removesuffix(".csv"): tuple(int(cell.replace(",", "")) for cell in cells[1:])
         for cells in lines
@@ -98,13 +98,13 @@ def figures(said: str) -> dict[str, tuple[int, ...]]:
 
 
 def rejected(path: Path) -> list[tuple[str, int, str]]:
-    """File, line and reason of each rejected row."""
+    """Return file, line and reason of each rejected row."""
     with path.open(newline="", encoding="utf-8", errors="surrogateescape") as file:
         return [(cells[0], int(cells[1]), cells[2]) for cells in list(csv.reader(file))[1:]]
 
 
 def stored(*, with_instants: bool = True) -> dict[str, list[Any]]:
-    """Everything in both databases; `with_instants` also when records were made, which differs from run to run."""
+    """Return all records of both databases. `with_instants` includes when they were created, which differs each run."""
     database = connections["clinical"].database
     documents = {name: list(database[name].find().sort("_id", 1)) for name in COLLECTIONS}
     if not with_instants:

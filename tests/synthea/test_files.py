@@ -2,12 +2,12 @@ from pathlib import Path
 
 import pytest
 
-from datasets.synthea.files import MAX_CELL_CHARACTERS, Rejected, UnusableExport, open_export
+from datasets.synthea.files import MAX_CELL_CHARACTERS, RowRejected, UnusableExport, open_export
 from tests.synthea.exports import SAMPLE, write_export
 
 
 def _organizations(tmp_path: Path, content: bytes):
-    """The records of an organizations.csv with this content."""
+    """Return the records of an organizations.csv with this content."""
     (write_export(tmp_path / "export") / "organizations.csv").write_bytes(content)
     return list(open_export(tmp_path / "export")["organizations"].records())
 
@@ -31,7 +31,7 @@ def test_missing_directory(tmp_path):
 
 
 @pytest.mark.parametrize("name", ["patients", "providers", "encounters"])
-def test_missing_file_that_is_needed(tmp_path, name):
+def test_missing_file_that_is_required(tmp_path, name):
     with pytest.raises(UnusableExport, match=rf"{name}\.csv is missing"):
         open_export(write_export(tmp_path / "export", **{name: None}))
 
@@ -45,7 +45,7 @@ def test_files_that_may_be_missing(tmp_path):
 @pytest.mark.parametrize(
     ("content", "reason"),
     [
-        (b"", "is empty"),
+        (b"", "is empty and has no header"),
         (b"Id,NAME\r\n1,X\r\n", "has no column STATE"),
         ("Id,STATE\r\n1,MA\r\n".encode("utf-16"), "in UTF-8"),
         (b"Id,STATE,STATE\r\n", "names a column twice"),
@@ -70,7 +70,7 @@ def test_lines_are_right_after_cells_with_line_breaks(tmp_path):
     ]
 
 
-def test_broken_rows_spoil_themselves_only(tmp_path):
+def test_a_broken_row_is_rejected_alone(tmp_path):
     huge = b"x" * (MAX_CELL_CHARACTERS + 1)
     content = b"Id,STATE\no1\no2,MA,x\no3,M\xe4\n" + b"o4," + huge + b"\no5,MA\n"
     records = _organizations(tmp_path, content)
@@ -81,12 +81,12 @@ def test_broken_rows_spoil_themselves_only(tmp_path):
     assert faults[2][1] == "Is not UTF-8."
     assert "field larger than field limit" in faults[3][1]
     assert records[4].row() == {"Id": "o5", "STATE": "MA"}
-    with pytest.raises(Rejected, match="Has 1 cells"):
+    with pytest.raises(RowRejected, match="Has 1 cells"):
         records[0].row()
 
 
 def test_progress_counts_bytes(tmp_path):
     file = open_export(SAMPLE)["encounters"]
-    heard: list[int] = []
-    list(file.records(heard.append))
-    assert heard[-1] == file.size_bytes
+    progress: list[int] = []
+    list(file.records(progress.append))
+    assert progress[-1] == file.size_bytes

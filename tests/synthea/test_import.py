@@ -1,4 +1,4 @@
-"""The command, on the real servers."""
+"""`manage.py import_synthea` against the real databases."""
 
 import csv
 import io
@@ -28,24 +28,24 @@ FUTURE = {"START": "2150-02-01T15:00:00Z", "STOP": "2150-02-01T15:30:00Z"}
 
 
 def charts_are_right() -> bool:
-    """Whether every chart holds the newest documents of its patient, the newest first."""
+    """Return whether every chart holds the newest documents of its patient, the newest first."""
     for patient in Patient.objects.all():
         visits = Appointment.objects.filter(patient_id=patient.pk).order_by("-date", "-time", "-appointment_id")
         drugs = Prescription.objects.filter(patient_id=patient.pk).order_by("-start_date", "-id")
-        shown = [entry.appointment_id for entry in patient.appointments]
-        if shown != [visit.pk for visit in visits[:CHART_LENGTH]]:
+        listed = [entry.appointment_id for entry in patient.appointments]
+        if listed != [visit.pk for visit in visits[:CHART_LENGTH]]:
             return False
         if [entry.prescription_id for entry in patient.prescriptions] != [each.pk for each in drugs[:CHART_LENGTH]]:
             return False
     return True
 
 
-# --- The export that came with the issue
+# --- The sample export
 
 
 def test_sample_gives_these_figures(tmp_path):
-    said = run_import(SAMPLE, "--rejected", str(tmp_path / "rejected.csv"))
-    assert figures(said) == {
+    output = run_import(SAMPLE, "--rejected", str(tmp_path / "rejected.csv"))
+    assert figures(output) == {
         "patients": (9, 9, 0, 0, 0),
         "providers": (22, 22, 0, 0, 0),
         "organizations": (22, 0, 0, 22, 0),
@@ -54,7 +54,7 @@ def test_sample_gives_these_figures(tmp_path):
         "medications": (45, 45, 0, 0, 0),
         "claims": (185, 185, 0, 0, 0),
     }
-    assert "bills: 140 made, 0 already there" in said
+    assert "bills: 140 created, 0 existing" in output
     assert rejected(tmp_path / "rejected.csv") == []
     assert {name: len(found) for name, found in stored().items()} == {
         "patients": 9,
@@ -70,9 +70,9 @@ def test_sample_gives_these_figures(tmp_path):
 def test_sample_again_changes_nothing():
     run_import(SAMPLE)
     before = stored()
-    said = run_import(SAMPLE)
+    output = run_import(SAMPLE)
     assert stored() == before
-    assert {name: (taken, there) for name, (_, taken, there, _, _) in figures(said).items()} == {
+    assert {name: (imported, existing) for name, (_, imported, existing, _, _) in figures(output).items()} == {
         "patients": (0, 9),
         "providers": (0, 22),
         "organizations": (0, 0),
@@ -81,7 +81,7 @@ def test_sample_again_changes_nothing():
         "medications": (0, 45),
         "claims": (0, 185),
     }
-    assert "bills: 0 made, 140 already there" in said
+    assert "bills: 0 created, 140 existing" in output
 
 
 def test_sample_is_there_through_the_api(people: People):
@@ -144,7 +144,7 @@ def test_patient_with_an_account_sees_their_imported_records():
 
 
 def test_documents_are_those_that_the_api_writes(people: People, tmp_path):
-    """The same fields with the same types, so that no query finds one kind only."""
+    """Imported documents have the same fields and types as others, so that each query finds both kinds."""
     admin = people.client("admin")
     visit = {"patient_id": "P1", "doctor_id": "D1", "date": "2150-01-01", "time": "10:00", "appointment_id": "A1"}
     drug = {"patient_id": "P1", "drug": "x", "dosage": "5 mg", "frequency": "Daily", "cost": "1.50", "duration_days": 3}
@@ -166,10 +166,10 @@ def test_documents_are_those_that_the_api_writes(people: People, tmp_path):
     assert shape(theirs).items() <= shape(ours).items()
 
 
-# --- Rows that cannot be taken
+# --- Rejected rows
 
 
-def test_broken_rows_are_rejected_with_their_lines_and_the_rest_is_taken(tmp_path):
+def test_broken_rows_are_rejected_with_their_lines_and_the_rest_is_imported(tmp_path):
     export = write_export(
         tmp_path / "export",
         providers=[row("providers"), row("providers", Id="d2", SPECIALITY="")],
@@ -191,7 +191,7 @@ def test_broken_rows_are_rejected_with_their_lines_and_the_rest_is_taken(tmp_pat
         claims=[row("claims"), row("claims", APPOINTMENTID="e4"), row("claims", PATIENTID="p2")],
     )
     path = tmp_path / "rejected.csv"
-    said = run_import(export, "--rejected", str(path))
+    output = run_import(export, "--rejected", str(path))
     no_claim = "encounters.csv has no completed encounter of this PATIENTID with this APPOINTMENTID that is billed."
     found = rejected(path)
     assert [(file, line) for file, line, _ in found] == [
@@ -220,7 +220,7 @@ def test_broken_rows_are_rejected_with_their_lines_and_the_rest_is_taken(tmp_pat
         "There is no such ENCOUNTER.",
         "ENCOUNTER is the visit of another patient.",
     ]
-    assert figures(said) == {
+    assert figures(output) == {
         "patients": (3, 1, 0, 0, 2),
         "providers": (2, 1, 0, 0, 1),
         "organizations": (1, 0, 0, 1, 0),
@@ -238,16 +238,16 @@ def test_broken_rows_are_rejected_with_their_lines_and_the_rest_is_taken(tmp_pat
     }
 
 
-def test_what_is_told_names_nobody_and_the_file_is_its_owners(tmp_path):
+def test_messages_name_nobody_and_only_the_owner_may_read_the_file(tmp_path):
     export = write_export(tmp_path / "export", patients=[row("patients", GENDER="X", FIRST="Zebulon")])
-    said = run_import(export, "--rejected", str(tmp_path / "rejected.csv"))
-    assert "patients.csv, line 2: GENDER is not M or F." in said
-    assert "Zebulon" not in said
+    output = run_import(export, "--rejected", str(tmp_path / "rejected.csv"))
+    assert "patients.csv, line 2: GENDER is not M or F." in output
+    assert "Zebulon" not in output
     assert "Zebulon" in (tmp_path / "rejected.csv").read_text()
     assert stat.S_IMODE((tmp_path / "rejected.csv").stat().st_mode) == 0o600
 
 
-def test_rejected_rows_start_no_formula(tmp_path):
+def test_cells_of_rejected_rows_are_no_formulas(tmp_path):
     export = write_export(tmp_path / "export", patients=[row("patients", Id="=1+1", ADDRESS="@home", CITY="-x")])
     run_import(export, "--rejected", str(tmp_path / "rejected.csv"))
     with (tmp_path / "rejected.csv").open(newline="") as file:
@@ -256,11 +256,11 @@ def test_rejected_rows_start_no_formula(tmp_path):
     assert {"'@home", "'-x"} <= set(cells)
 
 
-def test_rejections_are_told_up_to_a_number(tmp_path):
+def test_only_the_first_rejections_are_printed(tmp_path):
     patients = [row("patients", Id=f"p{number}", GENDER="X") for number in range(30)]
-    said = run_import(write_export(tmp_path / "export", patients=patients))
-    assert said.count("GENDER is not M or F.") == 20
-    assert "More rows are rejected: --rejected FILE keeps them." in said
+    output = run_import(write_export(tmp_path / "export", patients=patients))
+    assert output.count("GENDER is not M or F.") == 20
+    assert "More rows are rejected. Use --rejected FILE to keep them." in output
 
 
 def test_strict_exits_with_1(tmp_path):
@@ -297,7 +297,7 @@ def test_database_that_fails_stops_the_import_with_a_sentence(monkeypatch, tmp_p
     export = write_export(tmp_path / "export")
     with monkeypatch.context() as patch:
         patch.setattr(writing.Databases, "add_visits", failing)
-        with pytest.raises(CommandError, match=r"Stopped by a database \(OperationalError\)") as raised:
+        with pytest.raises(CommandError, match=r"A database failed \(OperationalError\)") as raised:
             run_import(export)
     assert "bronchitis" not in str(raised.value)
     assert figures(run_import(export))["encounters"] == (1, 1, 0, 0, 0)
@@ -310,18 +310,18 @@ def _without_column(export):
 
 def test_files_that_may_be_missing_are_named(tmp_path):
     optional = dict.fromkeys(("organizations", "conditions", "medications", "claims"))
-    said = run_import(write_export(tmp_path / "export", **optional))
+    output = run_import(write_export(tmp_path / "export", **optional))
     for name in optional:
-        assert f"There is no {name}.csv: going on without it." in said
+        assert f"There is no {name}.csv. The import continues without it." in output
     assert Bill.objects.get().status == "open"
     assert Patient.objects.get().diseases == []
     assert Prescription.objects.count() == 0
 
 
-# --- Twice, half, rehearsed, in bits
+# --- Repeated, interrupted and dry runs, and small batches
 
 
-def test_dry_run_says_what_the_run_then_does(tmp_path):
+def test_a_dry_run_prints_what_the_import_then_does(tmp_path):
     encounters = [
         row("encounters"),
         row("encounters", Id="e2", **FUTURE),
@@ -330,14 +330,14 @@ def test_dry_run_says_what_the_run_then_does(tmp_path):
         row("encounters", Id="e4", PATIENT="p9"),
     ]
     export = write_export(tmp_path / "export", encounters=encounters)
-    rehearsed, path = run_import(export, "--dry-run"), tmp_path / "rejected.csv"
+    dry, path = run_import(export, "--dry-run"), tmp_path / "rejected.csv"
     assert not any(stored().values())
-    assert "A dry run: nothing was written." in rehearsed
+    assert "This was a dry run: nothing was written." in dry
     done = run_import(export, "--rejected", str(path))
-    assert figures(rehearsed) == figures(done)
+    assert figures(dry) == figures(done)
     assert figures(done)["encounters"] == (5, 2, 1, 0, 2)
-    assert "bills: 1 made, 0 already there" in rehearsed
-    assert "bills: 1 made, 0 already there" in done
+    assert "bills: 1 created, 0 existing" in dry
+    assert "bills: 1 created, 0 existing" in done
     before = stored()
     assert figures(run_import(export, "--dry-run"))["encounters"] == (5, 0, 3, 0, 2)
     assert stored() == before
@@ -345,8 +345,8 @@ def test_dry_run_says_what_the_run_then_does(tmp_path):
 
 @pytest.mark.parametrize("step", ["add_patients", "add_visits", "add_bills", "add_prescriptions"])
 @pytest.mark.parametrize("when", ["before", "after"])
-def test_killed_and_run_again_is_as_if_nothing_had_happened(monkeypatch, step, when):
-    """Batches of 20 rows; the second batch of one kind dies before or after its write."""
+def test_an_import_that_was_killed_can_be_run_again(monkeypatch, step, when):
+    """With batches of 20 rows, the import ends before or after it writes the second batch of one kind."""
     monkeypatch.setattr(importing, "BATCH_ROWS", 5 if step == "add_patients" else 20)
     run_import(SAMPLE)
     whole = stored(with_instants=False)
@@ -385,7 +385,7 @@ def test_the_size_of_batches_makes_no_difference(monkeypatch, batch_rows):
     assert [len(found[name]) for name in ("patients", "appointments", "prescriptions", "bills")] == [9, 140, 45, 140]
 
 
-def test_what_somebody_changed_stays(tmp_path):
+def test_changes_to_imported_records_stay(tmp_path):
     export = write_export(tmp_path / "export")
     run_import(export)
     Patient.objects.update(name="Alia Raza", diseases=[])
@@ -397,12 +397,12 @@ def test_what_somebody_changed_stays(tmp_path):
     assert stored() == before
 
 
-def test_a_deleted_bill_is_made_again_and_no_other(tmp_path):
+def test_only_a_deleted_bill_is_created_again(tmp_path):
     run_import(SAMPLE)
     gone = Bill.objects.order_by("appointment_id").first()
     gone.delete()
-    said = run_import(SAMPLE)
-    assert "bills: 1 made, 139 already there" in said
+    output = run_import(SAMPLE)
+    assert "bills: 1 created, 139 existing" in output
     assert Bill.objects.get(appointment_id=gone.appointment_id).total_cost == gone.total_cost
 
 
@@ -413,12 +413,12 @@ def test_a_later_export_adds_to_the_charts(tmp_path):
     run_import(write_export(tmp_path / "export", encounters=[later, row("encounters")], claims=[]))
     patient = Patient.objects.get()
     assert [entry.appointment_id for entry in patient.appointments] == ["e2", "e1"]
-    # Once for the chart, once for what the reports count.
+    # Once for the chart, once for the rollups of the reports.
     assert patient.revision == revision + 2
     assert charts_are_right()
 
 
-def test_chart_that_was_wrong_is_made_anew_and_bounded(monkeypatch, tmp_path):
+def test_a_wrong_chart_is_rebuilt_and_bounded(monkeypatch, tmp_path):
     monkeypatch.setattr(importing, "BATCH_ROWS", 20)
     run_import(write_export(tmp_path / "export"))
     raw.collection(Patient).update_one({"_id": "p1"}, {"$set": {"appointments": [], "prescriptions": []}})
@@ -454,9 +454,9 @@ def test_two_runs_at_once_write_nothing_twice(monkeypatch):
             connections.close_all()
 
     with ThreadPoolExecutor(2) as pool:
-        said = list(pool.map(run, range(2)))
-    taken = [{name: taken for name, (_, taken, *_) in figures(each).items()} for each in said]
-    assert {name: sum(each[name] for each in taken) for name in ("patients", "encounters", "medications")} == {
+        output = list(pool.map(run, range(2)))
+    imported = [{name: new for name, (_, new, *_) in figures(each).items()} for each in output]
+    assert {name: sum(each[name] for each in imported) for name in ("patients", "encounters", "medications")} == {
         "patients": 9,
         "encounters": 140,
         "medications": 45,
@@ -502,7 +502,7 @@ def test_bill_is_paid_when_all_claims_are_closed(tmp_path):
     assert dict(Bill.objects.values_list("appointment_id", "status")) == {"e1": "paid", "e2": "open", "e3": "open"}
 
 
-def test_visit_with_a_bill_of_the_house_gets_no_other(people: People, tmp_path):
+def test_a_visit_that_has_a_bill_gets_no_other(people: People, tmp_path):
     admin = people.client("admin")
     optional = dict.fromkeys(("medications", "claims"))
     export = write_export(tmp_path / "export", encounters=[row("encounters", TOTAL_CLAIM_COST="")], **optional)
@@ -510,19 +510,19 @@ def test_visit_with_a_bill_of_the_house_gets_no_other(people: People, tmp_path):
     assert Bill.objects.count() == 0
     bill = {"patient_id": "p1", "appointment_id": "e1", "total_cost": "10"}
     assert admin.post("/api/billing", bill, format="json").status_code == 201
-    said = run_import(write_export(tmp_path / "export"))
-    assert "bills: 0 made, 1 already there" in said
+    output = run_import(write_export(tmp_path / "export"))
+    assert "bills: 0 created, 1 existing" in output
     assert Bill.objects.get().total_cost == Decimal("10.00")
 
 
 def test_diseases_are_each_once_in_the_order_of_the_file_and_bounded(tmp_path):
     names = ["B", "A", "B", *(f"D{number}" for number in range(110)), "A"]
     conditions = [row("conditions", DESCRIPTION=f"{name} (disorder)") for name in names]
-    said = run_import(write_export(tmp_path / "export", conditions=conditions))
+    output = run_import(write_export(tmp_path / "export", conditions=conditions))
     diseases = Patient.objects.get().diseases
     assert diseases[:4] == ["B", "A", "D0", "D1"]
     assert len(diseases) == 100
-    assert figures(said)["conditions"] == (114, 102, 0, 0, 12)
+    assert figures(output)["conditions"] == (114, 102, 0, 0, 12)
 
 
 # --- Scheduled visits
@@ -530,11 +530,11 @@ def test_diseases_are_each_once_in_the_order_of_the_file_and_bounded(tmp_path):
 
 def test_future_encounter_is_scheduled_without_a_bill(tmp_path):
     export = write_export(tmp_path / "export", encounters=[row("encounters", **FUTURE)], claims=[])
-    said = run_import(export)
+    output = run_import(export)
     visit = Appointment.objects.get()
     assert (visit.status, visit.time, visit.duration_minutes) == ("scheduled", "10:00", 30)
     assert Bill.objects.count() == 0
-    assert figures(said)["encounters"] == (1, 1, 0, 0, 0)
+    assert figures(output)["encounters"] == (1, 1, 0, 0, 0)
     assert charts_are_right()
     before = stored()
     assert figures(run_import(export))["encounters"] == (1, 0, 1, 0, 0)
@@ -559,9 +559,9 @@ def test_scheduled_visits_do_not_overlap(tmp_path):
     )
     path = tmp_path / "rejected.csv"
     run_import(export, "--rejected", str(path), "--dry-run")
-    rehearsed = rejected(path)
+    dry = rejected(path)
     run_import(export, "--rejected", str(path))
-    assert rehearsed == rejected(path)
+    assert dry == rejected(path)
     assert rejected(path)[:2] == [
         ("encounters.csv", 3, "Overlaps the doctor's scheduled visit e1."),
         ("encounters.csv", 4, "Overlaps the patient's scheduled visit e1."),
@@ -586,8 +586,8 @@ def test_id_that_belongs_to_another_patients_visit(people: People, tmp_path):
     assert Bill.objects.count() == 0
 
 
-def test_doctor_who_was_there_keeps_their_zone(people: People, tmp_path):
-    """The wall time of a visit is that of the record, not of the file."""
+def test_an_existing_doctor_keeps_the_time_zone(people: People, tmp_path):
+    """The wall time of a visit is in the time zone of the stored doctor, not of the file."""
     export = write_export(tmp_path / "export", providers=[row("providers", Id="D1")],
                           encounters=[row("encounters", PROVIDER="D1")])  # fmt: skip
     run_import(export)
@@ -607,9 +607,9 @@ def test_progress_bars_on_a_terminal(tmp_path, monkeypatch):
     export = write_export(tmp_path / "export", patients=[row("patients"), row("patients", Id="p 2")])
     terminal = Terminal()
     call_command("import_synthea", str(export), stdout=terminal, no_color=True)
-    said = terminal.getvalue()
-    assert "100%" in said
-    assert "patients.csv, line 3: patient_id: Must be 1 to 64" in said
-    assert figures(said[said.rindex("file  ") :])["patients"] == (2, 1, 0, 0, 1)
-    assert "Reading" not in said
+    output = terminal.getvalue()
+    assert "100%" in output
+    assert "patients.csv, line 3: patient_id: Must be 1 to 64" in output
+    assert figures(output[output.rindex("file  ") :])["patients"] == (2, 1, 0, 0, 1)
+    assert "Reading" not in output
     assert sys.stdout is not terminal

@@ -4,7 +4,7 @@ from decimal import Decimal
 import pytest
 
 from datasets.synthea import mapping
-from datasets.synthea.files import Rejected
+from datasets.synthea.files import RowRejected
 from tests.synthea.exports import row
 
 NOW = datetime(2026, 1, 15, 12, 0, tzinfo=UTC)
@@ -56,13 +56,13 @@ def test_patient_of_whom_little_is_known():
         ({"DEATHDATE": "soon"}, "DEATHDATE"),
     ],
 )
-def test_patient_that_the_api_would_refuse(cells, reason):
-    with pytest.raises(Rejected, match=f"^{reason}"):
+def test_patient_that_the_api_would_not_accept(cells, reason):
+    with pytest.raises(RowRejected, match=f"^{reason}"):
         mapping.to_patient(row("patients", **cells), [])
 
 
-def test_birth_date_in_the_future_is_refused_by_the_rule_of_the_room():
-    with pytest.raises(Rejected, match="birth_date: The birth date lies in the future"):
+def test_birth_date_in_the_future_is_refused_by_the_rule_of_the_app():
+    with pytest.raises(RowRejected, match="birth_date: The birth date lies in the future"):
         mapping.to_patient(row("patients", BIRTHDATE="2150-01-01"), [])
 
 
@@ -122,11 +122,11 @@ def test_the_present_is_no_future():
 
 
 def test_the_hour_that_comes_twice():
-    """Completed visits keep their instant; a scheduled one would become the first of the two."""
+    """A completed visit keeps its instant. A scheduled visit is rejected: it would become the first of the two."""
     cells = {"START": "2022-11-06T06:30:00Z", "STOP": "2022-11-06T06:45:00Z"}
     visit = visit_of(**cells)
     assert (visit.time, visit.starts_at) == ("01:30", datetime(2022, 11, 6, 6, 30, tzinfo=UTC))
-    with pytest.raises(Rejected, match="clocks of America/New_York go back"):
+    with pytest.raises(RowRejected, match="clocks of America/New_York go back"):
         visit_of(START="2026-11-01T06:30:00Z", STOP="2026-11-01T06:45:00Z")
 
 
@@ -146,7 +146,7 @@ def test_the_hour_that_comes_twice():
     ],
 )
 def test_visit_that_cannot_be(cells, reason):
-    with pytest.raises(Rejected, match=f"^{reason}"):
+    with pytest.raises(RowRejected, match=f"^{reason}"):
         visit_of(**cells)
 
 
@@ -173,7 +173,7 @@ def test_no_bill_without_a_cost_or_before_the_visit():
 
 @pytest.mark.parametrize("cost", ["-1", "free", "NaN", "Infinity", "1e400", "10000000000"])
 def test_bill_that_cannot_be(cost):
-    with pytest.raises(Rejected):
+    with pytest.raises(RowRejected):
         bill_of(TOTAL_CLAIM_COST=cost)
 
 
@@ -242,5 +242,5 @@ def test_prescription_id_is_the_rows():
     ],
 )
 def test_prescription_that_cannot_be(cells, reason):
-    with pytest.raises(Rejected, match=f"^{reason}"):
+    with pytest.raises(RowRejected, match=f"^{reason}"):
         prescription_of(**cells)

@@ -2,7 +2,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from datasets.synthea.medication import FORMS, MAX_DRUG_LENGTH, UNKNOWN_FORM, read_medication
+from datasets.synthea.medication import FORMS, MAX_DRUG_LENGTH, UNKNOWN_FORM, parse_medication
 from prescriptions.dosage import parse_dosage
 
 
@@ -45,7 +45,7 @@ from prescriptions.dosage import parse_dosage
     ],
 )
 def test_text_gives_drug_and_dose(description, drug, dosage):
-    assert read_medication(description) == (drug, dosage)
+    assert parse_medication(description) == (drug, dosage)
     assert parse_dosage(dosage) == dosage
 
 
@@ -56,6 +56,6 @@ def test_every_counted_form_is_a_dose():
 
 @given(st.text(min_size=1).filter(str.strip))
 def test_any_text_gives_a_drug_and_a_dose_that_is_valid(description):
-    medication = read_medication(description)
+    medication = parse_medication(description)
     assert 0 < len(medication.drug) <= MAX_DRUG_LENGTH
     assert parse_dosage(medication.dosage)

@@ -2,8 +2,8 @@ from zoneinfo import available_timezones
 
 import pytest
 
-from datasets.synthea.places import ZONES, zone_of
-from datasets.synthea.terms import disease_of, person_name, specialty_name
+from datasets.synthea.places import ZONES, time_zone_of
+from datasets.synthea.terms import disease_name, person_name, specialty_name
 
 
 @pytest.mark.parametrize(
@@ -25,7 +25,7 @@ from datasets.synthea.terms import disease_of, person_name, specialty_name
     ],
 )
 def test_disease_is_the_term_without_its_tag(description, disease):
-    assert disease_of(description) == disease
+    assert disease_name(description) == disease
 
 
 @pytest.mark.parametrize(
@@ -55,6 +55,6 @@ def test_every_state_has_a_zone_that_exists():
 
 
 def test_the_first_known_state_says_the_zone():
-    assert zone_of("ma", "CA") == "America/New_York"
-    assert zone_of("", "CA") == "America/Los_Angeles"
-    assert zone_of("Bavaria", "") == "UTC"
+    assert time_zone_of("ma", "CA") == "America/New_York"
+    assert time_zone_of("", "CA") == "America/Los_Angeles"
+    assert time_zone_of("Bavaria", "") == "UTC"

@@ -215,7 +215,7 @@ def do(what: str, user: User) -> None:
         cursor.execute(HAPPENS[what][0], [user.pk])
 
 
-def assert_on_record(entries: list[Any], path: str, what: str) -> None:
+def assert_recorded(entries: list[Any], path: str, what: str) -> None:
     """Who looked at a patient, as what they are by now, or that nobody in particular was refused; once."""
     found = [(role, outcome) for _, role, _, _, _, outcome, *_ in entries]
     if HAPPENS[what][1] != "200 OK":
@@ -235,7 +235,7 @@ def test_what_happens_to_an_account_counts_at_once(everything: People, path: str
     do(what, everything.doctor)
     answered, entries = entries_of(by_application, asked)
     assert answered[0] == HAPPENS[what][1]
-    assert_on_record(entries, path, what)
+    assert_recorded(entries, path, what)
 
 
 @pytest.mark.parametrize("what", HAPPENS)
@@ -259,7 +259,7 @@ def test_what_happens_while_it_is_answered_counts(
     answered, entries = entries_of(by_application, asked)
     assert happened
     assert answered[0] == HAPPENS[what][1]
-    assert_on_record(entries, path, what)
+    assert_recorded(entries, path, what)
 
 
 @pytest.mark.parametrize("path", ["/api/patients/P1", "/api/appointments", "/api/doctors"])
@@ -460,8 +460,8 @@ class DenyAllViews:
 
 PATHS = [
     "/api", "/api/patients", "/api/patients/P1", "/api/patients/", "/api/appointments/A1", "/api/billing",
-    "/api/reports/top-doctors", "/api/auth/me", "/api/nothing", "/admin/", "/admin/patients/patient/", "/docs", "/schema",
-    "/healthz", "/readyz", "/metrics", "/session/login/",
+    "/api/reports/top-doctors", "/api/auth/me", "/api/nothing", "/admin/", "/admin/patients/patient/", "/docs",
+    "/schema", "/healthz", "/readyz", "/metrics", "/session/login/",
 ]  # fmt: skip
 
 

@@ -1,4 +1,4 @@
-"""Chain the hashes of the audit trail's new entries into MongoDB."""
+"""Append the hashes of new audit log entries to the chain of seals in MongoDB."""
 
 from typing import Any
 
@@ -10,19 +10,21 @@ from audit import services
 
 class Command(BaseCommand):
     help = (
-        "Seals the entries of the audit trail that came since the last time. Note the hash that it prints somewhere "
-        "else: `verify_audit --head` finds a chain that was cut off behind it."
+        "Seal the audit log entries that have arrived since the last seal. Keep the hash that the command prints on "
+        "another machine or on paper: with `verify_audit --head` it shows whether the chain was cut."
     )
 
     def handle(self, *args: Any, **options: Any) -> None:
         try:
             months = services.make_months()
             sealed = services.seal()
-        except services.StillWriting as error:
+        except services.TransactionStillOpen as error:
             raise CommandError(str(error)) from error
         except DatabaseError as error:
-            raise CommandError("A database cannot be reached; nothing was sealed that is not in the chain.") from error
+            raise CommandError(
+                "A database cannot be reached. The seals that are in the chain are complete; run the command again."
+            ) from error
         if options["verbosity"] > 0:
             for month in months:
-                self.stdout.write(f"The trail has a partition for {month}.")
+                self.stdout.write(f"The audit log has a new partition for {month}.")
             self.stdout.write(f"{sealed.entries} entries sealed. Seal {sealed.number} has the hash {sealed.hash}")

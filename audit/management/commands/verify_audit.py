@@ -1,4 +1,4 @@
-"""Compare the audit trail with its seals."""
+"""Verify the audit log by its seals."""
 
 from argparse import ArgumentParser
 from pathlib import Path
@@ -11,25 +11,25 @@ from audit import verification
 
 class Command(BaseCommand):
     help = (
-        "Says whether entries of the audit trail were altered, removed or inserted since they were sealed, and whether "
-        "the seals were. Ends with 1 when something was."
+        "Report whether entries of the audit log were altered, removed or inserted after they were sealed, and whether "
+        "the seals are whole. Exit with 1 if there is a difference."
     )
 
     def add_arguments(self, parser: ArgumentParser) -> None:
-        parser.add_argument("--head", help="a hash that seal_audit printed: the chain has to contain it")
-        parser.add_argument("--archive", type=Path, metavar="DIR", help="check the files of archived months, too")
+        parser.add_argument("--head", help="a hash that seal_audit printed; the chain must contain it")
+        parser.add_argument("--archive", type=Path, metavar="DIR", help="verify the files of archived months as well")
 
     def handle(self, *args: Any, head: str | None, archive: Path | None, **options: Any) -> None:
         if archive is not None and not archive.is_dir():
-            raise CommandError(f"{archive} is no folder.")
+            raise CommandError(f"{archive} is not a folder.")
         found = verification.verify(head=head, directory=archive)
         for kind in verification.KINDS:
-            if finding := found.findings.get(kind):
-                more = f" ({finding.count} in all)" if finding.count > 1 else ""
-                self.stderr.write(f"{kind}: {finding.first}{more}")
+            if difference := found.differences.get(kind):
+                more = f" ({difference.count} in all)" if difference.count > 1 else ""
+                self.stderr.write(f"{kind}: {difference.first}{more}")
         self.stdout.write(
-            f"{found.links} seals and {found.entries} entries compared; {found.archived} are archived, "
+            f"{found.seal_count} seals and {found.entries} entries compared; {found.archived} are archived, "
             f"{found.unsealed} not sealed yet. The head is {found.head}"
         )
-        if found.findings:
-            raise CommandError("The audit trail is not what was sealed.")
+        if found.differences:
+            raise CommandError("The audit log is not what was sealed.")

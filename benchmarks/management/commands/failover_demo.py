@@ -1,28 +1,28 @@
-"""A replica set of its own, broken under load."""
+"""`manage.py failover_demo` injects a fault into a replica set under load and reports lost and doubled writes."""
 
 from argparse import ArgumentParser
-from pathlib import Path
 from typing import Any, TextIO, cast
 
 from django.core.management.base import BaseCommand, CommandError
 
+from benchmarks import options as file_options
 from benchmarks.failover import output
-from benchmarks.failover.running import FAULTS, KILL, DemonstrationFailed, Stage, Story
+from benchmarks.failover.demonstration import FAULTS, KILL, Demonstration, DemonstrationFailed, FailoverRun
 from devstack import DevStackError
 from operations import interruption
 
 DEFAULT_SECONDS = 20
-LEAST_SECONDS, MOST_SECONDS = 4, 600
+MIN_SECONDS, MAX_SECONDS = 4, 600
 DIFFERENT, INTERRUPTED = 1, 130
 
 
 class Command(BaseCommand):
     help = (
-        "Starts three members of a replica set and a PostgreSQL of its own, works on them through the services, breaks "
-        "the primary, and compares what was acknowledged with what is there. Your data are not touched, and nothing is "
-        "left behind. Exits with 0 when nothing is lost or doubled and writes went on in time."
+        "Starts a replica set of three members and a PostgreSQL, writes to them through the services, injects a fault "
+        "into the primary, and compares acknowledged with stored writes. Your data are not touched, and the servers "
+        "are removed afterwards. Exits with 0 if no write is lost or stored twice and writes went on in time."
     )
-    # The user's databases are not looked at; they need not even run.
+    # The command does not use the user's databases, which need not run.
     requires_system_checks = []
 
     def add_arguments(self, parser: ArgumentParser) -> None:
@@ -30,43 +30,40 @@ class Command(BaseCommand):
             "--fault",
             choices=FAULTS,
             default=KILL,
-            help="what happens to the primary: kill -9 (the default), SIGSTOP, being asked to step down, or being cut "
-            "off, which shows what w=1 loses and majority refuses",
+            help="fault of the primary: kill (SIGKILL, the default), freeze (SIGSTOP), step-down, or partition, which "
+            "shows the writes that w=1 loses and w=majority refuses",
         )
         parser.add_argument(
-            "--seconds", type=float, default=DEFAULT_SECONDS, metavar="N", help=f"under load ({DEFAULT_SECONDS})"
+            "--seconds",
+            type=float,
+            default=DEFAULT_SECONDS,
+            metavar="N",
+            help=f"seconds under load ({DEFAULT_SECONDS})",
         )
-        parser.add_argument("--json", type=Path, metavar="FILE", help="write the figures there")
-        parser.add_argument(
-            "--chart", type=Path, metavar="FILE", help="draw the timeline there (PNG, SVG or PDF by its ending)"
-        )
+        file_options.add_file_options(parser, chart="draw the timeline")
 
     def handle(self, *args: Any, fault: str, seconds: float, **options: Any) -> None:
         json_file, chart = options["json"], options["chart"]
-        if not LEAST_SECONDS <= seconds <= MOST_SECONDS:
-            raise CommandError(f"--seconds is a number from {LEAST_SECONDS} to {MOST_SECONDS}.")
-        for file in (json_file, chart):
-            if file is not None and not file.parent.is_dir():
-                raise CommandError(f"There is no folder {file.parent}.")
-        if chart is not None and chart.suffix not in (".png", ".svg", ".pdf"):
-            raise CommandError("--chart is a file that ends in .png, .svg or .pdf.")
-        interruption.heed()
-        # Without Django's wrapper, which ends every write with a new line.
+        if not MIN_SECONDS <= seconds <= MAX_SECONDS:
+            raise CommandError(f"--seconds must be a number from {MIN_SECONDS} to {MAX_SECONDS}.")
+        file_options.require_writable_files(json_file, chart)
+        interruption.install_handlers()
+        # The display needs the stream behind Django's wrapper, which ends every write with a line break.
         stream = cast(TextIO, self.stdout._out)
-        story = Story(fault, seconds)
+        run = FailoverRun(fault, seconds)
         try:
-            with output.live(stream) as (show, say):
-                Stage(story, show=show, say=say).play()
+            with output.live_display(stream) as (update_display, print_event):
+                Demonstration(run, update_display=update_display, print_event=print_event).execute()
         except KeyboardInterrupt:
             raise CommandError(
-                "Interrupted. The servers are gone, and so is their data.", returncode=INTERRUPTED
+                "Interrupted. The servers and their data were removed.", returncode=INTERRUPTED
             ) from None
-        except (DemonstrationFailed, DevStackError) as reason:
-            raise CommandError(str(reason)) from reason
-        output.report(story, stream)
+        except (DemonstrationFailed, DevStackError) as error:
+            raise CommandError(str(error)) from error
+        output.print_report(run, stream)
         if json_file:
-            output.write_json(story, json_file)
+            output.write_json(run, json_file)
         if chart:
-            output.draw(story, chart)
-        if failures := story.failures():
+            output.draw_chart(run, chart)
+        if failures := run.failures():
             raise CommandError(" ".join(failures), returncode=DIFFERENT)

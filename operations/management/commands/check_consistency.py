@@ -1,3 +1,5 @@
+"""`manage.py check_consistency` compares the data of both databases and repairs what can be repaired."""
+
 from argparse import ArgumentParser
 from typing import Any, TextIO, cast
 
@@ -6,9 +8,10 @@ from django.db import DatabaseError
 
 from datasets.seed import writing as seeding
 from healthcare.audit_log import recorder
-from operations.consistency import running
+from operations.consistency import runner
+from operations.consistency.inconsistencies import pluralize
 
-#: Exit codes. A check that could not be made is not one that found nothing.
+#: Exit codes. A check that could not run must not look like one that found nothing.
 DIFFERENT = 1
 NOT_CHECKED = 2
 DEFAULT_LIMIT = 20
@@ -25,22 +28,22 @@ class Command(BaseCommand):
         parser.add_argument(
             "--repair",
             action="store_true",
-            help="mend what the data themselves can mend: charts, claims, undelivered events, missing bills, ties to "
-            "accounts that are not there; what names a missing record is left for a person",
+            help="repair charts, claims, undelivered events, missing bills and links to accounts that do not exist; a "
+            "person must decide about a record that names a missing record",
         )
         parser.add_argument(
             "--only",
             action="append",
-            choices=running.NAMES,
+            choices=runner.NAMES,
             metavar="CHECK",
-            help=f"run this check alone, again for another: {', '.join(running.NAMES)}",
+            help=f"run only this check; repeat the option for several: {', '.join(runner.NAMES)}",
         )
         parser.add_argument(
             "--limit",
             type=int,
             default=DEFAULT_LIMIT,
             metavar="N",
-            help=f"how many differences of each check are shown; all are counted; default: {DEFAULT_LIMIT}",
+            help=f"print up to N differences of each check; all are counted; default: {DEFAULT_LIMIT}",
         )
 
     def handle(self, *, repair: bool, only: list[str] | None, limit: int, **options: Any) -> None:
@@ -49,23 +52,23 @@ class Command(BaseCommand):
         try:
             if seeding.is_unfinished():
                 message = (
-                    "A run of `manage.py seed` is under way or was interrupted, so that the data are not whole: let it "
-                    "end, or begin anew with `manage.py seed --flush`."
+                    "`manage.py seed` is running or was interrupted, so the data are incomplete. Wait until it ends, "
+                    "or start again with `manage.py seed --flush`."
                 )
                 raise CommandError(message, returncode=NOT_CHECKED)
-            # It reads everybody's records and says whose are not whole, also when it does not come to its end.
+            # Recorded before the checks, because they read the records of every patient even if they are interrupted.
             recorder.record_read(f"patient.{'mended' if repair else 'checked'}")
-            # Without Django's wrapper, which ends every write with a new line.
-            with running.reporting(cast(TextIO, self.stdout._out)) as reporter:
-                tallies = running.run(only or running.NAMES, is_repairing=repair, shown=limit, reporter=reporter)
+            # The reporter needs the stream behind Django's wrapper, which ends every write with a line break.
+            with runner.open_reporter(cast(TextIO, self.stdout._out)) as reporter:
+                results = runner.run(only or runner.NAMES, is_repairing=repair, limit=limit, reporter=reporter)
         except KeyboardInterrupt:
-            raise CommandError("Interrupted. What was repaired so far stays repaired.", returncode=130) from None
+            raise CommandError("Interrupted. Repairs that were made stay.", returncode=130) from None
         except DatabaseError as error:
-            # The driver's text may quote a document; its kind does not.
+            # The driver's message may quote a document, so only its class is printed.
             message = f"Stopped by a database: {type(error.__cause__ or error).__name__}. Run the check again."
             raise CommandError(message, returncode=NOT_CHECKED) from error
-        self.stdout.write(running.table(tallies))
-        left = sum(tally.left for tally in tallies.values())
-        if left:
-            several = "s are" if left != 1 else " is"
-            raise CommandError(f"{left:,} difference{several} left.", returncode=DIFFERENT)
+        self.stdout.write(runner.table(results))
+        remaining = sum(counts.remaining for counts in results.values())
+        if remaining:
+            is_or_are = "is" if remaining == 1 else "are"
+            raise CommandError(f"{pluralize(remaining, 'difference')} {is_or_are} left.", returncode=DIFFERENT)

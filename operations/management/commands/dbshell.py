@@ -1,4 +1,7 @@
-"""Django's dbshell, in which everything can be read: that it was opened is on record, what is read in it is not."""
+"""`manage.py dbshell`, recorded in the audit log.
+
+The audit log contains that the shell was opened, and nothing about the data that was read in it.
+"""
 
 from typing import Any
 

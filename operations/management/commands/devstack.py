@@ -1,3 +1,5 @@
+"""`manage.py devstack` starts, stops and shows the embedded MongoDB and PostgreSQL."""
+
 import time
 from argparse import ArgumentParser
 from pathlib import Path
@@ -22,9 +24,9 @@ class Command(BaseCommand):
             "action",
             choices=("up", "down", "status", "env", "logs", "reset"),
             help=(
-                "up: start what does not run. down: stop it, the data stays. status: what runs. "
-                "env: the two addresses, as lines for a shell. logs: the end of each log. "
-                "reset: stop it and drop its data."
+                "up: start the servers that do not run. down: stop them and keep the data. status: list the servers. "
+                "env: print the two addresses as shell assignments. logs: print the end of each log. "
+                "reset: stop the servers and delete their data."
             ),
         )
         parser.add_argument(
@@ -32,42 +34,42 @@ class Command(BaseCommand):
             type=int,
             choices=range(1, MAX_NODES + 1),
             metavar="N",
-            help=f"members of the replica set, 1 to {MAX_NODES}; chosen by the first `up`, 1 by default",
+            help=f"members of the replica set, 1 to {MAX_NODES}; fixed by the first `up`; default: 1",
         )
         parser.add_argument(
-            "--dir", type=Path, metavar="DIR", help=f"where they live; by default {settings.DEVSTACK_DIR}"
+            "--dir", type=Path, metavar="DIR", help=f"folder of the servers; default: {settings.DEVSTACK_DIR}"
         )
 
     def handle(self, *, action: str, nodes: int | None, dir: Path | None, **options: Any) -> None:  # noqa: A002
         try:
             stack = DevStack(dir or settings.DEVSTACK_DIR, nodes=nodes)
             getattr(self, action)(stack, is_named=dir is not None)
-        except DevStackError as reason:
-            raise CommandError(str(reason)) from reason
-        except OSError as reason:
-            raise CommandError(f"The embedded servers cannot be managed: {reason}") from reason
+        except DevStackError as error:
+            raise CommandError(str(error)) from error
+        except OSError as error:
+            raise CommandError(f"The embedded servers cannot be managed: {error}") from error
 
     def up(self, stack: DevStack, *, is_named: bool) -> None:
         addresses = stack.addresses
         wanted = {
-            # A URL that was taken from `devstack env` still means the embedded server.
+            # A URL that was copied from `devstack env` still means the embedded server.
             name: is_named or getattr(settings, name) == addresses[name]
             for name in addresses
         }
-        given = " and ".join(name for name, is_wanted in wanted.items() if not is_wanted)
-        if given:
-            self.stdout.write(f"{given} set: not started here.")
+        external = " and ".join(name for name, is_wanted in wanted.items() if not is_wanted)
+        if external:
+            self.stdout.write(f"{external} set: not started here.")
         if not any(wanted.values()):
             return
         began = time.monotonic()
         stack.up(mongodb=wanted["MONGODB_URI"], postgresql=wanted["DATABASE_URL"])
         self.stdout.write(f"Up after {time.monotonic() - began:.1f} s, in {stack.directory}")
         for place in stack.layout.elsewhere:
-            self.stdout.write(f"Outside of it, for reasons that devstack/layout.py gives: {place}")
+            self.stdout.write(f"Also in {place} (devstack/layout.py says why)")
 
     def down(self, stack: DevStack, **_: bool) -> None:
         stack.down()
-        self.stdout.write(f"Down; the data stays in {stack.directory}")
+        self.stdout.write(f"Down. The data stays in {stack.directory}")
 
     def status(self, stack: DevStack, **_: bool) -> None:
         for server in stack.status():
@@ -86,4 +88,4 @@ class Command(BaseCommand):
 
     def reset(self, stack: DevStack, **_: bool) -> None:
         stack.reset()
-        self.stdout.write(f"Nothing is left in {stack.directory}")
+        self.stdout.write(f"Deleted the servers' data in {stack.directory}")

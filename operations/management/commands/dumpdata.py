@@ -1,4 +1,4 @@
-"""Django's dumpdata, which writes out whole tables: on record."""
+"""`manage.py dumpdata`, recorded in the audit log because its output contains whole tables."""
 
 from typing import Any
 

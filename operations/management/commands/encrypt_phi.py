@@ -1,4 +1,4 @@
-"""Encrypt what was stored before there was a key, while the system runs."""
+"""`manage.py encrypt_phi` encrypts values that were stored before PHI_MASTER_KEY was set, while the system runs."""
 
 from argparse import ArgumentParser
 from collections.abc import Iterator
@@ -21,16 +21,16 @@ MAX_TIME_MS = 120_000
 class Command(BaseCommand):
     help = (
         "Encrypts the plain values of the encrypted fields (phone, e-mail, address, national id, notes). Restart the"
-        " servers with PHI_MASTER_KEY first, so that nobody writes plain values any more. It can be interrupted and run"
-        " again: what is encrypted stays so, and each run takes up what is plain."
+        " servers with PHI_MASTER_KEY first, so that they write no more plain values. You can interrupt the command and"
+        " run it again: each run encrypts the values that are still plain."
     )
 
     def add_arguments(self, parser: ArgumentParser) -> None:
-        parser.add_argument("--dry-run", action="store_true", help="count what is plain, change nothing")
+        parser.add_argument("--dry-run", action="store_true", help="count the plain values and change nothing")
 
     def handle(self, *args: Any, dry_run: bool, **options: Any) -> None:
         if not encryption.is_on():
-            raise CommandError("PHI_MASTER_KEY is not set: there is nothing to encrypt with.")
+            raise CommandError("PHI_MASTER_KEY is not set. Set it, restart the servers, and run the command again.")
         for model in apps.get_models():
             if not encrypted_fields(model):
                 continue
@@ -46,18 +46,19 @@ class Command(BaseCommand):
         done = 0
         with Progress(disable=not self.stdout.isatty()) as progress:
             task = progress.add_task(f"Encrypting {model._meta.verbose_name_plural}", total=number)
-            # A record that somebody changes meanwhile is left to the next round, which nearly always finds none.
+            # A record that changes during a pass is left to the next pass, which nearly always finds none.
             while found := encrypt_once(model, lambda batch: progress.advance(task, batch)):
                 done += found
         return done
 
 
 def count_plain(model: type[models.Model]) -> int:
+    """Return the number of records with plain values."""
     return raw.collection(model).count(_with_plain(model), max_time_ms=MAX_TIME_MS)
 
 
 def encrypt_once(model: type[models.Model], advance: Any) -> int:
-    """Go through the collection by `_id` once. Returns how many records were encrypted; 0 when none was plain."""
+    """Pass through the collection by `_id` once. Return the number of encrypted records; 0 if none was plain."""
     done = found = 0
     for batch in _batches(model):
         found += len(batch)
@@ -65,10 +66,10 @@ def encrypt_once(model: type[models.Model], advance: Any) -> int:
         for document in batch:
             stored = encrypted_document(model, document)
             changed = {name: value for name, value in stored.items() if document[name] is not value}
-            # Only if it is what was read: nobody's change is undone.
-            seen = {"_id": document["_id"], **{name: document[name] for name in changed}}
-            updates.append(UpdateOne(seen, {"$set": changed}))
-        # Before it happens: a run that is killed has not done it unseen.
+            # Only if the values are those that were read, so that no concurrent change is undone.
+            unchanged = {"_id": document["_id"], **{name: document[name] for name in changed}}
+            updates.append(UpdateOne(unchanged, {"$set": changed}))
+        # Recorded before the write, so that a run which is killed has left its audit entry.
         recorder.record(f"{model._meta.model_name}.encrypted", actor=None, patient_ids=[each["_id"] for each in batch])
         written = raw.collection(model).bulk_write(updates, is_ordered=False, max_time_ms=MAX_TIME_MS)
         done += written.modified_count

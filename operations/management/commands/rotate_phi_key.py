@@ -1,4 +1,4 @@
-"""Change the master key under which the data keys are encrypted."""
+"""`manage.py rotate_phi_key` changes the master key that encrypts the data keys."""
 
 from argparse import ArgumentParser
 from typing import Any
@@ -11,16 +11,18 @@ from healthcare.mongodb import encryption
 
 class Command(BaseCommand):
     help = (
-        "Wraps the data keys by PHI_MASTER_KEY, where PHI_MASTER_KEY_PREVIOUS has wrapped them. First restart the"
-        " servers with both, then run this, then take the previous one away. The data themselves stay as they are."
+        "Encrypts the data keys with PHI_MASTER_KEY instead of PHI_MASTER_KEY_PREVIOUS. First restart the servers with"
+        " both keys, then run this command, then remove the previous key. The encrypted fields are not changed."
     )
 
     def add_arguments(self, parser: ArgumentParser) -> None:
-        parser.add_argument("--dry-run", action="store_true", help="say what would be rewrapped, change nothing")
+        parser.add_argument(
+            "--dry-run", action="store_true", help="count the data keys that would be rewrapped and change nothing"
+        )
 
     def handle(self, *args: Any, dry_run: bool, **options: Any) -> None:
         if not encryption.is_on():
-            raise CommandError("PHI_MASTER_KEY is not set: there is no key to change to.")
+            raise CommandError("PHI_MASTER_KEY is not set. Set it to the new key.")
         number = encryption.rewrap(is_dry_run=dry_run)
         provider = encryption.configuration()["provider"]
         if dry_run:

@@ -1,4 +1,4 @@
-"""Make the rollups of the reports anew."""
+"""Rebuild the rollups of the reports."""
 
 from typing import Any
 
@@ -10,21 +10,21 @@ from reports import services
 
 
 class Command(BaseCommand):
-    help = "Makes the rollups that the reports read what the records say, while the system runs. Safe to run again."
+    help = "Rebuild the rollups that the reports read from the records, while the system runs. You can run it again."
 
     def handle(self, *args: Any, **options: Any) -> None:
-        looked_at = mended = 0
+        checked = corrected = 0
         try:
             recorder.record("report.rebuilt", actor=None)
-            for looked_at, mended in services.rebuild():
+            for checked, corrected in services.rebuild():
                 if options["verbosity"] > 1:
-                    self.stdout.write(f"{looked_at:,} patients, {mended:,} figures mended")
+                    self.stdout.write(f"{checked:,} patients checked, {corrected:,} figures corrected")
         except KeyboardInterrupt:
             raise CommandError(
-                "Interrupted. What was mended stays so; run the command again.", returncode=130
+                "Interrupted. The corrections so far are stored; run the command again.", returncode=130
             ) from None
         except DatabaseError as error:
-            message = f"Stopped by a database: {type(error.__cause__ or error).__name__}. Run the command again."
+            message = f"A database failed ({type(error.__cause__ or error).__name__}). Run the command again."
             raise CommandError(message) from error
         if options["verbosity"] > 0:
-            self.stdout.write(f"{looked_at:,} patients looked at, {mended:,} figures mended.")
+            self.stdout.write(f"{checked:,} patients checked, {corrected:,} figures corrected.")

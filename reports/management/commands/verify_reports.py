@@ -1,4 +1,4 @@
-"""Compare the rollups of the reports with the records."""
+"""Verify the rollups of the reports by the records."""
 
 from argparse import ArgumentParser
 from typing import Any
@@ -15,13 +15,17 @@ NOT_COMPARED = 2
 
 class Command(BaseCommand):
     help = (
-        "Counts everything anew and compares it with the rollups that the reports read, while the system runs. Ends "
-        "with 1 when something differs; `rebuild_reports` mends it."
+        "Count all records and compare the result with the rollups that the reports read, while the system runs. Exit "
+        "with 1 if there is a difference, which `rebuild_reports` corrects, and with 2 if the comparison failed."
     )
 
     def add_arguments(self, parser: ArgumentParser) -> None:
         parser.add_argument(
-            "--limit", type=int, default=DEFAULT_LIMIT, metavar="N", help=f"differences shown ({DEFAULT_LIMIT})"
+            "--limit",
+            type=int,
+            default=DEFAULT_LIMIT,
+            metavar="N",
+            help=f"print at most N differences; default: {DEFAULT_LIMIT}",
         )
 
     def handle(self, *args: Any, limit: int, **options: Any) -> None:
@@ -29,17 +33,19 @@ class Command(BaseCommand):
             raise CommandError("--limit must be 0 or more.", returncode=NOT_COMPARED)
         found = 0
         try:
-            # It reads everybody's records, also when it does not come to its end.
+            # Recorded first, because the command reads everybody's records even if it is interrupted.
             recorder.record_read("report.verified")
             for sentence in services.find_differences():
                 found += 1
                 if found <= limit:
                     self.stderr.write(sentence)
         except KeyboardInterrupt:
-            raise CommandError("Interrupted. Not everything was compared.", returncode=130) from None
+            raise CommandError(
+                "Interrupted. Only a part was compared; run the command again.", returncode=130
+            ) from None
         except DatabaseError as error:
-            message = f"Stopped by a database: {type(error.__cause__ or error).__name__}. Run the command again."
+            message = f"A database failed ({type(error.__cause__ or error).__name__}). Run the command again."
             raise CommandError(message, returncode=NOT_COMPARED) from error
         if found:
-            raise CommandError(f"{found:,} figures of the reports are not what the records say.")
-        self.stdout.write("The reports are what the records say.")
+            raise CommandError(f"{found:,} figures of the reports differ from the records. Run rebuild_reports.")
+        self.stdout.write("The reports agree with the records.")
