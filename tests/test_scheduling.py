@@ -4,12 +4,12 @@ from pathlib import Path
 
 import pytest
 
-from tests.scheduling import DESELECTED, LONG, SLOW, WAITING
+from tests.scheduling import DESELECTED, SLOW
 
 ROOT = Path(__file__).resolve().parents[1]
 
 
-@pytest.mark.parametrize("path", sorted({*WAITING, *LONG, *(each for files in DESELECTED.values() for each in files)}))
+@pytest.mark.parametrize("path", sorted({each for files in DESELECTED.values() for each in files}))
 def test_listed_path_exists(path: str) -> None:
     assert (ROOT / path).is_dir() if path.endswith("/") else (ROOT / path).is_file()
 
