@@ -50,8 +50,8 @@ HEAVY = (
     "tests/reports/test_charts.py",
     "tests/reports/test_oracle.py",
 )
-#: Files and folders that `make test-fast` leaves out. The permission matrix stays in, because nearly every change of the
-#: API can break it.
+#: Files and folders that `make test-fast` leaves out. The permission matrix stays in, because nearly every change of
+#: the API can break it.
 SLOW = (*WAITING, *LONG[1:], *HEAVY)
 #: Part of the expression of `-m` → files whose tests it deselects, which are not even imported then. The fuzz tests
 #: would take a quarter of the time of the collection.

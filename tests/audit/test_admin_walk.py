@@ -429,7 +429,7 @@ def auditor(people: People) -> Client:
 
 
 def rows(response: Any) -> list[tuple[str, str]]:
-    return [(entry.action, entry.outcome) for entry in response.context_data["cl"].result_list]
+    return [(entry.action, entry.outcome) for entry in response.context["cl"].result_list]
 
 
 def test_auditor_searches_the_audit_log(people: People, auditor: Client) -> None:

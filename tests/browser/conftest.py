@@ -7,6 +7,7 @@ test process use the same databases, as in `tests.live`.
 import shutil
 from collections.abc import Iterator
 from importlib import import_module
+from typing import Literal
 from urllib.parse import urlsplit
 
 import pytest
@@ -64,7 +65,9 @@ def groups(transactional_db: None) -> None:
 class Visitor:
     """A user with a browser of their own. Errors of their pages are collected in `wrong`."""
 
-    def __init__(self, browser: Browser, site: LiveServer, *, width: int = 1280, scheme: str = "light") -> None:
+    def __init__(
+        self, browser: Browser, site: LiveServer, *, width: int = 1280, scheme: Literal["light", "dark"] = "light"
+    ) -> None:
         self.root = f"http://{HOST}:{site.port}"
         self.context: BrowserContext = browser.new_context(
             base_url=self.root, viewport={"width": width, "height": 900}, color_scheme=scheme, timezone_id="UTC",
@@ -103,7 +106,7 @@ class Visitor:
     def post(self, path: str, form: dict[str, str]) -> int:
         """Send a form that no page offers, with a CSRF token and a Referer."""
         token = next(each["value"] for each in self.context.cookies() if each["name"] == settings.CSRF_COOKIE_NAME)
-        sent = {"csrfmiddlewaretoken": token, **form}
+        sent: dict[str, str | float | bool] = {"csrfmiddlewaretoken": token, **form}
         return self.context.request.post(path, form=sent, headers={"Referer": self.root}, max_redirects=0).status
 
     def _look_at(self, request: Request) -> None:
