@@ -35,7 +35,7 @@ from tests.databases import opened_connections
 from tests.live.client import Answer, Client, NoAnswer, at_once
 from tests.live.conftest import LOGS
 from tests.live.server import LiveServer
-from tests.live.test_outages import MAX_RESPONSE_SECONDS, assert_unavailable
+from tests.live.test_unavailable_databases import MAX_RESPONSE_SECONDS, assert_unavailable
 from tests.people import PASSWORD
 
 BOOKING_SECONDS = float(os.environ.get("BOOKING_SECONDS", "20"))

@@ -13,6 +13,7 @@ import gzip
 import os
 import subprocess
 import sys
+from importlib import import_module
 from pathlib import Path
 from unittest.mock import patch
 
@@ -43,9 +44,8 @@ def main(output: Path) -> None:
         import django
 
         django.setup()
-        from healthcare import trail
-
-        with trail.opened(channel="command", request_id="make-dump"):
+        audit_context = import_module("healthcare.trail")
+        with audit_context.opened(channel="command", request_id="make-dump"):
             fill()
         dump_postgresql(stack.addresses["DATABASE_URL"], output / "postgresql.sql.gz")
         dump_mongodb(output / "mongodb.jsonl.gz")
@@ -63,9 +63,7 @@ def fill() -> None:
     )  # fmt: skip
     use_api()
     leave_dead_letter_and_waiting_event()
-    from healthcare import heard
-
-    heard.write()
+    import_module("healthcare.heard").write()
     call_command("seal_audit", verbosity=0)
     # Entries that are not sealed yet, and the one for this read.
     call_command("check_consistency", only=["references"], verbosity=0)

@@ -1,6 +1,6 @@
 """Outages of PostgreSQL or MongoDB under load, with real servers that are stopped, frozen and started.
 
-    OUTAGE_SECONDS=60 python -m pytest tests/live/test_outages.py
+    OUTAGE_SECONDS=60 python -m pytest tests/live/test_unavailable_databases.py
 
 tests outages of a minute; the default is 6 s.
 """
