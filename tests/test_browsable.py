@@ -51,10 +51,7 @@ def test_every_page_for_every_role(people: People, actor: str):
     ]  # fmt: skip
     client = browser(people, actor)
     for path in paths:
-        page, data = (
-            client.get(f"/api{path}", headers=HTML),
-            client.get(f"/api{path}", headers={"Accept": "application/json"}),
-        )
+        page, data = client.get(f"/api{path}", headers=HTML), client.get(f"/api{path}", HTTP_ACCEPT="application/json")
         assert page.status_code == data.status_code < 500, (path, page.status_code, data.status_code)
         assert page["Content-Type"] == "text/html; charset=utf-8"
         assert "<!DOCTYPE html>" in page.content.decode()

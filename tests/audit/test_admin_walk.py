@@ -149,6 +149,9 @@ def test_staff_with_a_permission(people: People, records: dict[str, Any], name: 
 # --- Pages that are no list and no form of a model --------------------------------------------------------------------
 
 Pages = list[tuple[str, list[str]]]
+#: The entries of a page that shows no person, and of a report.
+NO_ENTRIES: Pages = []
+A_REPORT: Pages = [("report.viewed", [])]
 #: Models with import and export.
 IMPORTED_MODELS = (
     "patients_patient", "doctors_doctor", "appointments_appointment", "prescriptions_prescription", "billing_bill",
@@ -186,7 +189,9 @@ OTHER_PAGES: dict[str, tuple[list[Any], str, Pages, Pages | None, str]] = {
     "billing_bill_void": (["bill"], "", [("bill.viewed", ["P1"])], None, "bill.voided"),
     # Forms that show no patient. Their writes are tested in tests/test_import_export.py.
     **{
-        f"{name}_{page}": ([], "", [], [] if name in open_to_doctors else None, f"{PAGES[name][0]}.{page}ed")
+        f"{name}_{page}": (
+            [], "", NO_ENTRIES, NO_ENTRIES if name in open_to_doctors else None, f"{PAGES[name][0]}.{page}ed",
+        )
         for page, open_to_doctors in {
             "export": ("patients_patient", "doctors_doctor", "appointments_appointment", "prescriptions_prescription"),
             "import": ("appointments_appointment", "prescriptions_prescription"),
@@ -425,7 +430,7 @@ def auditor(people: People) -> Client:
 
 
 def rows(response: Any) -> list[tuple[str, str]]:
-    return [(entry.action, entry.outcome) for entry in response.context_data["cl"].result_list]
+    return [(entry.action, entry.outcome) for entry in response.context["cl"].result_list]
 
 
 def test_auditor_searches_the_audit_log(people: People, auditor: Client) -> None:
