@@ -17,6 +17,8 @@ from importlib import import_module
 from pathlib import Path
 from unittest.mock import patch
 
+from tests.databases import clinical_database
+
 CHECKOUT = Path.cwd()
 sys.path.insert(0, str(CHECKOUT))
 
@@ -169,7 +171,7 @@ def dump_mongodb(file: Path) -> None:
     from django.db import connections
 
     connections["clinical"].ensure_connection()
-    database = connections["clinical"].database
+    database = clinical_database()
     lines = []
     for described in sorted(database.list_collections(), key=lambda each: each["name"]):
         name = described["name"]
