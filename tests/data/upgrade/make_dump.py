@@ -17,8 +17,7 @@ from importlib import import_module
 from pathlib import Path
 from unittest.mock import patch
 
-from tests.databases import clinical_database
-
+#: All imports of the project are from the old revision, in whose checkout the script runs.
 CHECKOUT = Path.cwd()
 sys.path.insert(0, str(CHECKOUT))
 
@@ -168,8 +167,9 @@ def dump_mongodb(file: Path) -> None:
     from bson import json_util
     from django.db import connections
 
-    connections["clinical"].ensure_connection()
-    database = clinical_database()
+    connection: Any = connections["clinical"]
+    connection.ensure_connection()
+    database = connection.database
     lines = []
     for described in sorted(database.list_collections(), key=lambda each: each["name"]):
         name = described["name"]
