@@ -15,6 +15,7 @@ import subprocess
 import sys
 from importlib import import_module
 from pathlib import Path
+from typing import Any
 from unittest.mock import patch
 
 #: All imports of the project are from the old revision, in whose checkout the script runs.
