@@ -1,18 +1,38 @@
 """Both databases as the tests see them past the application, and how they are emptied."""
 
-from typing import Any, cast
+from typing import Any, TypeVar, cast
 
 from django.core.management import call_command
 from django.db import connection, connections
 from pymongo.database import Database
 
+from healthcare.mongodb.base import DatabaseWrapper
+
+Record = TypeVar("Record")
+
 #: Tables whose rows come with the migrations and that no test changes; `empty_tables` checks that.
 KEPT_TABLES = ("auth_permission", "django_content_type")
 
 
+def clinical_connection() -> DatabaseWrapper:
+    """Return Django's connection to the clinical database, as the class of its engine."""
+    return cast(DatabaseWrapper, connections["clinical"])
+
+
+def opened_connections() -> Any:
+    """Return the object whose attributes are this thread's connections by alias."""
+    return cast(Any, connections)._connections
+
+
 def clinical_database() -> Database[dict[str, Any]]:
     """Return PyMongo's handle of the clinical database."""
-    return cast(Any, connections["clinical"]).database
+    return cast("Database[dict[str, Any]]", clinical_connection().database)
+
+
+def existing(record: Record | None) -> Record:
+    """Return a record that the test has stored, and fail if it is missing."""
+    assert record is not None
+    return record
 
 
 def empty_collections() -> None:

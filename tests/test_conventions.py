@@ -9,7 +9,6 @@ from typing import Any, NamedTuple
 
 import psycopg
 import pytest
-from django.db import connections
 from pymongo import MongoClient
 from pymongo.errors import OperationFailure
 from rest_framework import serializers
@@ -26,6 +25,7 @@ from healthcare.mongodb import transactions
 from healthcare.mongodb.transactions import ClinicalWriteFailed
 from patients.serializers import PatientIn
 from patients.views import PatientViewSet
+from tests.databases import clinical_connection
 from tests.people import PASSWORD, People
 from tests.records import days_from_now, make_appointment, make_bill, make_prescription
 from tests.snapshots import changed, everything
@@ -33,6 +33,10 @@ from tests.snapshots import changed, everything
 pytestmark = pytest.mark.django_db
 
 JSON = "application/json"
+
+
+def send_bytes(client: Any, method: str, url: str, body: bytes, content_type: str) -> Any:
+    return client.generic(method, url, data=body, content_type=content_type)
 
 
 def assert_problem(response: Any, status: int) -> dict[str, Any]:
@@ -283,8 +287,8 @@ def test_body_has_to_be_an_object(people: People, view: str, action: str, form: 
     make_appointment(people, appointment_id="A1")
     endpoint = endpoints(people)[view, action]
     client = people.client(endpoint.actor)
-    for raw in ("[]", '"text"', "7", "null", "true", "[{}]"):
-        response = client.generic(endpoint.method, endpoint.url, data=raw, content_type=JSON)
+    for raw in (b"[]", b'"text"', b"7", b"null", b"true", b"[{}]"):
+        response = send_bytes(client, endpoint.method, endpoint.url, raw, JSON)
         assert pointers(assert_problem(response, 400)) == [""], raw
 
 
@@ -311,7 +315,7 @@ def test_malformed_bodies(people: People, raw: bytes):
     admin = people.client("admin")
     before = everything()
     for method, url in (("POST", "/api/patients"), ("PATCH", "/api/patients/P1"), ("POST", "/api/auth/login")):
-        body = assert_problem(admin.generic(method, url, data=raw, content_type=JSON), 400)
+        body = assert_problem(send_bytes(admin, method, url, raw, JSON), 400)
         assert "Traceback" not in body["detail"]
     assert changed(before, everything()) == set()
 
@@ -321,7 +325,7 @@ def test_depth_is_bounded(people: People):
     admin = people.client("admin")
     for levels, expected in ((19, ["/name"]), (20, [""])):
         raw = b'{"name": ' + b"[" * levels + b"]" * levels + b"}"
-        response = admin.generic("POST", "/api/patients", data=raw, content_type=JSON)
+        response = send_bytes(admin, "POST", "/api/patients", raw, JSON)
         assert pointers(assert_problem(response, 400)) == expected
 
 
@@ -329,7 +333,7 @@ def test_depth_is_bounded(people: People):
 def test_a_key_given_twice_counts_once(people: People, key: str):
     """RFC 8259 does not define duplicate keys: the last one counts, and nothing of the first is stored."""
     raw = b'{"patient_id": "P8", "name": "A", "%s": "P9"}' % key.encode()
-    response = people.client("admin").generic("POST", "/api/patients", data=raw, content_type=JSON)
+    response = send_bytes(people.client("admin"), "POST", "/api/patients", raw, JSON)
     assert response.status_code == 201
     assert response.json()[key] == "P9"
 
@@ -340,10 +344,10 @@ def test_large_bodies(people: People, size: int, actor: str):
     client = people.client(actor)
     before = everything()
     raw = b'{"name": "' + b"x" * size + b'"}'
-    assert_problem(client.generic("POST", "/api/auth/register", data=raw, content_type=JSON), 413)
+    assert_problem(send_bytes(client, "POST", "/api/auth/register", raw, JSON), 413)
     if actor == "admin":
-        assert_problem(client.generic("POST", "/api/patients", data=raw, content_type=JSON), 413)
-        assert_problem(client.generic("PATCH", "/api/patients/P1", data=raw, content_type=JSON), 413)
+        assert_problem(send_bytes(client, "POST", "/api/patients", raw, JSON), 413)
+        assert_problem(send_bytes(client, "PATCH", "/api/patients/P1", raw, JSON), 413)
     assert changed(before, everything()) == set()
 
 
@@ -354,7 +358,7 @@ def test_large_bodies(people: People, size: int, actor: str):
 def test_other_media_types(people: People, content_type: str):
     admin = people.client("admin")
     before = everything()
-    response = admin.generic("POST", "/api/patients", data=b"name=Lin", content_type=content_type)
+    response = send_bytes(admin, "POST", "/api/patients", b"name=Lin", content_type)
     assert_problem(response, 415)
     assert changed(before, everything()) == set()
 
@@ -362,7 +366,7 @@ def test_other_media_types(people: People, content_type: str):
 @pytest.mark.parametrize("content_type", ["application/json", "application/json; charset=utf-8", "APPLICATION/JSON"])
 def test_json_by_any_name(people: People, content_type: str):
     raw = '{"name": "Zoë 李"}'.encode()
-    response = people.client("admin").generic("POST", "/api/patients", data=raw, content_type=content_type)
+    response = send_bytes(people.client("admin"), "POST", "/api/patients", raw, content_type)
     assert response.status_code == 201
     assert response.json()["name"] == "Zoë 李"
 
@@ -677,8 +681,8 @@ def test_5xx_shows_no_internals(people: People, monkeypatch: pytest.MonkeyPatch,
     admin = people.client("admin")
     admin.raise_request_exception = False
     monkeypatch.setattr(PatientViewSet, "retrieve", broken)
-    for headers in ({}, {"HTTP_ACCEPT": "text/html"}):
-        response = admin.get("/api/patients/P1", **headers)
+    for headers in ({}, {"Accept": "text/html"}):
+        response = admin.get("/api/patients/P1", headers=headers)
         assert response.status_code == 500
         for word in ("secret", "Ali", "RuntimeError", "raise ", "patients/views"):
             assert word not in response.content.decode()
@@ -692,9 +696,9 @@ def test_5xx_shows_no_internals(people: People, monkeypatch: pytest.MonkeyPatch,
 def mongodb_is_down(people: People, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     """Replace the connection's client by one whose server cannot be reached."""
     monkeypatch.setattr(transactions, "MAX_SECONDS", 0.2)  # 10 s, in which an election is over
-    connection = connections["clinical"]
+    connection: Any = clinical_connection()
     kept = connection.connection, connection.database
-    nobody = MongoClient("mongodb://127.0.0.1:9/?replicaSet=rs0", serverSelectionTimeoutMS=50)
+    nobody = MongoClient[dict[str, Any]]("mongodb://127.0.0.1:9/?replicaSet=rs0", serverSelectionTimeoutMS=50)
     connection.connection, connection.database = nobody, nobody[connection.database.name]
     yield
     nobody.close()

@@ -91,7 +91,7 @@ def test_events_are_filtered_by_their_delivery(browser: Client, people: People) 
     listing = "/admin/healthcare/event/"
 
     def listed(**query: str) -> list[str]:
-        return [str(row.pk) for row in browser.get(listing, query).context_data["cl"].result_list]
+        return [str(row.pk) for row in browser.get(listing, query).context["cl"].result_list]
 
     assert listed(state="dead") == [str(event["_id"])]
     assert listed(state="due") == []

@@ -100,7 +100,7 @@ def test_admins_pages(people: People, records: dict[str, Any], name: str) -> Non
     searched_status, searched = found["search"]
     assert searched_status == 200
     assert [said[:2] for said in searched] == ([] if listed is None else [(f"{resource}.listed", "success")])
-    add = (403, [(f"{resource}.created", "refused", [])]) if name in CANNOT_ADD else (200, [])
+    add: tuple[int, list[Any]] = (403, [(f"{resource}.created", "refused", [])]) if name in CANNOT_ADD else (200, [])
     assert found["add"] == add
     assert found["change"] == (200, views + FURTHER_ENTRIES.get(name, []))
     assert found["history"] == (200, views)
@@ -149,10 +149,14 @@ def test_staff_with_a_permission(people: People, records: dict[str, Any], name: 
 # --- Pages that are no list and no form of a model --------------------------------------------------------------------
 
 Pages = list[tuple[str, list[str]]]
+#: The entries of a page that shows no person, and of a report.
+NO_ENTRIES: Pages = []
+A_REPORT: Pages = [("report.viewed", [])]
 #: Models with import and export.
 IMPORTED_MODELS = (
     "patients_patient", "doctors_doctor", "appointments_appointment", "prescriptions_prescription", "billing_bill",
 )  # fmt: skip
+REPORT_VIEWED: Pages = [("report.viewed", [])]
 #: URL name → path arguments, query, entries of admins, entries of doctors (None if they are refused), and the action
 #: of a refused request.
 OTHER_PAGES: dict[str, tuple[list[Any], str, Pages, Pages | None, str]] = {
@@ -176,7 +180,7 @@ OTHER_PAGES: dict[str, tuple[list[Any], str, Pages, Pages | None, str]] = {
         ["A1"], "", *2 * ([("appointment.viewed", ["P1"]), ("patient.viewed", ["P1"])],), "appointment.viewed",
     ),
     **{
-        f"report_{name.replace('-', '_')}": ([], query, *2 * ([("report.viewed", [])],), "report.viewed")
+        f"report_{name.replace('-', '_')}": ([], query, REPORT_VIEWED, REPORT_VIEWED, "report.viewed")
         for name, query in zip(REPORTS, ("", "?format=csv", "?format=svg", "?format=png"), strict=True)
     },
     "healthcare_auditentry_export": ([], "", [("audit.exported", [])], None, "audit.exported"),
@@ -185,7 +189,9 @@ OTHER_PAGES: dict[str, tuple[list[Any], str, Pages, Pages | None, str]] = {
     "billing_bill_void": (["bill"], "", [("bill.viewed", ["P1"])], None, "bill.voided"),
     # Forms that show no patient. Their writes are tested in tests/test_import_export.py.
     **{
-        f"{name}_{page}": ([], "", [], [] if name in open_to_doctors else None, f"{PAGES[name][0]}.{page}ed")
+        f"{name}_{page}": (
+            [], "", NO_ENTRIES, NO_ENTRIES if name in open_to_doctors else None, f"{PAGES[name][0]}.{page}ed",
+        )
         for page, open_to_doctors in {
             "export": ("patients_patient", "doctors_doctor", "appointments_appointment", "prescriptions_prescription"),
             "import": ("appointments_appointment", "prescriptions_prescription"),
@@ -424,7 +430,7 @@ def auditor(people: People) -> Client:
 
 
 def rows(response: Any) -> list[tuple[str, str]]:
-    return [(entry.action, entry.outcome) for entry in response.context_data["cl"].result_list]
+    return [(entry.action, entry.outcome) for entry in response.context["cl"].result_list]
 
 
 def test_auditor_searches_the_audit_log(people: People, auditor: Client) -> None:

@@ -3,6 +3,7 @@
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import psycopg
 from pymongo import MongoClient, WriteConcern
@@ -37,5 +38,7 @@ def documents(directory: Path) -> list[str]:
 
 @contextmanager
 def _notes(directory: Path) -> Iterator[Collection]:
-    with MongoClient(devstack.addresses(directory)["MONGODB_URI"], serverSelectionTimeoutMS=10000) as client:
+    with MongoClient[dict[str, Any]](
+        devstack.addresses(directory)["MONGODB_URI"], serverSelectionTimeoutMS=10000
+    ) as client:
         yield client["trial"].get_collection("notes", write_concern=WriteConcern("majority", wtimeout=5000))

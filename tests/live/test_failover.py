@@ -17,6 +17,7 @@ from datetime import timedelta
 from io import StringIO
 from itertools import pairwise
 from pathlib import Path
+from typing import Any
 from urllib.parse import quote
 
 import pymongo
@@ -30,10 +31,11 @@ from benchmarks.concerns import measuring, output
 from devstack.fault_injection import NODES, FaultInjectionStack
 from healthcare.mongodb import raw, transactions
 from healthcare.mongodb.base import DatabaseWrapper
+from tests.databases import opened_connections
 from tests.live.client import Answer, Client, NoAnswer, at_once
 from tests.live.conftest import LOGS
 from tests.live.server import LiveServer
-from tests.live.test_outages import MAX_RESPONSE_SECONDS, assert_unavailable
+from tests.live.test_unavailable_databases import MAX_RESPONSE_SECONDS, assert_unavailable
 from tests.people import PASSWORD
 
 BOOKING_SECONDS = float(os.environ.get("BOOKING_SECONDS", "20"))
@@ -59,7 +61,9 @@ class Hospital:
 
     def visits(self) -> Counter[Visit]:
         """Read the stored visits with read concern majority, through the members' own sockets."""
-        with pymongo.MongoClient(self.stack.addresses["MONGODB_URI"], readConcernLevel="majority") as client:
+        with pymongo.MongoClient[dict[str, Any]](
+            self.stack.addresses["MONGODB_URI"], readConcernLevel="majority"
+        ) as client:
             found = client[DATABASE]["appointments"].find()
             return Counter((each["patient_id"], str(each["date"].date()), each["time"]) for each in found)
 
@@ -213,7 +217,7 @@ def test_write_waits_for_a_recovering_member(
     )
     monkeypatch.setattr(DatabaseWrapper, "_keys_checked", {DATABASE})
     monkeypatch.setattr(transactions, "MAX_SECONDS", 0.3)
-    monkeypatch.setattr(connections._connections, "clinical", recovering)
+    monkeypatch.setattr(opened_connections(), "clinical", recovering)
 
     @transactions.clinical_transaction
     def write() -> None:

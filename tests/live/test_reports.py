@@ -19,6 +19,7 @@ from django.db import connections
 from doctors.models import Doctor
 from patients.models import Patient
 from reports import queries
+from tests.databases import clinical_database
 from tests.live import test_crash
 from tests.live.client import Client, at_once
 from tests.live.conftest import environment_of_this_run, token_of
@@ -99,7 +100,7 @@ def test_rebuild_during_writes_loses_nothing(people: People, tmp_path: Path) -> 
         try:
             for _ in range(2):
                 time.sleep(0.7)
-                database = connections["clinical"].database
+                database = clinical_database()
                 database["report_pairs"].delete_many({"_id.p": {"$in": test_crash.PATIENTS[:2]}})
                 database["report_counters"].delete_many({"_id": {"$regex": "^(month|doctor)"}})
                 server.manage("rebuild_reports")

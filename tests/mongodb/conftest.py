@@ -7,9 +7,11 @@ from typing import Any
 
 import pytest
 from django.db import connections
+from django.db.models import Model
 from pymongo import MongoClient, monitoring
 
 from healthcare.mongodb.base import DatabaseWrapper
+from tests.databases import clinical_database, opened_connections
 from tests.mongodb.models import Tally, Visit
 
 STOCK = "stock"
@@ -44,7 +46,8 @@ def databases(django_db_blocker: Any) -> Iterator[None]:
             ours = connections["clinical"]
             ours.settings_dict["NAME"] = usual_name
             ours.connect()
-            connections[STOCK].close_pool()
+            stock: Any = connections[STOCK]
+            stock.close_pool()
             del connections[STOCK]
             del connections.settings[STOCK]
         # The stock engine leaves transactions open, as these tests show, and a drop would wait for them.
@@ -57,9 +60,10 @@ def databases(django_db_blocker: Any) -> Iterator[None]:
 def _empty(databases: None) -> Iterator[None]:
     yield
     for alias in ("clinical", STOCK):
-        assert connections[alias].session is None, "the test left a transaction open"
+        connection: Any = connections[alias]
+        assert connection.session is None, "the test left a transaction open"
         for model in MODELS:
-            connections[alias].database[model._meta.db_table].delete_many({})
+            connection.database[model._meta.db_table].delete_many({})
 
 
 @pytest.fixture
@@ -72,8 +76,8 @@ def client() -> MongoClient:
 def stored() -> Callable[[type], list[dict[str, Any]]]:
     """Return the documents of a model as stored, outside all transactions, in the order of `_id`."""
 
-    def documents(model: type) -> list[dict[str, Any]]:
-        return list(connections["clinical"].database[model._meta.db_table].find().sort("_id"))
+    def documents(model: type[Model]) -> list[dict[str, Any]]:
+        return list(clinical_database()[model._meta.db_table].find().sort("_id"))
 
     return documents
 
@@ -119,6 +123,6 @@ def commands(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[dict[str, Any]]]:
     DatabaseWrapper._no_primary_since.pop("watched", None)
     watched.connect()
     with monkeypatch.context() as patch:
-        patch.setattr(connections._connections, "clinical", watched)
+        patch.setattr(opened_connections(), "clinical", watched)
         yield listener.sent
     watched.close_pool()

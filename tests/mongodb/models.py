@@ -3,6 +3,8 @@
 Their app_label is that of a clinical app, so that the router stores them in MongoDB.
 """
 
+from typing import ClassVar
+
 from django.apps.registry import Apps
 from django.db import models
 from django_mongodb_backend.fields import EmbeddedModelField
@@ -40,6 +42,8 @@ class Visit(models.Model):
     cost = models.DecimalField(max_digits=9, decimal_places=2, null=True)
     ward = EmbeddedModelField(Ward, null=True)
 
+    objects: ClassVar[models.Manager["Visit"]] = models.Manager()
+
     class Meta:
         apps = registry
         app_label = "patients"
@@ -56,6 +60,8 @@ class Visit(models.Model):
 class Tally(models.Model):
     name = models.CharField(primary_key=True, max_length=64, db_column="_id")
     total = models.IntegerField(default=0)
+
+    objects: ClassVar[models.Manager["Tally"]] = models.Manager()
 
     class Meta:
         apps = registry

@@ -21,16 +21,17 @@ from devstack import binaries
 from healthcare.mongodb import raw
 from healthcare.mongodb.base import DatabaseWrapper
 from healthcare.mongodb.transactions import clinical_transaction
+from tests.databases import clinical_connection, opened_connections
 from tests.mongodb.models import Tally
 
-Connect = Callable[..., DatabaseWrapper]
+Connect = Callable[..., Any]
 ROOT = Path(__file__).resolve().parents[2]
 
 
 @pytest.fixture
 def connect() -> Iterator[Connect]:
     """Open a connection of another alias to a server, with the options of settings.py except for a shorter wait."""
-    created = []
+    created: list[DatabaseWrapper] = []
 
     def connected(uri: str, **options: Any) -> DatabaseWrapper:
         usual = connections["clinical"].settings_dict
@@ -57,7 +58,7 @@ def connect() -> Iterator[Connect]:
 def start_mongod() -> Iterator[Callable[..., str]]:
     """Start a mongod with further arguments and return its URI."""
     mongod = binaries.find_mongod()
-    started = []
+    started: list[subprocess.Popen[bytes]] = []
     with tempfile.TemporaryDirectory(prefix="mongod-") as name:
         folder = Path(name)
         environment = binaries.mongod_environment(mongod, folder)
@@ -66,10 +67,10 @@ def start_mongod() -> Iterator[Callable[..., str]]:
             data = folder / f"data{len(started)}"
             data.mkdir()
             socket = folder / f"{len(started)}.sock"
-            command = [
-                mongod,
+            command: list[str | Path] = [
+                str(mongod),
                 "--dbpath",
-                data,
+                str(data),
                 "--bind_ip",
                 socket,
                 "--nounixsocket",
@@ -78,7 +79,7 @@ def start_mongod() -> Iterator[Callable[..., str]]:
             ]
             started.append(subprocess.Popen([*command, *arguments], stdout=subprocess.DEVNULL, env=environment))
             uri = f"mongodb://{quote(str(socket), safe='')}/"
-            with pymongo.MongoClient(uri, directConnection=True) as client:
+            with pymongo.MongoClient[dict[str, Any]](uri, directConnection=True) as client:
                 client.admin.command("ping")
             return uri
 
@@ -191,7 +192,7 @@ PREFERENCE = {
 def test_reads_and_transactions_stay_on_the_primary(connect: Connect, monkeypatch: pytest.MonkeyPatch) -> None:
     """A transaction with the URI's own read preference fails, so the stock engine cannot use such a URI."""
     stock = connections["stock"]
-    with pymongo.MongoClient(usual_uri(**PREFERENCE)) as client, client.start_session() as session:
+    with pymongo.MongoClient[dict[str, Any]](usual_uri(**PREFERENCE)) as client, client.start_session() as session:
         session.start_transaction()
         with pytest.raises(InvalidOperation, match="must be primary"):
             client[stock.settings_dict["NAME"]].tallies.find_one(session=session)
@@ -207,7 +208,7 @@ def test_reads_and_transactions_stay_on_the_primary(connect: Connect, monkeypatc
         return raw.aggregate(Tally, [{"$match": {"_id": "T"}}])
 
     with monkeypatch.context() as patch:
-        patch.setattr(connections._connections, "clinical", ours)
+        patch.setattr(opened_connections(), "clinical", ours)
         assert write() == [{"_id": "T", "total": 2}]
     assert Tally.objects.get().total == 2
 
@@ -224,7 +225,7 @@ def test_threads_that_connect_at_once_share_one_client(connect: Connect, monkeyp
         return made[-1]
 
     monkeypatch.setattr("django_mongodb_backend.base.MongoClient", make_slowly)
-    clients = []
+    clients: list[Any] = []
     together = threading.Barrier(8)
 
     def open_one() -> None:
@@ -245,7 +246,7 @@ def test_threads_that_connect_at_once_share_one_client(connect: Connect, monkeyp
 @pytest.mark.filterwarnings("ignore:.*use of fork.*:DeprecationWarning")
 def test_forked_child_has_a_client_of_its_own_and_no_transaction() -> None:
     """The child neither reads through the parent's sockets nor writes into the parent's open transaction."""
-    connection = connections["clinical"]
+    connection = clinical_connection()
     inherited = connection.connection
     read_end, write_end = os.pipe()
 

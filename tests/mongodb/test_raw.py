@@ -19,6 +19,7 @@ from healthcare.mongodb import raw
 from healthcare.mongodb.base import DatabaseWrapper
 from healthcare.mongodb.raw import Collection, QueryTimedOut
 from healthcare.mongodb.transactions import clinical_transaction, session
+from tests.databases import clinical_connection, clinical_database
 from tests.mongodb.models import Tally, Visit
 
 UTC = datetime.UTC
@@ -65,7 +66,7 @@ def test_operation_is_part_of_the_transaction(
 
     @clinical_transaction
     def service() -> None:
-        connections["clinical"].get_collection("tallies").update_one(
+        clinical_connection().get_collection("tallies").update_one(
             {"_id": "A"}, {"$set": {"seen": True}}, session=session()
         )
         results.append(operation(tallies))
@@ -137,7 +138,7 @@ def test_stream_yields_all_a_batch_at_a_time(commands: list[dict[str, Any]]) -> 
 def test_stream_that_is_left_ends_on_the_server(commands: list[dict[str, Any]]) -> None:
     tallies = raw.collection(Tally)
     tallies.insert_many([{"_id": number} for number in range(25)])
-    stream = tallies.stream([], batch_size=10)
+    stream: Any = tallies.stream([], batch_size=10)
     next(stream)
     commands.clear()
     stream.close()
@@ -251,7 +252,7 @@ def test_other_errors_are_database_errors(tallies: Collection) -> None:
 
 def test_values_come_out_as_python_has_them_at_every_depth() -> None:
     naive = INSTANT.replace(tzinfo=None)
-    connections["clinical"].database.tallies.insert_one(
+    clinical_database().tallies.insert_one(
         {
             "_id": ObjectId(bytes(12)),
             "cost": Decimal128("12.50"),
@@ -342,7 +343,7 @@ def test_values_go_in_as_the_orm_writes_them() -> None:
     day = datetime.date(2030, 3, 1)
     cost = Decimal("12.50")
     visits.insert_one({"_id": "raw", "date": day, "seen_at": elsewhere, "cost": cost, "number": "2", **shared})
-    by_orm, by_raw = connections["clinical"].database.visits.find().sort("_id")
+    by_orm, by_raw = clinical_database().visits.find().sort("_id")
     for field in ("date", "seen_at", "cost"):
         assert by_raw[field] == by_orm[field]
         assert type(by_raw[field]) is type(by_orm[field])

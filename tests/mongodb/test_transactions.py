@@ -23,6 +23,7 @@ from healthcare.mongodb.transactions import (
     session,
     statistics,
 )
+from tests.databases import clinical_connection, clinical_database, existing
 from tests.mongodb.models import Tally, Visit
 
 NO_SUCH_TRANSACTION = 251
@@ -44,7 +45,7 @@ def names(stored: Stored) -> list[str]:
 
 
 def assert_no_state_left() -> None:
-    connection = connections["clinical"]
+    connection = clinical_connection()
     assert (connection.session, connection.in_atomic_block_mongo, connection.nested_atomics) == (
         None,
         False,
@@ -80,7 +81,7 @@ def test_writes_of_orm_and_raw_operations_appear_together(stored: Stored) -> Non
     @clinical_transaction
     def service() -> str:
         assert in_transaction()
-        assert session() is connections["clinical"].session is not None
+        assert session() is clinical_connection().session is not None
         name = add("A")
         seen_inside.append(names(stored))
         assert Tally.objects.count() == 2
@@ -308,7 +309,7 @@ def test_a_connection_that_breaks_is_met_by_a_retry_on_another(stored: Stored, f
 
 
 def set_to_ten() -> None:
-    connections["clinical"].database.tallies.update_one({"_id": "A"}, {"$set": {"total": 10}})
+    clinical_database().tallies.update_one({"_id": "A"}, {"$set": {"total": 10}})
 
 
 def test_conflict_of_two_transactions_is_met_by_a_retry(stored: Stored) -> None:
@@ -453,7 +454,7 @@ def test_message_quotes_no_document(monkeypatch: pytest.MonkeyPatch, fail_comman
 
 def test_stock_engine_writes_on_into_the_dead_transaction(fail_command: Any, client: Any) -> None:
     """The defect: after the error of a commit the session stays, and later writes succeed and are lost."""
-    stock = connections["stock"]
+    stock: Any = connections["stock"]
     ran = []
 
     @engine_transaction.atomic(using="stock")
@@ -529,7 +530,7 @@ def test_commands_of_a_transaction_use_one_connection_and_return_it(stored: Stor
     def write() -> None:
         for name in ("one", "two", "one" if fail == "duplicate" else "three"):
             raw.collection(Tally).insert_one({"_id": name})
-            connections_used.append(connections["clinical"]._checkout[1])
+            connections_used.append(existing(clinical_connection()._checkout)[1])
         assert checked_out() == 1
         if fail == "refused":
             raw.collection(Tally).update_one({"_id": "one"}, {"$nonsense": {"n": 1}})

@@ -7,12 +7,12 @@ from typing import Any
 
 import pytest
 from django.core.management import CommandError, call_command
-from django.db import connections
 from pytest_django import Settings
 
 from healthcare import clock
 from healthcare.audit_log.models import AuditEntry
 from operations.backups import files, mongodb, restore
+from tests.databases import clinical_database
 from tests.people import People
 from tests.records import complete, make_appointment
 from tests.snapshots import everything
@@ -45,6 +45,8 @@ def test_backup_is_recorded_and_its_manifest_lists_everything(people: People, tm
     assert collections.keys() == set(mongodb.collection_names())
     tables = {each["table"]: each["rows"] for each in manifest["postgresql"]["tables"]}
     assert tables["billing"] == 1
+    # pymongo keeps the snapshot's time in a private attribute.
+    assert manifest["mongodb"]["moment"].startswith("Timestamp(")
     listed = {each["file"] for each in (*manifest["mongodb"]["collections"], *manifest["postgresql"]["tables"])}
     existing = {path.relative_to(backup).as_posix() for path in backup.rglob("*") if path.is_file()}
     assert existing == {*listed, "manifest.json"}
@@ -125,7 +127,7 @@ def test_restore_that_fails_half_way_leaves_both_databases_empty(
         if each["collection"] == "doctors":
             each.update(written[0]._asdict())
     (backup / "manifest.json").write_text(json.dumps(manifest))
-    database = connections["clinical"].database
+    database = clinical_database()
     for name in mongodb.collection_names():
         if name != "django_migrations":
             database[name].delete_many({})

@@ -268,9 +268,9 @@ def test_charts_agree_with_the_collections(crowded):
         ]
         courses = [each for each in made.prescriptions if each["patient_id"] == patient["_id"]]
         courses.sort(key=lambda each: (each["start_date"], each["_id"]), reverse=True)
-        names_ = ("doctor_id", "drug", "dosage", "frequency", "start_date", "duration_days", "disease")
+        fields = ("doctor_id", "drug", "dosage", "frequency", "start_date", "duration_days", "disease")
         assert patient["prescriptions"] == [
-            {"prescription_id": each["_id"], **{name: each[name] for name in names_}} for each in courses[:CHART_LENGTH]
+            {"prescription_id": each["_id"], **{name: each[name] for name in fields}} for each in courses[:CHART_LENGTH]
         ]
 
 
