@@ -18,14 +18,18 @@ if TYPE_CHECKING:
 WAITING = (
     "tests/live/test_crash.py",
     "tests/live/test_failover.py",
-    "tests/live/test_outages.py",
-    "tests/test_failover_demo.py",
+    "tests/live/test_unavailable_databases.py",
     "tests/browser/",
     "tests/test_start.py",
+    "tests/devstack/test_servers_plugin.py",
+    "tests/test_failover_demo.py",
+    "tests/live/test_limits.py",
+    "tests/live/test_backup.py",
+    "tests/live/test_reports.py",
+    "tests/phi/test_marks.py",
     "tests/test_bench.py",
     "tests/devstack/",
     "tests/live/",
-    "tests/phi/test_marks.py",
 )
 #: Files that keep the processor busy for more than 15 seconds. The other workers begin with them, so that none of them
 #: is left for the end.
