@@ -156,6 +156,7 @@ A_REPORT: Pages = [("report.viewed", [])]
 IMPORTED_MODELS = (
     "patients_patient", "doctors_doctor", "appointments_appointment", "prescriptions_prescription", "billing_bill",
 )  # fmt: skip
+REPORT_VIEWED: Pages = [("report.viewed", [])]
 #: URL name → path arguments, query, entries of admins, entries of doctors (None if they are refused), and the action
 #: of a refused request.
 OTHER_PAGES: dict[str, tuple[list[Any], str, Pages, Pages | None, str]] = {
@@ -179,7 +180,7 @@ OTHER_PAGES: dict[str, tuple[list[Any], str, Pages, Pages | None, str]] = {
         ["A1"], "", *2 * ([("appointment.viewed", ["P1"]), ("patient.viewed", ["P1"])],), "appointment.viewed",
     ),
     **{
-        f"report_{name.replace('-', '_')}": ([], query, A_REPORT, A_REPORT, "report.viewed")
+        f"report_{name.replace('-', '_')}": ([], query, REPORT_VIEWED, REPORT_VIEWED, "report.viewed")
         for name, query in zip(REPORTS, ("", "?format=csv", "?format=svg", "?format=png"), strict=True)
     },
     "healthcare_auditentry_export": ([], "", [("audit.exported", [])], None, "audit.exported"),
