@@ -13,6 +13,7 @@ from django.contrib.auth.hashers import MD5PasswordHasher
 from django.db import connection
 from django.test import Client
 from django.utils import timezone
+from pytest_django import Settings
 from rest_framework.test import APIClient
 
 from accounts import tokens
@@ -382,7 +383,7 @@ def test_passwords_of_12_and_of_128_characters_and_of_any_script(user: User):
 
 
 @pytest.mark.django_db
-def test_bcrypt_does_not_stop_at_72_bytes(settings: Any):
+def test_bcrypt_does_not_stop_at_72_bytes(settings: Settings):
     settings.PASSWORD_HASHERS = project_settings.PASSWORD_HASHERS
     user = make_account("patient", "long@example.org")
     user.set_password("x" * 100)

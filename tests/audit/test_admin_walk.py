@@ -8,6 +8,7 @@ from django.contrib import admin
 from django.contrib.auth.models import Group, Permission
 from django.test import Client
 from django.urls import reverse
+from pytest_django import Settings
 
 from accounts.models import Role, User
 from appointments.services import change_appointment as cancel_appointment
@@ -344,7 +345,7 @@ def test_sessions(people: People) -> None:
     ]
 
 
-def test_errors_of_forms_are_recorded(people: People, settings: Any) -> None:
+def test_errors_of_forms_are_recorded(people: People, settings: Settings) -> None:
     """There is one entry for each error, with the reason and the actor, as for the API."""
     browser = browser_of(people.admin)
     person = {"name": "N", "role": "staff", "password1": PASSWORD, "password2": PASSWORD}
@@ -402,7 +403,7 @@ def test_errors_of_an_action_on_several_rows_are_recorded(people: People) -> Non
 
 
 @pytest.mark.parametrize(("page", "rate"), [("admin:login", "1/h"), ("rest_framework:login", "1/d")])
-def test_refused_logins_are_recorded(people: People, settings: Any, page: str, rate: str) -> None:
+def test_refused_logins_are_recorded(people: People, settings: Settings, page: str, rate: str) -> None:
     """Patients are refused in spite of the right password, and attempts are limited."""
     who = {"username": "patient@example.org", "password": PASSWORD}
     with recording() as made:
@@ -439,7 +440,7 @@ def test_auditor_searches_the_audit_log(people: People, auditor: Client) -> None
     people.client("doctor").get("/api/patients/P2")
     page = reverse("admin:healthcare_auditentry_changelist")
     number = people.doctor.pk
-    day = AuditEntry.objects.order_by("-id").first().at.date().isoformat()  # type: ignore[union-attr]
+    day = AuditEntry.objects.latest("id").at.date().isoformat()
     for words, expected in {
         f"P1 account:{number}": [("patient.viewed", "success")],
         f"patient:P2 account:{number} action:patient.viewed": [("patient.viewed", "success")],
@@ -468,7 +469,7 @@ def test_export_is_a_file_and_is_recorded(people: People, auditor: Client) -> No
         assert [(entry.action, entry.patient_ids) for entry in AuditEntry.objects.order_by("-id")[:1]] == [
             ("audit.exported", ["P1"])
         ]
-        lines = b"".join(response.streaming_content).decode().splitlines()  # type: ignore[attr-defined]
+        lines = response.getvalue().decode().splitlines()
     assert response["Content-Disposition"].startswith('attachment; filename="audit-log-2')
     assert lines[0].split(",")[:6] == ["id", "at", "actor_id", "role", "action", "outcome"]
     assert ",patient.viewed,success,," in lines[2]

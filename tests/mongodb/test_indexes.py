@@ -17,7 +17,7 @@ from tests.mongodb.models import Visit
 
 TEXT = TextIndex(fields=["name", "notes"], name="persons_text")
 LIST_ORDER = models.Index(fields=["name", "-born", "person_id"], name="persons_list")
-FIELDS: list[tuple[str, models.Field[Any, Any]]] = [
+FIELDS: list[tuple[str, "models.Field[Any, Any]"]] = [
     ("person_id", models.CharField(primary_key=True, max_length=64, db_column="_id")),
     ("name", models.CharField(max_length=64)),
     ("notes", models.CharField(max_length=64, db_column="remarks")),
