@@ -1,18 +1,41 @@
 """Both databases as the tests see them past the application, and how they are emptied."""
 
-from typing import Any, cast
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from typing import Any
 
 from django.core.management import call_command
 from django.db import connection, connections
 from pymongo.database import Database
 
+from healthcare.mongodb.base import DatabaseWrapper, clinical_connection
+from healthcare.mongodb.raw import Document
+
 #: Tables whose rows come with the migrations and that no test changes; `empty_tables` checks that.
 KEPT_TABLES = ("auth_permission", "django_content_type")
 
 
-def clinical_database() -> Database[dict[str, Any]]:
+def clinical_database() -> Database[Document]:
     """Return PyMongo's handle of the clinical database."""
-    return cast(Any, connections["clinical"]).database
+    return clinical_connection().database
+
+
+@contextmanager
+def clinical_connection_replaced(connection: DatabaseWrapper) -> Iterator[None]:
+    """Use another connection to the clinical database in this thread, inside the block."""
+    usual = connections["clinical"]
+    connections["clinical"] = connection
+    try:
+        yield
+    finally:
+        connections["clinical"] = usual
+
+
+def stored_document(collection: str, where: Mapping[str, Any]) -> Document:
+    """Return the first document that matches, and fail if there is none."""
+    found = clinical_database()[collection].find_one(where)
+    assert found is not None, f"{collection} holds no such document: {where}"
+    return found
 
 
 def empty_collections() -> None:
@@ -22,12 +45,12 @@ def empty_collections() -> None:
         database[name].delete_many({})
 
 
-def _filled_collections(database: Database[dict[str, Any]]) -> list[str]:
+def _filled_collections(database: Database[Document]) -> list[str]:
     """Return the collections that hold a document, in one aggregation: most are empty before most tests."""
     names = [name for name in database.list_collection_names() if name != "django_migrations"]
     first, *others = [name for name in names if not name.startswith("system.")]
 
-    def its_name(name: str) -> list[dict[str, Any]]:
+    def its_name(name: str) -> list[Document]:
         return [{"$limit": 1}, {"$project": {"_id": {"$literal": name}}}]
 
     united = [{"$unionWith": {"coll": name, "pipeline": its_name(name)}} for name in others]

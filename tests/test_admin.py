@@ -7,7 +7,6 @@ from typing import Any
 
 import pytest
 from django.contrib.admin.models import LogEntry
-from django.db import connections
 from django.test import Client
 from django.urls import reverse
 
@@ -16,8 +15,10 @@ from appointments import services as appointment_services
 from billing import services as billing_services
 from billing.models import Bill
 from doctors.models import Doctor
+from healthcare.mongodb.raw import Document
 from patients.models import Patient
 from prescriptions import services as prescription_services
+from tests.databases import clinical_database, stored_document
 from tests.people import PASSWORD, People, make_account, make_doctor, make_patient
 
 pytestmark = pytest.mark.django_db
@@ -50,8 +51,8 @@ def records(people: People) -> dict[str, Any]:
     }
 
 
-def document(collection: str, key: str) -> dict[str, Any] | None:
-    return connections["clinical"].database[collection].find_one({"_id": key})
+def document(collection: str, key: str) -> Document:
+    return stored_document(collection, {"_id": key})
 
 
 def sentences(response: Any) -> str:
@@ -125,7 +126,7 @@ def test_patient_is_created_changed_and_deleted(browser: Client) -> None:
     assert (after["name"], after["sex"], after["diseases"], after["revision"]) == ("Mei Sato", None, ["Asthma"], 1)
     deleted = browser.post(reverse("admin:patients_patient_delete", args=[patient.pk]), {"post": "yes"})
     assert deleted.status_code == 302
-    assert document("patients", patient.pk) is None
+    assert not Patient.objects.filter(pk=patient.pk).exists()
 
 
 def test_a_save_without_changes_writes_nothing(browser: Client, people: People) -> None:
@@ -271,7 +272,7 @@ def test_appointment_is_booked_moved_and_completed_through_the_service(browser: 
         {"patient_id": "P1", "doctor_id": "D1", "date": "2027-03-01", "time": "09:30", "status": "scheduled"},
     )
     assert booked.status_code == 302, sentences(booked)
-    (visit,) = connections["clinical"].database.appointments.find()
+    (visit,) = clinical_database().appointments.find()
     assert (visit["duration_minutes"], visit["starts_at"].isoformat()) == (30, "2027-03-01T09:30:00")
     page = reverse("admin:appointments_appointment_change", args=[visit["_id"]])
     fields = {"date": "2027-03-02", "time": "09:30", "duration_minutes": "30", "status": "scheduled", "disease": ""}
@@ -291,7 +292,7 @@ def test_appointment_of_unknown_patient_is_refused(browser: Client, people: Peop
     )
     assert answer.status_code == 200
     assert "There is no such patient." in sentences(answer)
-    assert connections["clinical"].database.appointments.count_documents({}) == 0
+    assert clinical_database().appointments.count_documents({}) == 0
 
 
 def test_prescription_and_bill_are_changed(browser: Client, records: dict[str, Any]) -> None:
@@ -305,7 +306,7 @@ def test_prescription_and_bill_are_changed(browser: Client, records: dict[str, A
         "cost": "13",
     }
     assert browser.post(page, fields).status_code == 302
-    stored = connections["clinical"].database.prescriptions.find_one({"_id": course.pk})
+    stored = document("prescriptions", course.pk)
     assert (stored["dosage"], stored["frequency"], str(stored["cost"])) == ("850 mg", "BID", "13.00")
     refused = browser.post(page, {**fields, "dosage": "a lot"})
     assert refused.status_code == 200

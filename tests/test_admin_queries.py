@@ -16,6 +16,7 @@ from doctors.services import update_doctor
 from healthcare.audit_log.models import AuditEntry
 from healthcare.mongodb.explain import ProfiledCommand, profiled
 from healthcare.outbox.models import Event
+from tests.pages import context_of
 from tests.people import People, make_account, make_doctor, make_patient
 from tests.records import days_from_now, make_appointment, make_bill, make_prescription
 
@@ -141,7 +142,7 @@ def test_headers_of_a_list_are_computed_once(people: People, monkeypatch: pytest
     browser = Client()
     browser.force_login(people.admin)
     page = browser.get(PATIENTS)
-    assert len(page.context_data["cl"].result_list) == 2
+    assert len(context_of(page)["cl"].result_list) == 2
     assert [name for name in labels if name == "birth_date"] == ["birth_date"]
 
 
@@ -149,10 +150,10 @@ def test_headers_of_a_list_are_computed_once(people: People, monkeypatch: pytest
 def test_no_link_sorts_a_long_list_without_an_index(people: People, keys: dict[str, Any], path: str) -> None:
     browser = Client()
     browser.force_login(people.admin)
-    shown = [row.pk for row in browser.get(path).context_data["cl"].result_list]
+    shown = [row.pk for row in context_of(browser.get(path))["cl"].result_list]
     for column in ("3", "-3", "4.-1"):
         with profiled() as ran:
             page = browser.get(path, {"o": column, "day": "all"} if path.startswith(VISITS) else {"o": column})
-        assert [row.pk for row in page.context_data["cl"].result_list] == shown
+        assert [row.pk for row in context_of(page)["cl"].result_list] == shown
         assert not [each for each in ran if each.plan.startswith("COLLSCAN")]
     assert "?o=" not in browser.get(path).content.decode()

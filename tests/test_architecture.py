@@ -9,7 +9,9 @@ import pytest
 from django.apps import apps
 from django.conf import settings
 from django.core.management import call_command
-from django.db import connection, connections
+from django.db import connection
+
+from tests.databases import clinical_database
 
 ROOT = Path(settings.BASE_DIR)
 #: A package may import those of earlier lines only; packages of one line may not import one another.
@@ -186,7 +188,7 @@ def test_models_have_their_migrations():
 
 
 def clinical_schema() -> dict[str, object]:
-    database = connections["clinical"].database
+    database = clinical_database()
     return {
         name: [database[name].index_information(), database[name].options()]
         for name in sorted(database.list_collection_names())

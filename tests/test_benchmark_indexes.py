@@ -13,9 +13,9 @@ from typing import Any
 
 import pytest
 from django.core.management import CommandError, call_command
-from django.db import connections
 
 from benchmarks.indexes import copies, measuring, output
+from tests.databases import clinical_database
 from tests.live.conftest import environment_of_this_run
 from tests.people import People
 from tests.records import complete, make_appointment, make_prescription
@@ -33,7 +33,7 @@ QUERIES = (
 
 
 def database() -> Any:
-    return connections["clinical"].database
+    return clinical_database()
 
 
 def state() -> dict[str, Any]:

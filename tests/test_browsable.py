@@ -5,6 +5,7 @@ from typing import Any
 import pytest
 from django.test import Client
 
+from accounts import tokens
 from accounts.models import User
 from accounts.services import change_account, change_password
 from patients.models import Patient
@@ -14,7 +15,7 @@ from tests.records import make_appointment, make_bill, make_prescription
 pytestmark = pytest.mark.django_db
 
 ACTORS = ("anonymous", "patient", "other_patient", "doctor", "other_doctor", "staff", "admin")
-HTML = {"HTTP_ACCEPT": "text/html,application/xhtml+xml,application/xml;q=0.9,*/*;q=0.8"}
+HTML = {"Accept": "text/html,application/xhtml+xml,application/xml;q=0.9,*/*;q=0.8"}
 
 
 def browser(people: People, who: str, **options: Any) -> Client:
@@ -50,14 +51,14 @@ def test_every_page_for_every_role(people: People, actor: str):
     ]  # fmt: skip
     client = browser(people, actor)
     for path in paths:
-        page, data = client.get(f"/api{path}", **HTML), client.get(f"/api{path}", HTTP_ACCEPT="application/json")
+        page, data = client.get(f"/api{path}", headers=HTML), client.get(f"/api{path}", HTTP_ACCEPT="application/json")
         assert page.status_code == data.status_code < 500, (path, page.status_code, data.status_code)
         assert page["Content-Type"] == "text/html; charset=utf-8"
         assert "<!DOCTYPE html>" in page.content.decode()
 
 
 def test_page_shows_what_the_list_holds(people: People):
-    page = browser(people, "admin").get("/api/patients?page_size=1", **HTML).content.decode()
+    page = browser(people, "admin").get("/api/patients?page_size=1", headers=HTML).content.decode()
     assert "Ali Raza" in page
     assert "/api/patients?cursor=" in page
     assert "Noor Haddad" not in page
@@ -66,20 +67,20 @@ def test_page_shows_what_the_list_holds(people: People):
 def test_page_offers_the_form_of_those_who_may_write(people: People):
     """The form is a text area for JSON, because fields may be nested."""
     admin, doctor = browser(people, "admin"), browser(people, "doctor")
-    assert 'name="_content"' in admin.get("/api/patients", **HTML).content.decode()
-    assert 'name="_content"' not in doctor.get("/api/patients", **HTML).content.decode()
-    assert 'name="_content"' in admin.get("/api/patients/P1", **HTML).content.decode()
+    assert 'name="_content"' in admin.get("/api/patients", headers=HTML).content.decode()
+    assert 'name="_content"' not in doctor.get("/api/patients", headers=HTML).content.decode()
+    assert 'name="_content"' in admin.get("/api/patients/P1", headers=HTML).content.decode()
 
 
 def test_markup_in_data_is_text_on_the_page(people: People):
     Patient.objects.filter(pk="P1").update(name="<script>alert(1)</script>", address="<img src=x onerror=alert(2)>")
-    page = browser(people, "admin").get("/api/patients/P1", **HTML).content.decode()
+    page = browser(people, "admin").get("/api/patients/P1", headers=HTML).content.decode()
     assert "<script>alert(1)" not in page
     assert "<img src=x" not in page
 
 
 def test_errors_are_pages_for_browsers(people: People):
-    page = browser(people, "admin").get("/api/patients/P0", **HTML)
+    page = browser(people, "admin").get("/api/patients/P0", headers=HTML)
     assert page.status_code == 404
     assert "There is no such resource." in page.content.decode()
 
@@ -94,7 +95,7 @@ def test_session_write_needs_the_csrf_token(people: People):
     wrong = client.post("/api/patients", body, content_type="application/json", headers={"X-CSRFToken": "x" * 32})
     assert wrong.status_code == 403
     assert not Patient.objects.filter(pk="P9").exists()
-    token = client.get("/api/patients", **HTML).cookies["csrftoken"].value
+    token = client.get("/api/patients", headers=HTML).cookies["csrftoken"].value
     done = client.post("/api/patients", body, content_type="application/json", headers={"X-CSRFToken": token})
     assert done.status_code == 201
     assert Patient.objects.get(pk="P9").name == "Lin Tao"
@@ -124,10 +125,10 @@ def test_header_is_checked_before_the_session(people: People, header: str):
 
 def test_token_of_another_account_wins_over_the_session(people: People):
     client = browser(people, "admin")
-    token = people.client("patient")._credentials["HTTP_AUTHORIZATION"]
-    me = client.get("/api/auth/me", headers={"Authorization": token}).json()
+    headers = {"Authorization": f"Bearer {tokens.start_family(people.patient)['access_token']}"}
+    me = client.get("/api/auth/me", headers=headers).json()
     assert me["role"] == "patient"
-    assert client.get("/api/patients", headers={"Authorization": token}).status_code == 403
+    assert client.get("/api/patients", headers=headers).status_code == 403
 
 
 def test_wrong_login_opens_no_session(people: People):

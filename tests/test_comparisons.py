@@ -3,10 +3,10 @@
 from datetime import date
 
 import pytest
-from django.db import connections
 from django.db.models import F
 
 from patients.models import Patient
+from tests.databases import clinical_database
 
 pytestmark = pytest.mark.django_db
 
@@ -16,7 +16,7 @@ def four_patients() -> None:
     born = {"before": date(1980, 1, 1), "on": date(1990, 1, 1), "after": date(2000, 1, 1), "unknown": None}
     for patient_id, birth_date in born.items():
         Patient(patient_id=patient_id, name="x", birth_date=birth_date).save(force_insert=True)
-    connections["clinical"].database["patients"].insert_one({"_id": "without the field", "name": "x"})
+    clinical_database()["patients"].insert_one({"_id": "without the field", "name": "x"})
 
 
 @pytest.mark.parametrize(

@@ -9,7 +9,6 @@ from typing import Any, NamedTuple
 
 import psycopg
 import pytest
-from django.db import connections
 from pymongo import MongoClient
 from pymongo.errors import OperationFailure
 from rest_framework import serializers
@@ -23,6 +22,8 @@ from healthcare.api.checks import api_actions
 from healthcare.api.fields import Boolean, Integer, Money, StrictList
 from healthcare.api.serializers import StrictSerializer
 from healthcare.mongodb import transactions
+from healthcare.mongodb.base import clinical_connection
+from healthcare.mongodb.raw import Document
 from healthcare.mongodb.transactions import ClinicalWriteFailed
 from patients.serializers import PatientIn
 from patients.views import PatientViewSet
@@ -188,6 +189,10 @@ def send(client: APIClient, endpoint: Endpoint, body: Any) -> Any:
     return client.generic(endpoint.method, endpoint.url, data=json.dumps(body), content_type=JSON)
 
 
+def send_raw(client: APIClient, method: str, url: str, body: bytes, *, content_type: str = JSON) -> Any:
+    return client.generic(method, url, data=body, content_type=content_type)  # type: ignore[arg-type]  # stubs: str only
+
+
 def test_every_body_is_tried():
     assert {(view, action) for view, action, _ in BODIES} >= {
         ("PatientViewSet", "partial_update"),
@@ -311,7 +316,7 @@ def test_malformed_bodies(people: People, raw: bytes):
     admin = people.client("admin")
     before = everything()
     for method, url in (("POST", "/api/patients"), ("PATCH", "/api/patients/P1"), ("POST", "/api/auth/login")):
-        body = assert_problem(admin.generic(method, url, data=raw, content_type=JSON), 400)
+        body = assert_problem(send_raw(admin, method, url, raw), 400)
         assert "Traceback" not in body["detail"]
     assert changed(before, everything()) == set()
 
@@ -321,7 +326,7 @@ def test_depth_is_bounded(people: People):
     admin = people.client("admin")
     for levels, expected in ((19, ["/name"]), (20, [""])):
         raw = b'{"name": ' + b"[" * levels + b"]" * levels + b"}"
-        response = admin.generic("POST", "/api/patients", data=raw, content_type=JSON)
+        response = send_raw(admin, "POST", "/api/patients", raw)
         assert pointers(assert_problem(response, 400)) == expected
 
 
@@ -329,7 +334,7 @@ def test_depth_is_bounded(people: People):
 def test_a_key_given_twice_counts_once(people: People, key: str):
     """RFC 8259 does not define duplicate keys: the last one counts, and nothing of the first is stored."""
     raw = b'{"patient_id": "P8", "name": "A", "%s": "P9"}' % key.encode()
-    response = people.client("admin").generic("POST", "/api/patients", data=raw, content_type=JSON)
+    response = send_raw(people.client("admin"), "POST", "/api/patients", raw)
     assert response.status_code == 201
     assert response.json()[key] == "P9"
 
@@ -340,10 +345,10 @@ def test_large_bodies(people: People, size: int, actor: str):
     client = people.client(actor)
     before = everything()
     raw = b'{"name": "' + b"x" * size + b'"}'
-    assert_problem(client.generic("POST", "/api/auth/register", data=raw, content_type=JSON), 413)
+    assert_problem(send_raw(client, "POST", "/api/auth/register", raw), 413)
     if actor == "admin":
-        assert_problem(client.generic("POST", "/api/patients", data=raw, content_type=JSON), 413)
-        assert_problem(client.generic("PATCH", "/api/patients/P1", data=raw, content_type=JSON), 413)
+        assert_problem(send_raw(client, "POST", "/api/patients", raw), 413)
+        assert_problem(send_raw(client, "PATCH", "/api/patients/P1", raw), 413)
     assert changed(before, everything()) == set()
 
 
@@ -354,7 +359,7 @@ def test_large_bodies(people: People, size: int, actor: str):
 def test_other_media_types(people: People, content_type: str):
     admin = people.client("admin")
     before = everything()
-    response = admin.generic("POST", "/api/patients", data=b"name=Lin", content_type=content_type)
+    response = send_raw(admin, "POST", "/api/patients", b"name=Lin", content_type=content_type)
     assert_problem(response, 415)
     assert changed(before, everything()) == set()
 
@@ -362,7 +367,7 @@ def test_other_media_types(people: People, content_type: str):
 @pytest.mark.parametrize("content_type", ["application/json", "application/json; charset=utf-8", "APPLICATION/JSON"])
 def test_json_by_any_name(people: People, content_type: str):
     raw = '{"name": "Zoë 李"}'.encode()
-    response = people.client("admin").generic("POST", "/api/patients", data=raw, content_type=content_type)
+    response = send_raw(people.client("admin"), "POST", "/api/patients", raw, content_type=content_type)
     assert response.status_code == 201
     assert response.json()["name"] == "Zoë 李"
 
@@ -677,8 +682,8 @@ def test_5xx_shows_no_internals(people: People, monkeypatch: pytest.MonkeyPatch,
     admin = people.client("admin")
     admin.raise_request_exception = False
     monkeypatch.setattr(PatientViewSet, "retrieve", broken)
-    for headers in ({}, {"HTTP_ACCEPT": "text/html"}):
-        response = admin.get("/api/patients/P1", **headers)
+    for headers in ({}, {"Accept": "text/html"}):
+        response = admin.get("/api/patients/P1", headers=headers)
         assert response.status_code == 500
         for word in ("secret", "Ali", "RuntimeError", "raise ", "patients/views"):
             assert word not in response.content.decode()
@@ -692,9 +697,9 @@ def test_5xx_shows_no_internals(people: People, monkeypatch: pytest.MonkeyPatch,
 def mongodb_is_down(people: People, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     """Replace the connection's client by one whose server cannot be reached."""
     monkeypatch.setattr(transactions, "MAX_SECONDS", 0.2)  # 10 s, in which an election is over
-    connection = connections["clinical"]
+    connection = clinical_connection()
     kept = connection.connection, connection.database
-    nobody = MongoClient("mongodb://127.0.0.1:9/?replicaSet=rs0", serverSelectionTimeoutMS=50)
+    nobody: MongoClient[Document] = MongoClient("mongodb://127.0.0.1:9/?replicaSet=rs0", serverSelectionTimeoutMS=50)
     connection.connection, connection.database = nobody, nobody[connection.database.name]
     yield
     nobody.close()

@@ -4,7 +4,7 @@ import csv
 import io
 import re
 import zipfile
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from datetime import date
 from decimal import Decimal
 from pathlib import Path
@@ -15,7 +15,7 @@ import pytest
 from django.contrib.auth.models import Permission
 from django.contrib.sessions.models import Session
 from django.core.files.uploadedfile import SimpleUploadedFile
-from django.db import OperationalError, connections
+from django.db import OperationalError
 from django.test import Client
 from django.urls import reverse
 
@@ -29,6 +29,7 @@ from patients import services as patient_services
 from patients.models import Patient
 from prescriptions.models import Prescription
 from tests.audit.entries import recording
+from tests.databases import clinical_database, stored_document
 from tests.people import People, make_account
 from tests.records import complete, make_appointment, make_bill, make_prescription
 from tests.snapshots import changed, everything
@@ -210,11 +211,11 @@ def test_export_can_be_imported_into_an_empty_system(
     browser: Client, people: People, records: None, file_format: str
 ) -> None:
     def stored() -> dict[str, Any]:
-        found = connections["clinical"].database.patients.find_one({"_id": "P1"})
+        found = stored_document("patients", {"_id": "P1"})
         return {name: found[name] for name in ("name", "phone", "national_id", "notes", "diseases", "address", "email")}
 
     before, file = stored(), export(browser, "patients_patient", file_format, "?q=P1").content
-    connections["clinical"].database.patients.delete_one({"_id": "P1"})
+    clinical_database().patients.delete_one({"_id": "P1"})
     previewed = preview(browser, "patients_patient", file, file_format)
     assert row_types(previewed) == ["new"], row_errors(previewed)
     confirm(browser, "patients_patient", previewed)
@@ -415,7 +416,12 @@ def test_server_stores_nothing_of_a_file(
     monkeypatch.setenv("TMPDIR", str(tmp_path))
     monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
     opened: list[str] = []
-    monkeypatch.setattr("tempfile._get_candidate_names", lambda: iter(opened.append("a file") or ["f1"]))  # type: ignore[func-returns-value]
+
+    def names() -> Iterator[str]:
+        opened.append("a file")
+        yield "f1"
+
+    monkeypatch.setattr("tempfile._get_candidate_names", names)
     notes = "Quarx " * 100_000
     file = as_csv(
         [{"patient_id": "", "name": "Quarx", "notes": notes[:9_000]}] * 2 + [{"patient_id": "P9", "name": notes}]
@@ -478,7 +484,7 @@ def test_files_of_spreadsheet_programs_are_read(browser: Client, people: People)
     assert row_types(preview(browser, "patients_patient", semicolons)) == ["new"]
     from datetime import datetime, time
 
-    sheet = [
+    sheet: list[list[Any]] = [
         ["appointment_id", "patient_id", "doctor_id", "date", "time", "duration_minutes", None],
         ["A77", "P1", "D2", datetime(2031, 5, 5), time(9, 30), 45.0, None],  # noqa: DTZ001
         [None] * 7,

@@ -21,8 +21,8 @@ from accounts import tokens
 from healthcare.api.checks import api_actions
 from healthcare.audit_log.models import AuditEntry
 from reports.queries import NAMES
+from tests.audit.entries import recording
 from tests.audit.entries_of_requests import EXPECTED, described, expected_entries
-from tests.audit.trail import recording
 from tests.databases import clinical_database
 from tests.people import PASSWORD, People, make_patient
 from tests.records import days_from_now, make_appointment, make_bill, make_prescription

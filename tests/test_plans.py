@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 from bson import Decimal128, ObjectId
-from django.db import connection, connections
+from django.db import connection
 from django.test.utils import CaptureQueriesContext
 from pytest_django import DjangoDbBlocker
 from rest_framework.test import APIClient
@@ -25,6 +25,7 @@ from healthcare.api.pagination import Order
 from healthcare.mongodb.explain import Plan, explain, read_plan
 from patients.models import Patient
 from prescriptions.models import Prescription
+from tests.databases import clinical_database
 from tests.people import client_of, make_account
 
 MANY = 50_000
@@ -117,7 +118,7 @@ def clients(django_db_setup: None, django_db_blocker: DjangoDbBlocker) -> Iterat
 
     No test here declares the databases: nothing is rolled back or wiped between them, and all is emptied at the end.
     """
-    database = connections["clinical"].database
+    database = clinical_database()
     makers = {"patients": patients, "doctors": doctors, "appointments": appointments, "prescriptions": prescriptions}
     tables = "accounts_user, billing"
     with django_db_blocker.unblock():
@@ -148,7 +149,7 @@ def ask(client: APIClient, url: str) -> dict[str, Any]:
 
 def find_of(client: APIClient, url: str) -> tuple[dict[str, Any], list[dict[str, Any]]]:
     """Ask the API: the command that found the page, and its rows."""
-    database = connections["clinical"].database
+    database = clinical_database()
     collection = url.removeprefix("http://testserver").removeprefix("/api/").split("?")[0]
     database.command("profile", 2)
     try:
@@ -165,18 +166,18 @@ def find_of(client: APIClient, url: str) -> tuple[dict[str, Any], list[dict[str,
 
 def plan_of(client: APIClient, url: str) -> tuple[Plan, list[dict[str, Any]]]:
     command, rows = find_of(client, url)
-    return read_plan(connections["clinical"].database.command("explain", command, verbosity="executionStats")), rows
+    return read_plan(clinical_database().command("explain", command, verbosity="executionStats")), rows
 
 
 def count_of(command: dict[str, Any]) -> int:
-    return connections["clinical"].database[command["find"]].count_documents(command["filter"])
+    return clinical_database()[command["find"]].count_documents(command["filter"])
 
 
 def pages_around(client: APIClient, url: str) -> tuple[str, str]:
     """The pages behind and before a row in the middle of the list: page 500 of 1,000 when nothing is filtered."""
     command, _ = find_of(client, url)
     model, order = ORDERS[command["find"]]
-    found = connections["clinical"].database[command["find"]].find(command["filter"], ["_id"])
+    found = clinical_database()[command["find"]].find(command["filter"], ["_id"])
     middle = found.sort(list(command["sort"].items())).skip(count_of(command) // 2).limit(1)[0]
     row, places = model.objects.get(pk=middle["_id"]), Order(model.objects.order_by(*order))
     link = f"{url}{'&' if '?' in url else '?'}cursor="

@@ -38,8 +38,8 @@ PROXIES = ["10.0.0.5", "10.1.0.0/16", "2001:db8::/32"]
 )
 def test_client_address(settings: Any, remote: str, forwarded: str | None, trusted: list[str], expected: str | None):
     settings.TRUSTED_PROXIES = [ip_network(each) for each in trusted]
-    headers = {} if forwarded is None else {"HTTP_X_FORWARDED_FOR": forwarded}
-    assert client_address(RequestFactory().get("/", REMOTE_ADDR=remote, **headers)) == expected
+    headers = {} if forwarded is None else {"X-Forwarded-For": forwarded}
+    assert client_address(RequestFactory().get("/", headers=headers, REMOTE_ADDR=remote)) == expected
 
 
 @pytest.mark.django_db

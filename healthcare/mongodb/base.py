@@ -18,6 +18,8 @@ from django.db.transaction import TransactionManagementError
 from django_mongodb_backend import base
 from django_mongodb_backend.query import wrap_database_errors
 from pymongo import MongoClient, ReadPreference
+from pymongo.client_session import ClientSession
+from pymongo.database import Database
 from pymongo.errors import AutoReconnect, PyMongoError, ServerSelectionTimeoutError
 from pymongo.uri_parser import split_options
 
@@ -25,6 +27,7 @@ from healthcare.mongodb import encryption
 from healthcare.mongodb.introspection import DatabaseIntrospection
 from healthcare.mongodb.operations import DatabaseOperations
 from healthcare.mongodb.schema import DatabaseSchemaEditor
+from healthcare.routers import CLINICAL
 
 logger = logging.getLogger("healthcare.mongodb")
 
@@ -45,6 +48,11 @@ _NEEDS_REPLICA_SET = (
     "use the embedded servers."
 )
 _clients_lock = threading.Lock()
+
+
+def clinical_connection() -> "DatabaseWrapper":
+    """Return this thread's connection to the clinical database; `connections` has the type of any engine's."""
+    return cast(DatabaseWrapper, connections[CLINICAL])
 
 
 class DatabaseWrapper(base.DatabaseWrapper):
@@ -70,6 +78,9 @@ class DatabaseWrapper(base.DatabaseWrapper):
     _keys_checked: set[str] = set()
     # By alias, the time since which this process has found no primary.
     _no_primary_since: dict[str, float] = {}
+    connection: MongoClient[dict[str, Any]] | None
+    database: Database[dict[str, Any]]
+    session: ClientSession | None
     run_on_commit: list[Any]
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:

@@ -1,14 +1,14 @@
 """System checks that ask the MongoDB server for its configuration."""
 
 from collections.abc import Sequence
-from typing import Any, cast
+from typing import Any
 
 from django.core import checks
 from django.core.checks import CheckMessage, Tags, register
-from django.db import DatabaseError, connections
+from django.db import DatabaseError
 from pymongo.errors import PyMongoError
 
-from healthcare.mongodb.base import DatabaseWrapper
+from healthcare.mongodb.base import clinical_connection
 from healthcare.routers import CLINICAL
 
 #: MongoDB's own default. docs/deployment.md asks for 30.
@@ -27,10 +27,10 @@ def transaction_lifetime_is_limited(
     """
     if CLINICAL not in (databases or ()):
         return []
-    connection = cast(DatabaseWrapper, connections[CLINICAL])
+    connection = clinical_connection()
     try:
         connection.ensure_connection()
-        seconds = connection.database.client.admin.command("getParameter", 1, **{_PARAMETER: 1})[_PARAMETER]
+        seconds = connection.database.client.admin.command({"getParameter": 1, _PARAMETER: 1})[_PARAMETER]
     except (PyMongoError, DatabaseError):
         return []
     if seconds <= MAX_TRANSACTION_LIFETIME_SECONDS:

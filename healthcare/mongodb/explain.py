@@ -6,10 +6,10 @@ from dataclasses import dataclass
 from typing import Any
 
 from bson import json_util
-from django.db import connections, models
+from django.db import models
 
 from healthcare.mongodb import raw
-from healthcare.routers import CLINICAL
+from healthcare.mongodb.base import clinical_connection
 
 
 @dataclass(frozen=True)
@@ -51,7 +51,7 @@ class ProfiledCommand:
 @contextmanager
 def profiled() -> Iterator[list[ProfiledCommand]]:
     """Profile all commands of the clinical database, of every client; the list is filled when the block ends."""
-    database = connections[CLINICAL].database  # type: ignore[attr-defined]
+    database = clinical_connection().database
     commands: list[ProfiledCommand] = []
     database.command("profile", 2)
     try:
@@ -89,9 +89,10 @@ def explain(
         "cursor": {},
         **({"hint": hint} if hint else {}),
     }
-    database = connections[CLINICAL].database  # type: ignore[attr-defined]
+    database = clinical_connection().database
     # CODEC encodes the same values that `raw` takes, dates among them.
-    return read_plan(database.command("explain", command, verbosity="executionStats", codec_options=raw.CODEC))
+    output = database.command("explain", command, verbosity="executionStats", codec_options=raw.CODEC)
+    return read_plan(output)
 
 
 def read_plan(output: Mapping[str, Any]) -> Plan:

@@ -23,7 +23,7 @@ import pymongo
 from bson import ObjectId
 from bson.codec_options import CodecOptions, TypeDecoder, TypeEncoder, TypeRegistry
 from bson.decimal128 import Decimal128
-from django.db import DatabaseError, IntegrityError, connections, models
+from django.db import DatabaseError, IntegrityError, models
 from django.db.transaction import TransactionManagementError
 from pymongo import MongoClient, UpdateOne, WriteConcern
 from pymongo.client_session import ClientSession
@@ -37,8 +37,7 @@ from pymongo.errors import (
 )
 from pymongo.results import BulkWriteResult, UpdateResult
 
-from healthcare.mongodb.base import DatabaseWrapper
-from healthcare.routers import CLINICAL
+from healthcare.mongodb.base import clinical_connection
 
 MAX_TIME_MS = 10_000
 #: How many documents a stream fetches at a time.
@@ -145,7 +144,7 @@ def snapshot() -> Iterator[None]:
     Commands that compare collections use it while others write. A snapshot takes no locks and no transaction. MongoDB
     keeps the history of five minutes; writes inside the block are not possible.
     """
-    connection = cast(DatabaseWrapper, connections[CLINICAL])
+    connection = clinical_connection()
     if connection.session is not None or getattr(_snapshot, "session", None) is not None:
         raise TransactionManagementError("A snapshot cannot begin inside a transaction or another snapshot.")
     connection.ensure_connection()
@@ -396,11 +395,11 @@ class Collection:
 
     @staticmethod
     def _is_in_transaction() -> bool:
-        return cast(DatabaseWrapper, connections[CLINICAL]).session is not None
+        return clinical_connection().session is not None
 
     def _command(self, command: Document, max_time_ms: int) -> Document:
         """Run a command on the connection that carries the open transaction."""
-        connection = cast(DatabaseWrapper, connections[CLINICAL])
+        connection = clinical_connection()
         command["maxTimeMS"] = max_time_ms
         with self._translate_errors():
             reply = connection.transaction_command(command, _COMMAND_CODEC if self.codec is CODEC else self.codec)
@@ -411,7 +410,7 @@ class Collection:
     @contextmanager
     def _operation(self) -> Iterator[tuple[DriverCollection[Document], ClientSession | None]]:
         """Yield the driver's collection and the session of one operation, and translate its errors."""
-        connection = cast(DatabaseWrapper, connections[CLINICAL])
+        connection = clinical_connection()
         documents = connection.get_collection(self.name, codec_options=self.codec)
         with self._translate_errors():
             yield documents, connection.session or getattr(_snapshot, "session", None)

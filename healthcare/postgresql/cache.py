@@ -15,7 +15,7 @@ from django.core.cache.backends.base import DEFAULT_TIMEOUT, BaseCache
 from django.db import DatabaseError, InterfaceError, OperationalError, connections
 from django.db.backends.base.base import BaseDatabaseWrapper
 
-from healthcare.postgresql import circuit_breaker
+from healthcare.postgresql import circuit_breaker, prepared_statements
 from healthcare.routers import DEFAULT
 
 _ADD = """
@@ -131,5 +131,5 @@ def _own_connection() -> BaseDatabaseWrapper:
         _connections[os.getpid()] = connection
     else:
         # Check the connection, as Django does at the start of a request, because PostgreSQL may have closed it.
-        connection.health_check_done = False  # type: ignore[attr-defined]
+        prepared_statements.set_health_check_done(connection, is_done=False)
     return connection

@@ -295,7 +295,7 @@ def test_tampered_id_token(provider: Provider, kind: str) -> None:
     claims = {"iss": provider.url, "aud": CLIENT_ID, "exp": 2**33, "iat": 1, **provider.claims}
     header = {"kid": "k1"}
     if kind == "none":
-        provider.id_token = jwt.encode(claims, None, "none", headers=header)
+        provider.id_token = jwt.encode(claims, "", "none", headers=header)
     elif kind == "HS256":
         provider.id_token = jwt.encode(claims, "k" * 32, "HS256", headers=header)
     elif kind == "tampered":

@@ -4,10 +4,10 @@ from datetime import UTC, datetime
 from typing import Any
 
 import pytest
-from django.db import connections
 
 from appointments import claims
 from appointments.models import Appointment
+from tests.databases import clinical_database
 from tests.people import People
 from tests.records import days_from_now, make_appointment
 
@@ -15,7 +15,7 @@ pytestmark = pytest.mark.django_db
 
 
 def held() -> dict[str, str]:
-    return {c["_id"]: c["appointment_id"] for c in connections["clinical"].database.claims.find()}
+    return {c["_id"]: c["appointment_id"] for c in clinical_database().claims.find()}
 
 
 def visit(starts_at: datetime, minutes: int, **fields: Any) -> Appointment:
@@ -101,7 +101,7 @@ def test_overlaps_of_different_lengths(
         {"pointer": "/time", "code": "slot_taken", "detail": f"The {whose} has another visit at that time."}
     ]
     assert held() == before
-    assert connections["clinical"].database.appointments.count_documents({}) == 1
+    assert clinical_database().appointments.count_documents({}) == 1
 
 
 def test_moving_keeps_the_old_time_until_the_new_one_is_held(people: People) -> None:

@@ -4,9 +4,9 @@ from datetime import date
 from typing import Any
 
 import pytest
-from django.db import connections
 
 from appointments.models import Claim
+from tests.databases import clinical_database
 from tests.people import People, make_doctor
 
 pytestmark = pytest.mark.django_db
@@ -99,7 +99,7 @@ def test_timed_visits_outside_the_hours_are_refused(clinic: People, time: str) -
         "code": "outside_hours",
         "detail": "The doctor does not work then; ask for the free slots.",
     }
-    assert connections["clinical"].database.appointments.count_documents({}) == 0
+    assert clinical_database().appointments.count_documents({}) == 0
     assert Claim.objects.count() == 0
 
 

@@ -17,6 +17,7 @@ from django.db import IntegrityError, connection, connections
 from audit import queries, seals, services
 from healthcare.audit_log import recorder
 from healthcare.audit_log.models import AuditEntry, AuditHead
+from tests.databases import clinical_database
 
 pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.usefixtures("own_audit_log")]
 
@@ -49,7 +50,7 @@ def tamper(sql: str, *values: Any) -> None:
 
 
 def chain() -> Any:
-    return connections["clinical"].database["audit_seals"]
+    return clinical_database()["audit_seals"]
 
 
 def test_what_is_sealed_is_whole() -> None:

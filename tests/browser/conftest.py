@@ -5,7 +5,7 @@ test process use the same databases, as in `tests.live`.
 """
 
 import shutil
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from importlib import import_module
 from urllib.parse import urlsplit
 
@@ -64,10 +64,10 @@ def groups(transactional_db: None) -> None:
 class Visitor:
     """A user with a browser of their own. Errors of their pages are collected in `wrong`."""
 
-    def __init__(self, browser: Browser, site: LiveServer, *, width: int = 1280, scheme: str = "light") -> None:
+    def __init__(self, browser: Browser, site: LiveServer) -> None:
         self.root = f"http://{HOST}:{site.port}"
         self.context: BrowserContext = browser.new_context(
-            base_url=self.root, viewport={"width": width, "height": 900}, color_scheme=scheme, timezone_id="UTC",
+            base_url=self.root, viewport={"width": 1280, "height": 900}, color_scheme="light", timezone_id="UTC",
             locale="en-GB", reduced_motion="reduce",
         )  # fmt: skip
         self.context.set_default_timeout(WAIT_MS)
@@ -100,10 +100,10 @@ class Visitor:
         """Return the status of the response, without following redirects."""
         return self.context.request.get(path, max_redirects=0).status
 
-    def post(self, path: str, form: dict[str, str]) -> int:
+    def post(self, path: str, form: Mapping[str, str]) -> int:
         """Send a form that no page offers, with a CSRF token and a Referer."""
         token = next(each["value"] for each in self.context.cookies() if each["name"] == settings.CSRF_COOKIE_NAME)
-        sent = {"csrfmiddlewaretoken": token, **form}
+        sent: dict[str, str | float | bool] = {"csrfmiddlewaretoken": token, **form}
         return self.context.request.post(path, form=sent, headers={"Referer": self.root}, max_redirects=0).status
 
     def _look_at(self, request: Request) -> None:
@@ -126,15 +126,15 @@ class Visitors:
         self.browser, self.site = browser, site
         self.all: list[Visitor] = []
 
-    def __call__(self, account: User | None = None, **screen: object) -> Visitor:
-        visitor = Visitor(self.browser, self.site, **screen)  # type: ignore[arg-type]
+    def __call__(self, account: User | None = None) -> Visitor:
+        visitor = Visitor(self.browser, self.site)
         self.all.append(visitor)
         return visitor.log_in(account) if account is not None else visitor
 
-    def of_group(self, group: str, **screen: object) -> Visitor:
+    def of_group(self, group: str) -> Visitor:
         account = make_account("staff", f"{group.split()[0].lower()}@example.org")
         account.groups.add(Group.objects.get(name=group))
-        return self(account, **screen)
+        return self(account)
 
 
 @pytest.fixture

@@ -4,7 +4,7 @@ The pages are checked in light and dark colours, on a wide and a narrow screen.
 """
 
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import axe_playwright_python
 import pytest
@@ -20,7 +20,7 @@ pytestmark = pytest.mark.django_db(transaction=True)
 
 AXE = (Path(axe_playwright_python.__file__).parent / "axe.min.js").read_text(encoding="utf-8")
 #: All rules on a wide screen, the rules about colours in dark colours, and all others on a narrow screen.
-SCREENS = (
+SCREENS: tuple[tuple[Literal["light", "dark"], int, dict[str, Any]], ...] = (
     ("light", 1280, {}),
     ("dark", 1280, {"runOnly": ["color-contrast", "link-in-text-block"]}),
     ("light", 390, {"rules": {"color-contrast": {"enabled": False}}}),
@@ -76,7 +76,7 @@ def test_no_page_has_a_serious_violation(visitors: Visitors, people: People, rec
         at.open(path.format(account=people.staff.pk))
         expect(page.locator("[hx-trigger=load] > .quiet:only-child, [data-slots]:empty")).to_have_count(0)
         for scheme, width, options in SCREENS:
-            page.emulate_media(color_scheme=scheme)  # type: ignore[arg-type]
+            page.emulate_media(color_scheme=scheme)
             page.set_viewport_size({"width": width, "height": 900})
             # The theme sets this class when it loads a page in dark colours.
             page.evaluate("isDark => document.documentElement.classList.toggle('dark', isDark)", scheme == "dark")

@@ -9,6 +9,7 @@ from pymongo import MongoClient, WriteConcern
 from pymongo.collection import Collection
 
 import devstack
+from healthcare.mongodb.raw import Document
 
 
 def write(directory: Path, text: str) -> None:
@@ -37,5 +38,7 @@ def documents(directory: Path) -> list[str]:
 
 @contextmanager
 def _notes(directory: Path) -> Iterator[Collection]:
-    with MongoClient(devstack.addresses(directory)["MONGODB_URI"], serverSelectionTimeoutMS=10000) as client:
+    uri = devstack.addresses(directory)["MONGODB_URI"]
+    client: MongoClient[Document] = MongoClient(uri, serverSelectionTimeoutMS=10000)
+    with client:
         yield client["trial"].get_collection("notes", write_concern=WriteConcern("majority", wtimeout=5000))

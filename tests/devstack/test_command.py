@@ -6,6 +6,7 @@ import re
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import environ
 import psutil
@@ -95,7 +96,7 @@ def test_database_url_is_understood_by_psql_and_by_django(folder: Path) -> None:
         check=True,
     )
     assert psql.stdout == "healthcare,t\n"
-    config = {"TIME_ZONE": None, "TEST": {}, "CONN_MAX_AGE": 0, "CONN_HEALTH_CHECKS": False}
+    config: dict[str, Any] = {"TIME_ZONE": None, "TEST": {}, "CONN_MAX_AGE": 0, "CONN_HEALTH_CHECKS": False}
     wrapper = DatabaseWrapper({**config, **environ.Env.db_url_config(url)})
     with psycopg.connect(**wrapper.get_connection_params()) as connection:
         assert connection.execute(query).fetchone() == ("healthcare", True)

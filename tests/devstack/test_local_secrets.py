@@ -28,11 +28,14 @@ def test_concurrent_processes_get_the_same_secret(folder: Path) -> None:
         for _ in range(8)
     ]
     for process in processes:
+        assert process.stdin is not None
         process.stdin.close()  # starts all of them
-    answers = {process.stdout.read() for process in processes}
-    assert [process.wait() for process in processes] == [0] * 8
+    answers = set()
     for process in processes:
-        process.stdout.close()
+        assert process.stdout is not None
+        with process.stdout as output:
+            answers.add(output.read())
+    assert [process.wait() for process in processes] == [0] * 8
     (secret,) = answers
     assert len(secret.strip()) == 64
     assert permissions(folder / "secrets" / "SECRET_KEY") == 0o600

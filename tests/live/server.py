@@ -7,6 +7,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Mapping
+from functools import partial
 from pathlib import Path
 from typing import Self
 
@@ -102,7 +103,7 @@ class LiveServer:
         """Return the pids that answer several simultaneous clients. The workers finish loading at different times."""
         clients = [self.client() for _ in range(4 * self.workers)]
         try:
-            at_once([lambda client=client: client.get("") for client in clients])
+            at_once([partial(client.get, "") for client in clients])
             ports = {client.local_port for client in clients}
         except NoAnswer:
             return set()

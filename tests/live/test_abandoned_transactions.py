@@ -8,13 +8,13 @@ from collections.abc import Iterator
 
 import pytest
 from django.core.checks import run_checks
-from django.db import connections
 from pymongo.errors import OperationFailure
 
 from devstack.mongodb import TRANSACTION_LIFETIME_SECONDS_IN_TESTS
 from healthcare.mongodb import transactions
 from healthcare.mongodb.transactions import ClinicalWriteFailed, clinical_transaction
 from patients.models import Patient
+from tests.databases import clinical_database
 from tests.live.conftest import environment_of_this_run
 from tests.live.server import ROOT
 from tests.people import People
@@ -38,7 +38,7 @@ LIFETIME_SECONDS = 2
 
 
 def set_lifetime(seconds: int) -> None:
-    connections["clinical"].database.client.admin.command("setParameter", 1, **{PARAMETER: seconds})
+    clinical_database().client.admin.command({"setParameter": 1, PARAMETER: seconds})
 
 
 @pytest.fixture

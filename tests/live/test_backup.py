@@ -24,6 +24,7 @@ from audit import services as audit_services
 from healthcare.outbox import events
 from operations.backups import backup, mongodb
 from tests.audit.entries import wipe
+from tests.databases import clinical_database
 from tests.live.client import Client
 from tests.live.conftest import environment_of_this_run, token_of
 from tests.live.server import ROOT, LiveServer
@@ -169,7 +170,7 @@ def assert_agree(restored: Database[Any], sql: psycopg.Connection) -> None:
 
 def assert_same_patients(restored: Database[Any]) -> None:
     """Check that a patient without writes is identical."""
-    originals = connections["clinical"].database["patients"]
+    originals = clinical_database()["patients"]
     assert restored["patients"].find_one({"_id": "P2"}) == originals.find_one({"_id": "P2"})
     assert {each["name"] for each in restored["patients"].find()} == {each["name"] for each in originals.find()}
 

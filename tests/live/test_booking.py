@@ -1,6 +1,7 @@
 """Concurrent bookings by many clients through several processes: of overlapping visits exactly one is stored."""
 
 from datetime import date, timedelta
+from functools import partial
 from typing import Any
 
 import pytest
@@ -20,12 +21,7 @@ DAY = days_from_now(30)
 def book_at_once(admin: Client, bookings: list[dict[str, Any]]) -> list[Answer]:
     clients = [Client(admin.port, admin.token) for _ in bookings]
     bodies = [{"date": str(DAY), **booking} for booking in bookings]
-    return at_once(
-        [
-            lambda client=client, body=body: client.post("/appointments", body)
-            for client, body in zip(clients, bodies, strict=True)
-        ]
-    )
+    return at_once([partial(client.post, "/appointments", body) for client, body in zip(clients, bodies, strict=True)])
 
 
 def clock(minutes: int) -> str:
@@ -36,7 +32,7 @@ def test_many_clients_reach_several_processes(server: LiveServer, admin: Client)
     """The prerequisite of all tests here. One process may accept all connections, so several rounds are allowed."""
     for _ in range(5):
         clients = [Client(admin.port, admin.token) for _ in range(50)]
-        at_once([lambda client=client: client.get("/patients/P1") for client in clients])
+        at_once([partial(client.get, "/patients/P1") for client in clients])
         ports = {client.local_port for client in clients}
         reached = sum(bool(ports & found) for found in server.connections().values())
         if reached >= 2:

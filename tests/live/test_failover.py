@@ -30,6 +30,8 @@ from benchmarks.concerns import measuring, output
 from devstack.fault_injection import NODES, FaultInjectionStack
 from healthcare.mongodb import raw, transactions
 from healthcare.mongodb.base import DatabaseWrapper
+from healthcare.mongodb.raw import Document
+from tests.databases import clinical_connection_replaced
 from tests.live.client import Answer, Client, NoAnswer, at_once
 from tests.live.conftest import LOGS
 from tests.live.server import LiveServer
@@ -59,7 +61,9 @@ class Hospital:
 
     def visits(self) -> Counter[Visit]:
         """Read the stored visits with read concern majority, through the members' own sockets."""
-        with pymongo.MongoClient(self.stack.addresses["MONGODB_URI"], readConcernLevel="majority") as client:
+        uri = self.stack.addresses["MONGODB_URI"]
+        client: pymongo.MongoClient[Document] = pymongo.MongoClient(uri, readConcernLevel="majority")
+        with client:
             found = client[DATABASE]["appointments"].find()
             return Counter((each["patient_id"], str(each["date"].date()), each["time"]) for each in found)
 
@@ -213,13 +217,16 @@ def test_write_waits_for_a_recovering_member(
     )
     monkeypatch.setattr(DatabaseWrapper, "_keys_checked", {DATABASE})
     monkeypatch.setattr(transactions, "MAX_SECONDS", 0.3)
-    monkeypatch.setattr(connections._connections, "clinical", recovering)
 
     @transactions.clinical_transaction
     def write() -> None:
         raw.collection("tallies").insert_one({})
 
-    with django_db_blocker.unblock(), hospital.stack.client(secondary) as client:
+    with (
+        clinical_connection_replaced(recovering),
+        django_db_blocker.unblock(),
+        hospital.stack.client(secondary) as client,
+    ):
         client.admin.command("replSetMaintenance", True)
         try:
             with pytest.raises(transactions.ClinicalWriteFailed) as caught:

@@ -1,6 +1,7 @@
 """Concurrent changes of visits through several processes: moves, completions, cancellations and deletions."""
 
 import threading
+from functools import partial
 from itertools import cycle, islice
 
 import pytest
@@ -22,10 +23,7 @@ pytestmark = pytest.mark.django_db(transaction=True)
 def patch_at_once(admin: Client, visit_id: str, bodies: list[dict[str, str]]) -> list[Answer]:
     clients = [Client(admin.port, admin.token) for _ in bodies]
     return at_once(
-        [
-            lambda client=client, body=body: client.patch(f"/appointments/{visit_id}", body)
-            for client, body in zip(clients, bodies, strict=True)
-        ]
+        [partial(client.patch, f"/appointments/{visit_id}", body) for client, body in zip(clients, bodies, strict=True)]
     )
 
 
@@ -133,7 +131,7 @@ def test_two_visits_cannot_swap_into_one_another(server: LiveServer, people: Peo
         clients = [server.client(token_of(people.admin)) for _ in range(2)]
         answers = at_once(
             [
-                lambda c=client, v=visit: c.patch(f"/appointments/{v}", {"time": "12:00"})
+                partial(client.patch, f"/appointments/{visit}", {"time": "12:00"})
                 for client, visit in zip(clients, (one, two), strict=True)
             ]
         )

@@ -16,6 +16,7 @@ from collections.abc import Callable, Collection, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from datetime import timedelta
+from functools import partial
 
 import psutil
 import psycopg
@@ -24,6 +25,7 @@ import pytest
 from django.utils import timezone
 
 from devstack.ephemeral import EphemeralStack
+from healthcare.mongodb.raw import Document
 from tests.live.client import Answer, Client, NoAnswer, at_once
 from tests.live.conftest import LOGS
 from tests.live.server import ROOT, LiveServer
@@ -54,7 +56,8 @@ class Hospital:
 
     def completed_and_billed(self) -> tuple[Counter[str], Counter[str]]:
         """Return the ids of the completed visits, and the ids that the bills name."""
-        with pymongo.MongoClient(self.stack.addresses["MONGODB_URI"]) as mongodb:
+        mongodb: pymongo.MongoClient[Document] = pymongo.MongoClient(self.stack.addresses["MONGODB_URI"])
+        with mongodb:
             visits = mongodb[DATABASE]["appointments"].find({"status": "completed"}, ["_id"])
             completed = Counter(visit["_id"] for visit in visits)
         with psycopg.connect(self.stack.addresses["DATABASE_URL"]) as sql:
@@ -72,11 +75,13 @@ class Hospital:
     def recorded_views(self, patient_id: str) -> int:
         """Count the audit entries of successful reads of a patient."""
         with psycopg.connect(self.stack.addresses["DATABASE_URL"]) as sql:
-            return sql.execute(
+            found = sql.execute(
                 "SELECT count(*) FROM audit_entries WHERE action = 'patient.viewed' AND subject = %s "
                 "AND outcome = 'success'",
                 [patient_id],
-            ).fetchone()[0]
+            ).fetchone()
+            assert found is not None
+            return found[0]
 
     @contextmanager
     def without(self, **servers: bool) -> Iterator[None]:
@@ -142,7 +147,7 @@ def account_is_cached(hospital: Hospital) -> None:
     while len(known) < hospital.server.workers:
         assert time.monotonic() < deadline, known
         clients = [hospital.client() for _ in range(24)]
-        at_once([lambda client=client: client.get("/patients/P0") for client in clients])
+        at_once([partial(client.get, "/patients/P0") for client in clients])
         ports = {client.local_port for client in clients}
         known |= {pid for pid, reached in hospital.server.connections().items() if ports & reached}
         for client in clients:

@@ -9,6 +9,7 @@ import os
 import random
 import threading
 import time
+from functools import partial
 from io import StringIO
 from pathlib import Path
 
@@ -19,6 +20,7 @@ from django.db import connections
 from doctors.models import Doctor
 from patients.models import Patient
 from reports import queries
+from tests.databases import clinical_database
 from tests.live import test_crash
 from tests.live.client import Client, at_once
 from tests.live.conftest import environment_of_this_run, token_of
@@ -99,7 +101,7 @@ def test_rebuild_during_writes_loses_nothing(people: People, tmp_path: Path) -> 
         try:
             for _ in range(2):
                 time.sleep(0.7)
-                database = connections["clinical"].database
+                database = clinical_database()
                 database["report_pairs"].delete_many({"_id.p": {"$in": test_crash.PATIENTS[:2]}})
                 database["report_counters"].delete_many({"_id": {"$regex": "^(month|doctor)"}})
                 server.manage("rebuild_reports")
@@ -119,8 +121,8 @@ def test_doctor_is_not_deleted_during_a_booking(people: People, server: LiveServ
         key = f"LEAVING-{number}"
         make_doctor(people.admin, key)
         visit = {"patient_id": "P1", "doctor_id": key, "date": str(days_from_now(number + 1))}
-        deletes = [lambda path=f"/doctors/{key}": admin.call("DELETE", path)]
-        books = [lambda client=client, visit=visit: client.post("/appointments", visit) for client in clients]
+        deletes = [partial(admin.call, "DELETE", f"/doctors/{key}")]
+        books = [partial(client.post, "/appointments", visit) for client in clients]
         outcome, *booked = (answer.status for answer in at_once([*deletes, *books]))
         exists = Doctor.objects.filter(pk=key).exists()
         assert exists == (outcome != 204)

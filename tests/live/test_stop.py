@@ -8,6 +8,7 @@ import subprocess
 import sys
 import threading
 import time
+from functools import partial
 from pathlib import Path
 
 import orjson
@@ -92,11 +93,12 @@ def test_stopped_server_answers_accepted_requests(people: People, tmp_path: Path
 def test_metrics_of_all_processes_are_added_up(people: People, tmp_path: Path) -> None:
     environment = {**environment_of_this_run(), "METRICS_TOKEN": METRICS}
     with LiveServer(environment, tmp_path / "server.log", workers=2) as server:
-        token, reached = token_of(people.admin), set()
+        token = token_of(people.admin)
+        reached: set[int] = set()
         requests = 0
         while len(reached) < 2:
             clients = [server.client(token) for _ in range(8)]
-            at_once([lambda client=client: client.get("/doctors/D1") for client in clients])
+            at_once([partial(client.get, "/doctors/D1") for client in clients])
             requests += len(clients)
             ports = {client.local_port for client in clients}
             reached |= {pid for pid, found in server.connections().items() if ports & found}

@@ -3,17 +3,24 @@
 import secrets
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
-from typing import Any
+from typing import Any, cast
 
 import pytest
-from django.db import connections
+from django.db import connections, models
+from django_mongodb_backend import base
 from pymongo import MongoClient, monitoring
 
-from healthcare.mongodb.base import DatabaseWrapper
+from healthcare.mongodb.base import DatabaseWrapper, clinical_connection
+from healthcare.mongodb.raw import Document
+from tests.databases import clinical_connection_replaced, clinical_database
 from tests.mongodb.models import Tally, Visit
 
 STOCK = "stock"
 MODELS = (Visit, Tally)
+
+
+def stock_connection() -> base.DatabaseWrapper:
+    return cast(base.DatabaseWrapper, connections[STOCK])
 
 
 @pytest.fixture(scope="package", autouse=True)
@@ -44,7 +51,7 @@ def databases(django_db_blocker: Any) -> Iterator[None]:
             ours = connections["clinical"]
             ours.settings_dict["NAME"] = usual_name
             ours.connect()
-            connections[STOCK].close_pool()
+            stock_connection().close_pool()
             del connections[STOCK]
             del connections.settings[STOCK]
         # The stock engine leaves transactions open, as these tests show, and a drop would wait for them.
@@ -56,24 +63,24 @@ def databases(django_db_blocker: Any) -> Iterator[None]:
 @pytest.fixture(autouse=True)
 def _empty(databases: None) -> Iterator[None]:
     yield
-    for alias in ("clinical", STOCK):
-        assert connections[alias].session is None, "the test left a transaction open"
+    for connection in (clinical_connection(), stock_connection()):
+        assert connection.session is None, "the test left a transaction open"
         for model in MODELS:
-            connections[alias].database[model._meta.db_table].delete_many({})
+            connection.database[model._meta.db_table].delete_many({})
 
 
 @pytest.fixture
-def client() -> MongoClient:
+def client() -> MongoClient[Document]:
     """Return a client of the driver outside all transactions, which sees what another process would see."""
     return connections["clinical"].connection
 
 
 @pytest.fixture
-def stored() -> Callable[[type], list[dict[str, Any]]]:
+def stored() -> Callable[[type[models.Model]], list[Document]]:
     """Return the documents of a model as stored, outside all transactions, in the order of `_id`."""
 
-    def documents(model: type) -> list[dict[str, Any]]:
-        return list(connections["clinical"].database[model._meta.db_table].find().sort("_id"))
+    def documents(model: type[models.Model]) -> list[Document]:
+        return list(clinical_database()[model._meta.db_table].find().sort("_id"))
 
     return documents
 
@@ -109,7 +116,7 @@ class Commands(monitoring.CommandListener):
 
 
 @pytest.fixture
-def commands(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[dict[str, Any]]]:
+def commands() -> Iterator[list[dict[str, Any]]]:
     """Return the commands of this test, which are sent by a client with a listener."""
     listener = Commands()
     usual = connections["clinical"]
@@ -118,7 +125,6 @@ def commands(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[dict[str, Any]]]:
     # A new client knows no primary yet, which must not count as an outage since the test before.
     DatabaseWrapper._no_primary_since.pop("watched", None)
     watched.connect()
-    with monkeypatch.context() as patch:
-        patch.setattr(connections._connections, "clinical", watched)
+    with clinical_connection_replaced(watched):
         yield listener.sent
     watched.close_pool()

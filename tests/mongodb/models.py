@@ -27,6 +27,8 @@ class Ward(EmbeddedModel):
 
 
 class Visit(models.Model):
+    # Declared for mypy, whose Django plugin knows only the models of installed apps.
+    objects: models.Manager["Visit"] = models.Manager()
     visit_id = models.CharField(primary_key=True, max_length=64, db_column="_id")
     doctor_id = models.CharField(max_length=64)
     date = models.DateField()
@@ -54,6 +56,7 @@ class Visit(models.Model):
 
 
 class Tally(models.Model):
+    objects: models.Manager["Tally"] = models.Manager()
     name = models.CharField(primary_key=True, max_length=64, db_column="_id")
     total = models.IntegerField(default=0)
 

@@ -31,17 +31,23 @@ def run_writers(*, processes: int, threads: int, turns: int, **job: Any) -> Coun
     outcomes: Counter[str] = Counter()
     try:
         for writer in writers:
-            assert writer.stdout.readline() == "ready\n"
+            assert read_line(writer) == "ready\n"
         for writer in writers:
+            assert writer.stdin is not None
             writer.stdin.write("go\n")
             writer.stdin.flush()
         for writer in writers:
-            outcomes.update(json.loads(writer.stdout.readline()))
+            outcomes.update(json.loads(read_line(writer)))
     finally:
         for writer in writers:
             writer.kill()
             writer.communicate()
     return outcomes
+
+
+def read_line(process: subprocess.Popen[str]) -> str:
+    assert process.stdout is not None
+    return process.stdout.readline()
 
 
 def test_no_update_of_one_document_is_lost() -> None:

@@ -19,8 +19,10 @@ from pymongo.errors import InvalidOperation
 
 from devstack import binaries
 from healthcare.mongodb import raw
-from healthcare.mongodb.base import DatabaseWrapper
+from healthcare.mongodb.base import DatabaseWrapper, clinical_connection
+from healthcare.mongodb.raw import Document
 from healthcare.mongodb.transactions import clinical_transaction
+from tests.databases import clinical_connection_replaced
 from tests.mongodb.models import Tally
 
 Connect = Callable[..., DatabaseWrapper]
@@ -30,7 +32,7 @@ ROOT = Path(__file__).resolve().parents[2]
 @pytest.fixture
 def connect() -> Iterator[Connect]:
     """Open a connection of another alias to a server, with the options of settings.py except for a shorter wait."""
-    created = []
+    created: list[DatabaseWrapper] = []
 
     def connected(uri: str, **options: Any) -> DatabaseWrapper:
         usual = connections["clinical"].settings_dict
@@ -57,7 +59,7 @@ def connect() -> Iterator[Connect]:
 def start_mongod() -> Iterator[Callable[..., str]]:
     """Start a mongod with further arguments and return its URI."""
     mongod = binaries.find_mongod()
-    started = []
+    started: list[subprocess.Popen[bytes]] = []
     with tempfile.TemporaryDirectory(prefix="mongod-") as name:
         folder = Path(name)
         environment = binaries.mongod_environment(mongod, folder)
@@ -67,18 +69,19 @@ def start_mongod() -> Iterator[Callable[..., str]]:
             data.mkdir()
             socket = folder / f"{len(started)}.sock"
             command = [
-                mongod,
+                str(mongod),
                 "--dbpath",
-                data,
+                str(data),
                 "--bind_ip",
-                socket,
+                str(socket),
                 "--nounixsocket",
                 "--wiredTigerCacheSizeGB",
                 "0.25",
             ]
             started.append(subprocess.Popen([*command, *arguments], stdout=subprocess.DEVNULL, env=environment))
             uri = f"mongodb://{quote(str(socket), safe='')}/"
-            with pymongo.MongoClient(uri, directConnection=True) as client:
+            client: pymongo.MongoClient[Document] = pymongo.MongoClient(uri, directConnection=True)
+            with client:
                 client.admin.command("ping")
             return uri
 
@@ -159,13 +162,13 @@ def test_a_server_process_does_not_start_with_such_a_uri() -> None:
 
 
 def test_majority_is_accepted(connect: Connect) -> None:
-    client = connect(usual_uri(w="majority", journal="true", readConcernLevel="majority")).connection
+    client = connect(usual_uri(w="majority", journal="true", readConcernLevel="majority")).database.client
     assert client.write_concern.document == {"w": "majority", "j": True, "wtimeout": 5000}
     assert client.read_concern.level == "majority"
 
 
 def test_clinical_data_is_written_and_read_by_majorities_and_in_time(connect: Connect) -> None:
-    client = connect(usual_uri()).connection
+    client = connect(usual_uri()).database.client
     assert client.write_concern.document == {"w": "majority", "wtimeout": 5000}
     assert client.read_concern.level == "majority"
     assert client.options.retry_writes
@@ -188,26 +191,26 @@ PREFERENCE = {
 }
 
 
-def test_reads_and_transactions_stay_on_the_primary(connect: Connect, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_reads_and_transactions_stay_on_the_primary(connect: Connect) -> None:
     """A transaction with the URI's own read preference fails, so the stock engine cannot use such a URI."""
     stock = connections["stock"]
-    with pymongo.MongoClient(usual_uri(**PREFERENCE)) as client, client.start_session() as session:
+    client: pymongo.MongoClient[Document] = pymongo.MongoClient(usual_uri(**PREFERENCE))
+    with client, client.start_session() as session:
         session.start_transaction()
         with pytest.raises(InvalidOperation, match="must be primary"):
             client[stock.settings_dict["NAME"]].tallies.find_one(session=session)
 
     ours = connect(usual_uri(**PREFERENCE), readPreference="nearest")
-    assert ours.connection.read_preference == pymongo.ReadPreference.PRIMARY
+    assert ours.database.client.read_preference == pymongo.ReadPreference.PRIMARY
 
     @clinical_transaction
-    def write() -> list[dict]:
+    def write() -> list[Document]:
         Tally.objects.create(name="T", total=1)
         raw.collection(Tally).update_one({"_id": "T"}, {"$inc": {"total": 1}})
         assert Tally.objects.get(name="T").total == 2
         return raw.aggregate(Tally, [{"$match": {"_id": "T"}}])
 
-    with monkeypatch.context() as patch:
-        patch.setattr(connections._connections, "clinical", ours)
+    with clinical_connection_replaced(ours):
         assert write() == [{"_id": "T", "total": 2}]
     assert Tally.objects.get().total == 2
 
@@ -224,14 +227,14 @@ def test_threads_that_connect_at_once_share_one_client(connect: Connect, monkeyp
         return made[-1]
 
     monkeypatch.setattr("django_mongodb_backend.base.MongoClient", make_slowly)
-    clients = []
+    clients: list[pymongo.MongoClient[Document]] = []
     together = threading.Barrier(8)
 
     def open_one() -> None:
         connection = DatabaseWrapper(first.settings_dict, alias=first.alias)
         together.wait()
         connection.connect()
-        clients.append(connection.connection)
+        clients.append(connection.database.client)
 
     threads = [threading.Thread(target=open_one) for _ in range(8)]
     for thread in threads:
@@ -245,7 +248,7 @@ def test_threads_that_connect_at_once_share_one_client(connect: Connect, monkeyp
 @pytest.mark.filterwarnings("ignore:.*use of fork.*:DeprecationWarning")
 def test_forked_child_has_a_client_of_its_own_and_no_transaction() -> None:
     """The child neither reads through the parent's sockets nor writes into the parent's open transaction."""
-    connection = connections["clinical"]
+    connection = clinical_connection()
     inherited = connection.connection
     read_end, write_end = os.pipe()
 

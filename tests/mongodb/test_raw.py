@@ -2,7 +2,7 @@
 
 import datetime
 import inspect
-from collections.abc import Callable
+from collections.abc import Callable, Generator
 from decimal import Decimal
 from typing import Any
 
@@ -13,12 +13,13 @@ from bson import Decimal128, ObjectId
 from django.db import DatabaseError, IntegrityError, connections
 from django.db.transaction import TransactionManagementError
 from django_mongodb_backend import transaction as engine_transaction
-from pymongo.errors import PyMongoError
+from pymongo.errors import ExecutionTimeout, PyMongoError
 
 from healthcare.mongodb import raw
-from healthcare.mongodb.base import DatabaseWrapper
+from healthcare.mongodb.base import DatabaseWrapper, clinical_connection
 from healthcare.mongodb.raw import Collection, QueryTimedOut
 from healthcare.mongodb.transactions import clinical_transaction, session
+from tests.databases import clinical_database
 from tests.mongodb.models import Tally, Visit
 
 UTC = datetime.UTC
@@ -65,7 +66,7 @@ def test_operation_is_part_of_the_transaction(
 
     @clinical_transaction
     def service() -> None:
-        connections["clinical"].get_collection("tallies").update_one(
+        clinical_connection().get_collection("tallies").update_one(
             {"_id": "A"}, {"$set": {"seen": True}}, session=session()
         )
         results.append(operation(tallies))
@@ -140,6 +141,7 @@ def test_stream_that_is_left_ends_on_the_server(commands: list[dict[str, Any]]) 
     stream = tallies.stream([], batch_size=10)
     next(stream)
     commands.clear()
+    assert isinstance(stream, Generator)
     stream.close()
     assert [next(iter(sent)) for sent in commands] == ["killCursors"]
 
@@ -186,7 +188,8 @@ def test_pipeline_that_takes_too_long_is_ended(tallies: Collection) -> None:
     with pytest.raises(QueryTimedOut, match="tallies: the operation took too long") as raised:
         tallies.aggregate(endless, max_time_ms=50)
     assert isinstance(raised.value, DatabaseError)
-    assert raised.value.__cause__.code == 50  # type: ignore[union-attr]
+    assert isinstance(raised.value.__cause__, ExecutionTimeout)
+    assert raised.value.__cause__.code == 50
 
 
 @pytest.mark.parametrize("operation", ["find", "update_one", "insert_many", "find_one_and_update"])
@@ -251,7 +254,7 @@ def test_other_errors_are_database_errors(tallies: Collection) -> None:
 
 def test_values_come_out_as_python_has_them_at_every_depth() -> None:
     naive = INSTANT.replace(tzinfo=None)
-    connections["clinical"].database.tallies.insert_one(
+    clinical_database().tallies.insert_one(
         {
             "_id": ObjectId(bytes(12)),
             "cost": Decimal128("12.50"),
@@ -342,7 +345,7 @@ def test_values_go_in_as_the_orm_writes_them() -> None:
     day = datetime.date(2030, 3, 1)
     cost = Decimal("12.50")
     visits.insert_one({"_id": "raw", "date": day, "seen_at": elsewhere, "cost": cost, "number": "2", **shared})
-    by_orm, by_raw = connections["clinical"].database.visits.find().sort("_id")
+    by_orm, by_raw = clinical_database().visits.find().sort("_id")
     for field in ("date", "seen_at", "cost"):
         assert by_raw[field] == by_orm[field]
         assert type(by_raw[field]) is type(by_orm[field])

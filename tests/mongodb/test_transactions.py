@@ -6,7 +6,7 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
-from django.db import DatabaseError, IntegrityError, OperationalError, connections
+from django.db import DatabaseError, IntegrityError, OperationalError, connections, models
 from django.db import transaction as django_transaction
 from django.db.transaction import TransactionManagementError
 from django_mongodb_backend import transaction as engine_transaction
@@ -14,7 +14,8 @@ from pymongo.errors import PyMongoError
 
 from healthcare.errors import is_outage
 from healthcare.mongodb import raw, transactions
-from healthcare.mongodb.base import PRIMARY_WAIT_SECONDS, DatabaseWrapper
+from healthcare.mongodb.base import PRIMARY_WAIT_SECONDS, DatabaseWrapper, clinical_connection
+from healthcare.mongodb.raw import Document
 from healthcare.mongodb.transactions import (
     ClinicalWriteFailed,
     clinical_transaction,
@@ -23,6 +24,8 @@ from healthcare.mongodb.transactions import (
     session,
     statistics,
 )
+from tests.databases import clinical_database
+from tests.mongodb.conftest import stock_connection
 from tests.mongodb.models import Tally, Visit
 
 NO_SUCH_TRANSACTION = 251
@@ -36,7 +39,7 @@ class Undone(Exception):
     """Raised by a service in these tests to be rolled back."""
 
 
-Stored = Callable[[type], list[dict[str, Any]]]
+Stored = Callable[[type[models.Model]], list[Document]]
 
 
 def names(stored: Stored) -> list[str]:
@@ -44,7 +47,7 @@ def names(stored: Stored) -> list[str]:
 
 
 def assert_no_state_left() -> None:
-    connection = connections["clinical"]
+    connection = clinical_connection()
     assert (connection.session, connection.in_atomic_block_mongo, connection.nested_atomics) == (
         None,
         False,
@@ -80,7 +83,7 @@ def test_writes_of_orm_and_raw_operations_appear_together(stored: Stored) -> Non
     @clinical_transaction
     def service() -> str:
         assert in_transaction()
-        assert session() is connections["clinical"].session is not None
+        assert session() is clinical_connection().session is not None
         name = add("A")
         seen_inside.append(names(stored))
         assert Tally.objects.count() == 2
@@ -308,7 +311,7 @@ def test_a_connection_that_breaks_is_met_by_a_retry_on_another(stored: Stored, f
 
 
 def set_to_ten() -> None:
-    connections["clinical"].database.tallies.update_one({"_id": "A"}, {"$set": {"total": 10}})
+    clinical_database().tallies.update_one({"_id": "A"}, {"$set": {"total": 10}})
 
 
 def test_conflict_of_two_transactions_is_met_by_a_retry(stored: Stored) -> None:
@@ -453,7 +456,7 @@ def test_message_quotes_no_document(monkeypatch: pytest.MonkeyPatch, fail_comman
 
 def test_stock_engine_writes_on_into_the_dead_transaction(fail_command: Any, client: Any) -> None:
     """The defect: after the error of a commit the session stays, and later writes succeed and are lost."""
-    stock = connections["stock"]
+    stock = stock_connection()
     ran = []
 
     @engine_transaction.atomic(using="stock")
@@ -529,7 +532,9 @@ def test_commands_of_a_transaction_use_one_connection_and_return_it(stored: Stor
     def write() -> None:
         for name in ("one", "two", "one" if fail == "duplicate" else "three"):
             raw.collection(Tally).insert_one({"_id": name})
-            connections_used.append(connections["clinical"]._checkout[1])
+            checkout = clinical_connection()._checkout
+            assert checkout is not None
+            connections_used.append(checkout[1])
         assert checked_out() == 1
         if fail == "refused":
             raw.collection(Tally).update_one({"_id": "one"}, {"$nonsense": {"n": 1}})

@@ -5,9 +5,10 @@ from decimal import Decimal
 from typing import Any
 
 import pytest
-from django.db import IntegrityError, connections
+from django.db import IntegrityError
 
 from healthcare.mongodb.explain import explain
+from tests.databases import clinical_database
 from tests.mongodb.models import Visit, Ward
 
 MANY = 60
@@ -56,7 +57,7 @@ def test_second_document_with_the_value_is_refused(field: str) -> None:
 
 def test_many_documents_may_have_null_or_nothing() -> None:
     Visit.objects.bulk_create(visit(i) for i in range(3))
-    documents = connections["clinical"].database["visits"]
+    documents = clinical_database()["visits"]
     documents.insert_many([{"_id": f"raw{i}", "number": f"raw{i}"} for i in range(3)])
     assert Visit.objects.filter(user_id=None).count() == 6
     assert Visit.objects.filter(ward=None).count() == 6

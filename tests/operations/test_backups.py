@@ -7,12 +7,12 @@ from typing import Any
 
 import pytest
 from django.core.management import CommandError, call_command
-from django.db import connections
 from pytest_django import Settings
 
 from healthcare import clock
 from healthcare.audit_log.models import AuditEntry
 from operations.backups import files, mongodb, restore
+from tests.databases import clinical_database
 from tests.people import People
 from tests.records import complete, make_appointment
 from tests.snapshots import everything
@@ -125,7 +125,7 @@ def test_restore_that_fails_half_way_leaves_both_databases_empty(
         if each["collection"] == "doctors":
             each.update(written[0]._asdict())
     (backup / "manifest.json").write_text(json.dumps(manifest))
-    database = connections["clinical"].database
+    database = clinical_database()
     for name in mongodb.collection_names():
         if name != "django_migrations":
             database[name].delete_many({})

@@ -72,7 +72,9 @@ def test_settings_accept_the_environment_of_each_service(service: str, secrets: 
 
 
 def test_gunicorn_accepts_the_command_of_the_image(tmp_path: Path) -> None:
-    command = json.loads(re.search(r"^CMD (\[.*?\])$", DOCKERFILE, re.M | re.S)[1].replace("\\\n", ""))
+    written = re.search(r"^CMD (\[.*?\])$", DOCKERFILE, re.M | re.S)
+    assert written is not None
+    command = json.loads(written[1].replace("\\\n", ""))
     assert command[0] == "gunicorn"
     checked = subprocess.run(
         [sys.executable, "-m", *command, "--check-config"],

@@ -103,8 +103,8 @@ def test_lag_of_events_and_of_the_audit_log(people: People) -> None:
 
 def test_page_exists_only_for_clients_with_the_token(people: People, settings: Settings) -> None:
     not_found = Client().get("/there-is-no-such-page")
-    for headers in ({}, {"HTTP_AUTHORIZATION": "Bearer x"}, {"HTTP_AUTHORIZATION": TOKEN}):
-        answer = Client().get("/metrics", **headers)
+    for headers in ({}, {"Authorization": "Bearer x"}, {"Authorization": TOKEN}):
+        answer = Client().get("/metrics", headers=headers)
         assert (answer.status_code, answer.content) == (404, not_found.content)
     assert people.client("admin").get("/metrics").status_code == 404
 

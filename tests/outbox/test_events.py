@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 from django.core.management import CommandError, call_command
-from django.db import OperationalError, connections
+from django.db import OperationalError
 from django.urls import reverse
 
 from appointments import services as appointment_services
@@ -14,6 +14,7 @@ from healthcare import clock
 from healthcare.mongodb.transactions import clinical_transaction
 from healthcare.outbox import events
 from healthcare.outbox.models import Event
+from tests.databases import clinical_database
 from tests.people import People
 from tests.records import complete, make_appointment
 
@@ -51,12 +52,12 @@ def happen(subject: str = "A1", kind: str = "thing.happened", error: Exception |
 
 def stored(resource: str = "thing") -> list[dict[str, Any]]:
     """Return the events of one resource; the fixtures leave events of others."""
-    return list(connections["clinical"].database.events.find({"kind": {"$regex": f"^{resource}[.]"}}).sort("_id"))
+    return list(clinical_database().events.find({"kind": {"$regex": f"^{resource}[.]"}}).sort("_id"))
 
 
 def make_due() -> None:
     """Make all waiting events due now."""
-    connections["clinical"].database.events.update_many(
+    clinical_database().events.update_many(
         {"due_at": {"$exists": True}}, {"$set": {"due_at": (clock.now() - timedelta(seconds=1)).replace(tzinfo=None)}}
     )
 

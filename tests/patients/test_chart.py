@@ -4,11 +4,11 @@ from datetime import date, timedelta
 from typing import Any
 
 import pytest
-from django.db import connections
 
 from appointments import services as appointment_services
 from patients.models import CHART_LENGTH
 from prescriptions import services as prescription_services
+from tests.databases import clinical_database, stored_document
 from tests.people import People
 from tests.records import make_appointment, make_prescription
 
@@ -17,17 +17,15 @@ START = date(2020, 1, 1)
 
 
 def chart(kind: str, patient_id: str = "P1") -> list[dict[str, Any]]:
-    patient = connections["clinical"].database.patients.find_one({"_id": patient_id})
-    assert patient is not None
-    return patient[kind]
+    return stored_document("patients", {"_id": patient_id})[kind]
 
 
 def newest(kind: str) -> list[dict[str, Any]]:
     """Return the chart that the collections imply."""
-    database = connections["clinical"].database
+    database = clinical_database()
     if kind == "appointments":
         found = database.appointments.find({"patient_id": "P1"}).sort([("date", -1), ("time", -1), ("_id", -1)])
-        names = ("doctor_id", "date", "time", "duration_minutes", "status", "disease")
+        names: tuple[str, ...] = ("doctor_id", "date", "time", "duration_minutes", "status", "disease")
         return [{"appointment_id": v["_id"], **{n: v[n] for n in names}} for v in found.limit(CHART_LENGTH)]
     found = database.prescriptions.find({"patient_id": "P1"}).sort([("start_date", -1), ("_id", -1)])
     names = ("doctor_id", "drug", "dosage", "frequency", "start_date", "duration_days", "disease")
@@ -94,7 +92,7 @@ def test_the_newest_fifty_whatever_order_they_come_in(people: People) -> None:
 
 def test_a_refused_write_leaves_the_chart(people: People) -> None:
     make_appointment(people, appointment_id="A1")
-    before = connections["clinical"].database.patients.find_one({"_id": "P1"})
+    before = clinical_database().patients.find_one({"_id": "P1"})
     for fields in ({"appointment_id": "A1", "time": "15:00"}, {"appointment_id": "A2"}):
         answer = people.client("patient").post(
             "/api/appointments",
@@ -102,7 +100,7 @@ def test_a_refused_write_leaves_the_chart(people: People) -> None:
             format="json",
         )
         assert answer.status_code == 409
-    assert connections["clinical"].database.patients.find_one({"_id": "P1"}) == before
+    assert clinical_database().patients.find_one({"_id": "P1"}) == before
 
 
 def make_day() -> date:
@@ -113,7 +111,7 @@ def make_day() -> date:
 
 def test_every_clinical_write_raises_the_revision(people: People) -> None:
     def revision() -> int:
-        return connections["clinical"].database.patients.find_one({"_id": "P1"})["revision"]
+        return stored_document("patients", {"_id": "P1"})["revision"]
 
     start = revision()
     visit = make_appointment(people)

@@ -25,14 +25,14 @@ def terminate_connection() -> None:
 def test_first_statement_of_a_request_takes_a_new_connection_for_a_dead_one() -> None:
     terminate_connection()
     # Django resets this at the start of a request.
-    connection.health_check_done = False
+    prepared_statements.set_health_check_done(connection, is_done=False)
     assert prepared_statements.execute("SELECT 1", []).fetchone() == (1,)
 
 
 def test_later_statement_of_a_request_fails() -> None:
     """Statements before it on the lost connection may have been half of an operation."""
     terminate_connection()
-    connection.health_check_done = True
+    prepared_statements.set_health_check_done(connection, is_done=True)
     with pytest.raises(DatabaseError):
         prepared_statements.execute("SELECT 1", [])
     connection.close()
@@ -40,7 +40,7 @@ def test_later_statement_of_a_request_fails() -> None:
 
 def test_execute_first_reconnects_without_a_check_before() -> None:
     terminate_connection()
-    connection.health_check_done = True
+    prepared_statements.set_health_check_done(connection, is_done=True)
     assert prepared_statements.execute_first("SELECT 1", []).fetchone() == (1,)
     with CaptureQueriesContext(connection) as captured:
         prepared_statements.execute_first("SELECT 1", [])

@@ -8,7 +8,6 @@ from typing import Any
 from xml.etree import ElementTree
 
 import pytest
-from django.db import connections
 from django.utils import timezone
 from rest_framework.test import APIClient
 
@@ -16,6 +15,7 @@ from billing import services as billing_services
 from healthcare.mongodb import raw
 from reports import queries
 from reports.models import Result
+from tests.databases import clinical_database
 from tests.people import People, make_patient
 from tests.records import complete, make_appointment, make_bill, make_prescription
 
@@ -211,8 +211,8 @@ def body_of(answer: Any) -> bytes:
     ],
 )
 def test_formats(people: People, name: str, suffix: str, query: str, accept: str, expected: str) -> None:
-    headers = {"HTTP_ACCEPT": accept} if accept else {}
-    answer = people.client("admin").get(f"{BASE}/{name}{suffix}{query}", **headers)
+    headers = {"Accept": accept} if accept else {}
+    answer = people.client("admin").get(f"{BASE}/{name}{suffix}{query}", headers=headers)
     assert (answer.status_code, answer["Content-Type"]) == (200, expected)
     assert answer["Cache-Control"] == "no-store"
     body = body_of(answer)
@@ -285,7 +285,7 @@ def test_csv_cells_are_no_formulas(people: People) -> None:
 @pytest.mark.usefixtures("records")
 def test_a_report_reads_no_records_without_a_period(people: People) -> None:
     """A report without a period reads only the rollups."""
-    database = connections["clinical"].database
+    database = clinical_database()
     for name in ("top-doctors", "disease-trends", "monthly-appointments-trend"):
         database.command("profile", 2)
         try:

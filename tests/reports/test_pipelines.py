@@ -10,9 +10,11 @@ from django.db import connections
 from pymongo import MongoClient
 
 from appointments.models import Appointment
+from healthcare.mongodb.raw import Document
 from prescriptions.models import Prescription
 from reports import pipelines
 from reports.models import Counter, Treatment
+from tests.databases import clinical_database
 from tests.people import People
 from tests.records import complete, make_appointment, make_prescription
 
@@ -89,8 +91,9 @@ def test_a_plain_driver_runs_every_pipeline(people: People) -> None:
     make_prescription(people, appointment_id="A1", cost=Decimal("12.50"))
     make_prescription(people, duration_days=None, cost=None)
     settings = connections["clinical"].settings_dict
-    with MongoClient(settings["HOST"]) as client:
-        database = client[connections["clinical"].database.name]
+    client: MongoClient[Document] = MongoClient(settings["HOST"])
+    with client:
+        database = client[clinical_database().name]
         for name, (model, pipeline, expected) in EXPECTED.items():
             found = [plain(each) for each in database[model._meta.db_table].aggregate(pipeline)]
             assert sorted(found, key=str) == sorted(expected, key=str), name

@@ -8,13 +8,14 @@ from typing import Any
 
 import pytest
 from django.core.management import CommandError, call_command
-from django.db import DatabaseError, connections
+from django.db import DatabaseError
 
 from appointments import services as appointment_services
 from doctors import services as doctor_services
 from prescriptions import services as prescription_services
 from reports import projections, queries, services
 from reports.rollups import Sums
+from tests.databases import clinical_database
 from tests.people import People, make_doctor, make_patient
 from tests.records import complete, make_appointment, make_prescription
 
@@ -115,7 +116,7 @@ def test_treatments_by_prescriptions(people: People) -> None:
     prescription_services.delete_prescription(actor=people.admin, prescription_id=second)
     assert trends() == {}
     assert differences() == []
-    assert connections["clinical"].database["report_treatments"].count_documents({}) == 0
+    assert clinical_database()["report_treatments"].count_documents({}) == 0
 
 
 def test_averages_are_rounded_half_to_even(people: People) -> None:
@@ -157,7 +158,7 @@ def test_differences_are_found_and_corrected(people: People, damage: str) -> Non
         make_prescription(people, start_date=date(2025, 3, 1 + number), duration_days=5, disease=f"Disease {number}")
     good = (doctors(), trends(), trends("appointments"), months(2025))
     call_command("verify_reports", stdout=StringIO())
-    DAMAGES[damage](connections["clinical"].database)
+    DAMAGES[damage](clinical_database())
     with pytest.raises(CommandError, match="differ from the records") as ended:
         call_command("verify_reports", stderr=StringIO())
     assert ended.value.returncode == 1
@@ -202,7 +203,7 @@ def test_two_rebuilds_at_once_do_not_correct_twice(people: People, monkeypatch: 
     for number in range(30):
         make_doctor(people.admin, f"R{number}")
         visit(people, f"A{number}", date(2025, 2, 1 + number % 28), doctor_id=f"R{number}")
-    connections["clinical"].database["report_counters"].delete_many({})
+    clinical_database()["report_counters"].delete_many({})
     compare = services._compare_counters
 
     def compare_late() -> tuple[Sums, int]:
@@ -220,7 +221,7 @@ def test_a_rebuild_is_needed_if_there_are_records_and_no_rollups(people: People)
     assert not services.is_rebuild_needed()
     visit(people, "A1", date(2025, 2, 1))
     assert not services.is_rebuild_needed()
-    connections["clinical"].database["report_counters"].delete_many({})
+    clinical_database()["report_counters"].delete_many({})
     assert services.is_rebuild_needed()
     call_command("rebuild_reports", verbosity=0)
     assert not services.is_rebuild_needed()
@@ -230,7 +231,7 @@ def test_a_deleted_doctor_leaves_no_counters(people: People) -> None:
     visit(people, "A1", date(2025, 2, 1))
     appointment_services.delete_appointment(actor=people.admin, appointment_id="A1")
     doctor_services.delete_doctor(actor=people.admin, doctor_id="D1")
-    assert connections["clinical"].database["report_counters"].find_one({"_id": "doctor D1"}) is None
+    assert clinical_database()["report_counters"].find_one({"_id": "doctor D1"}) is None
     assert differences() == []
 
 
@@ -239,7 +240,12 @@ def test_a_prescription_that_does_not_change_the_treatment_writes_none(
 ) -> None:
     stored: list[Any] = []
     store = projections._store_treatment
-    monkeypatch.setattr(projections, "_store_treatment", lambda *of: (stored.append(of[1]), store(*of)))
+
+    def noted_store(*of: Any) -> None:
+        stored.append(of[1])
+        store(*of)
+
+    monkeypatch.setattr(projections, "_store_treatment", noted_store)
     of_ten = {"start_date": date(2025, 9, 1), "duration_days": 10}
     make_prescription(people, **of_ten)
     second = make_prescription(people, **of_ten, drug="Prednisolone")

@@ -29,6 +29,7 @@ from healthcare import clock
 from healthcare.mongodb import raw
 from patients.models import ChartAppointment, ChartPrescription, Patient
 from prescriptions.models import Prescription
+from tests.databases import clinical_database
 from tests.people import People
 
 AS_OF = "2025-09-12"
@@ -64,7 +65,7 @@ def fingerprint() -> str:
 
 def raw_documents(name: str) -> list[RawBSONDocument]:
     options = CodecOptions(document_class=RawBSONDocument)
-    return list(connections["clinical"].database.get_collection(name, codec_options=options).find().sort("_id"))
+    return list(clinical_database()[name].with_options(codec_options=options).find().sort("_id"))
 
 
 def test_the_stored_records_are_those_of_the_plan():
@@ -85,7 +86,7 @@ def test_the_stored_records_are_those_of_the_plan():
 
 def test_documents_have_the_fields_and_types_that_the_orm_writes():
     seed()
-    database = connections["clinical"].database
+    database = clinical_database()
     day = date(2025, 1, 2)
     Patient(
         patient_id="orm",
@@ -296,7 +297,7 @@ def test_bills_made_afterwards_get_numbers_of_their_own():
 
 def test_flush_deletes_records_and_leaves_accounts_and_indexes(people: People):
     seed(append=True)
-    database = connections["clinical"].database
+    database = clinical_database()
     accounts = set(User.objects.values_list("email", flat=True))
     indexes = {name: database[name].index_information() for name in COLLECTIONS}
     seed(flush=True, interactive=False)
@@ -337,7 +338,12 @@ def test_flush_asks_before_it_deletes(monkeypatch):
         seed(flush=True)
     monkeypatch.setattr(sys.stdin, "isatty", lambda: True, raising=False)
     asked = []
-    monkeypatch.setattr("builtins.input", lambda question: asked.append(question) or "yes")
+
+    def confirm(question: str) -> str:
+        asked.append(question)
+        return "yes"
+
+    monkeypatch.setattr("builtins.input", confirm)
     # The test names its servers by URLs and DEBUG is off, as in production: the answer is the name of the database.
     with pytest.raises(CommandError, match="Nothing was deleted"):
         seed(flush=True)

@@ -6,9 +6,9 @@ from pathlib import Path
 from typing import Any
 
 from django.core.management import call_command
-from django.db import connections
 
 from billing.models import Bill
+from tests.databases import clinical_database
 
 SAMPLE = Path(__file__).resolve().parents[1] / "data" / "synthea"
 COLLECTIONS = ("patients", "doctors", "appointments", "prescriptions")
@@ -105,7 +105,7 @@ def rejected(path: Path) -> list[tuple[str, int, str]]:
 
 def stored(*, with_instants: bool = True) -> dict[str, list[Any]]:
     """Return all records of both databases. `with_instants` includes when they were created, which differs each run."""
-    database = connections["clinical"].database
+    database = clinical_database()
     documents = {name: list(database[name].find().sort("_id", 1)) for name in COLLECTIONS}
     if not with_instants:
         for document in (document for found in documents.values() for document in found):

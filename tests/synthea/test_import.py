@@ -19,6 +19,7 @@ from datasets.synthea import importing, writing
 from healthcare.mongodb import raw
 from patients.models import CHART_LENGTH, Patient
 from prescriptions.models import Prescription
+from tests.databases import clinical_database, stored_document
 from tests.people import People, client_of, make_account
 from tests.synthea.exports import SAMPLE, figures, rejected, row, run_import, stored, write_export
 
@@ -156,12 +157,10 @@ def test_documents_are_those_that_the_api_writes(people: People, tmp_path):
     def shape(document):
         return {name: type(value) for name, value in document.items() if value is not None}
 
-    appointments = connections["clinical"].database["appointments"]
-    ours, theirs = appointments.find_one({"_id": "e1"}), appointments.find_one({"_id": "A1"})
+    ours, theirs = stored_document("appointments", {"_id": "e1"}), stored_document("appointments", {"_id": "A1"})
     assert ours.keys() == theirs.keys()
     assert shape(theirs).items() <= shape(ours).items()
-    prescriptions = connections["clinical"].database["prescriptions"]
-    ours, theirs = prescriptions.find_one({"patient_id": "p1"}), prescriptions.find_one({"patient_id": "P1"})
+    ours, theirs = (stored_document("prescriptions", {"patient_id": key}) for key in ("p1", "P1"))
     assert ours.keys() == theirs.keys()
     assert shape(theirs).items() <= shape(ours).items()
 
@@ -350,7 +349,7 @@ def test_an_import_that_was_killed_can_be_run_again(monkeypatch, step, when):
     monkeypatch.setattr(importing, "BATCH_ROWS", 5 if step == "add_patients" else 20)
     run_import(SAMPLE)
     whole = stored(with_instants=False)
-    database = connections["clinical"].database
+    database = clinical_database()
     for name in ("patients", "doctors", "appointments", "prescriptions"):
         database[name].delete_many({})
     Bill.objects.all().delete()
@@ -399,7 +398,7 @@ def test_changes_to_imported_records_stay(tmp_path):
 
 def test_only_a_deleted_bill_is_created_again(tmp_path):
     run_import(SAMPLE)
-    gone = Bill.objects.order_by("appointment_id").first()
+    gone = Bill.objects.earliest("appointment_id")
     gone.delete()
     output = run_import(SAMPLE)
     assert "bills: 1 created, 139 existing" in output
