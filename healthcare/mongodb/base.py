@@ -24,6 +24,7 @@ from pymongo.errors import AutoReconnect, PyMongoError, ServerSelectionTimeoutEr
 from pymongo.uri_parser import split_options
 
 from healthcare.mongodb import encryption
+from healthcare.mongodb.documents import Document
 from healthcare.mongodb.introspection import DatabaseIntrospection
 from healthcare.mongodb.operations import DatabaseOperations
 from healthcare.mongodb.schema import DatabaseSchemaEditor
@@ -78,8 +79,8 @@ class DatabaseWrapper(base.DatabaseWrapper):
     _keys_checked: set[str] = set()
     # By alias, the time since which this process has found no primary.
     _no_primary_since: dict[str, float] = {}
-    connection: MongoClient[dict[str, Any]] | None
-    database: Database[dict[str, Any]]
+    connection: MongoClient[Document] | None
+    database: Database[Document]
     session: ClientSession | None
     run_on_commit: list[Any]
 
@@ -184,9 +185,7 @@ class DatabaseWrapper(base.DatabaseWrapper):
         self.raised_inside = None
         self.in_atomic_block_mongo = True
 
-    def transaction_command(
-        self, command: dict[str, Any], codec_options: CodecOptions[dict[str, Any]]
-    ) -> dict[str, Any]:
+    def transaction_command(self, command: Document, codec_options: CodecOptions[Document]) -> Document:
         """Run a command of the open transaction on the one connection that carries it. Raises: PyMongoError.
 
         `Database.command` selects the server, checks out a connection and prepares a retry for each command, although

@@ -1,7 +1,6 @@
 """System checks that ask the MongoDB server for its configuration."""
 
 from collections.abc import Sequence
-from typing import Any
 
 from django.core import checks
 from django.core.checks import CheckMessage, Tags, register
@@ -18,7 +17,7 @@ _PARAMETER = "transactionLifetimeLimitSeconds"
 
 @register(Tags.database, deploy=True)
 def transaction_lifetime_is_limited(
-    app_configs: Any, databases: Sequence[str] | None = None, **kwargs: Any
+    app_configs: object, databases: Sequence[str] | None = None, **kwargs: object
 ) -> list[CheckMessage]:
     """Warn if the server keeps the open transaction of a killed process, and its locks, for more than a minute.
 

@@ -39,7 +39,7 @@ def execute(statement: str, parameters: Sequence[Any]) -> Any:
         return psycopg.Cursor(connection.connection).execute(statement, parameters, prepare=True)
 
 
-def execute_first(statement: str, parameters: Sequence[Any]) -> Any:
+def execute_first(statement: str, parameters: Sequence[object]) -> Any:
     """Run the first statement of a request, and once more on a new connection if the old one has died meanwhile.
 
     The statement must be one that may be sent twice. Django would send `SELECT 1` first to check the connection; this
