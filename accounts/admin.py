@@ -12,11 +12,14 @@ from django.contrib import admin, messages
 from django.contrib.auth import update_session_auth_hash
 from django.contrib.auth.admin import GroupAdmin, UserAdmin
 from django.contrib.auth.models import Group
+from django.db.models import QuerySet
 from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
 from django.http.response import HttpResponseBase
 from django.template.response import TemplateResponse
 from django.urls import reverse
+from django.utils.functional import Promise
 from django.utils.html import format_html
+from django.utils.safestring import SafeString
 from django.utils.translation import gettext_lazy as _
 from django.views.decorators.cache import never_cache
 from unfold.forms import AdminPasswordChangeForm, UserChangeForm, UserCreationForm
@@ -24,10 +27,12 @@ from unfold.forms import AdminPasswordChangeForm, UserChangeForm, UserCreationFo
 from accounts import limits, queries, records, second_factor, services
 from accounts.forms import AdminLoginForm, OwnPasswordForm, SecondFactorForm
 from accounts.models import Role, User, normalize_email
+from accounts.sessions import user_of
 from healthcare import audit_context, clock
 from healthcare.errors import Conflict, DomainError, InvalidValue
 from healthcare.staff_admin.autocomplete import MAX_RESULTS, AutocompleteMixin
 from healthcare.staff_admin.model_admin import AuditedAdmin, CappedPaginator, DomainErrorAdmin
+from healthcare.staff_admin.site import hospital_site
 from healthcare.web.rate_limits import TooManyAttempts, require_wait, with_wait
 
 _SERVICE_FIELDS = ("name", "role", "is_active")
@@ -95,14 +100,16 @@ class AccountAdmin(AutocompleteMixin, DomainErrorAdmin, UserAdmin):
     )
     add_fieldsets = ((None, {"fields": ("email", "name", "role", "password1", "password2")}),)
 
-    def get_readonly_fields(self, request: HttpRequest, obj: User | None = None) -> Any:
+    def get_readonly_fields(self, request: HttpRequest, obj: User | None = None) -> tuple[str, ...]:
         return self.readonly_fields if obj else ()
 
-    def get_search_results(self, request: HttpRequest, queryset: Any, search_term: str) -> tuple[Any, bool]:
+    def get_search_results(
+        self, request: HttpRequest, queryset: QuerySet[User], search_term: str
+    ) -> tuple[QuerySet[User], bool]:
         email = search_term.strip().casefold()
         return (queryset.filter(email=email) if email else queryset), False
 
-    def autocomplete_results(self, user: Any, words: str) -> Iterable[tuple[str, str]]:
+    def autocomplete_results(self, user: User, words: str) -> Iterable[tuple[str, str]]:
         """Return accounts whose e-mail address begins with the words, for forms that connect a record to an account."""
         audit_context.record_access("account.listed")
         if not words:
@@ -120,7 +127,7 @@ class AccountAdmin(AutocompleteMixin, DomainErrorAdmin, UserAdmin):
         return clock.display(user.last_login)
 
     @admin.display(description=_("record"))
-    def record(self, user: User) -> Any:
+    def record(self, user: User) -> SafeString | Promise:
         """Return a link to the doctor's or patient's record of the account, or to the form for a new one."""
         name = {Role.DOCTOR: "doctor_id", Role.PATIENT: "patient_id"}.get(Role(user.role))
         if name is None:
@@ -132,14 +139,14 @@ class AccountAdmin(AutocompleteMixin, DomainErrorAdmin, UserAdmin):
         return format_html('<a class="underline" href="{}">{}</a>', path, _("none yet: create the record"))
 
     @admin.action(description=_("Disable"), permissions=["change"])
-    def disable_accounts(self, request: HttpRequest, queryset: Any) -> HttpResponse | None:
+    def disable_accounts(self, request: HttpRequest, queryset: QuerySet[User]) -> HttpResponse | None:
         return self._set_active(request, queryset, is_active=False)
 
     @admin.action(description=_("Enable"), permissions=["change"])
-    def enable_accounts(self, request: HttpRequest, queryset: Any) -> HttpResponse | None:
+    def enable_accounts(self, request: HttpRequest, queryset: QuerySet[User]) -> HttpResponse | None:
         return self._set_active(request, queryset, is_active=True)
 
-    def _set_active(self, request: HttpRequest, queryset: Any, *, is_active: bool) -> HttpResponse | None:
+    def _set_active(self, request: HttpRequest, queryset: QuerySet[User], *, is_active: bool) -> HttpResponse | None:
         users = self.selected_rows(request, queryset)
         if not users:
             return None
@@ -156,7 +163,7 @@ class AccountAdmin(AutocompleteMixin, DomainErrorAdmin, UserAdmin):
             )
 
         def set_active(user: User) -> User:
-            return services.change_account(actor=request.user, user_id=user.pk, is_active=is_active)  # type: ignore[arg-type]
+            return services.change_account(actor=user_of(request), user_id=user.pk, is_active=is_active)
 
         done = self.apply_to_rows(request, users, set_active)
         text = _("Enabled accounts: %(number)d.") if is_active else _("Disabled accounts: %(number)d.")
@@ -164,7 +171,7 @@ class AccountAdmin(AutocompleteMixin, DomainErrorAdmin, UserAdmin):
         return None
 
     @admin.action(description=_("Remove the second factor"), permissions=["change"])
-    def remove_second_factor(self, request: HttpRequest, queryset: Any) -> None:
+    def remove_second_factor(self, request: HttpRequest, queryset: QuerySet[User]) -> None:
         """Remove the second factor of users who have lost their phone, so that they log in by password alone."""
         removed = 0
         for user in queryset:
@@ -174,7 +181,7 @@ class AccountAdmin(AutocompleteMixin, DomainErrorAdmin, UserAdmin):
                 self.message_user(request, text, messages.ERROR)
                 continue
             try:
-                second_factor.remove(actor=request.user, user=user)  # type: ignore[arg-type]
+                second_factor.remove(actor=user_of(request), user=user)
             except Conflict:
                 continue
             removed += 1
@@ -193,7 +200,7 @@ class AccountAdmin(AutocompleteMixin, DomainErrorAdmin, UserAdmin):
             return HttpResponseRedirect(reverse("admin:password_change"))
 
         class Form(PasswordForm):
-            actor = request.user  # type: ignore[assignment]
+            actor = user_of(request)
 
         # All requests share this ModelAdmin, so a copy of it has the form of this user.
         own = copy(self)
@@ -208,7 +215,7 @@ class AccountAdmin(AutocompleteMixin, DomainErrorAdmin, UserAdmin):
         if not change:
             values = {name: form.cleaned_data[name] for name in ("email", "name", "role")}
             account = services.create_account(
-                actor=request.user,  # type: ignore[arg-type]
+                actor=user_of(request),
                 password=form.cleaned_data["password1"],
                 **values,
             )
@@ -216,7 +223,7 @@ class AccountAdmin(AutocompleteMixin, DomainErrorAdmin, UserAdmin):
             return
         changed = {name: form.cleaned_data[name] for name in _SERVICE_FIELDS if name in form.changed_data}
         if changed:
-            services.change_account(actor=request.user, user_id=obj.pk, **changed)  # type: ignore[arg-type]
+            services.change_account(actor=user_of(request), user_id=obj.pk, **changed)
 
 
 admin.site.login_form = AdminLoginForm
@@ -242,7 +249,7 @@ class StaffGroupAdmin(AuditedAdmin, GroupAdmin):
         return request.user.is_superuser
 
 
-def _columns(user: User) -> tuple[Any, ...]:
+def _columns(user: User) -> tuple[object, ...]:
     return user.pk, user.email, user.get_role_display(), _("yes") if user.is_active else _("no")
 
 
@@ -298,15 +305,15 @@ def require_second_factor(request: HttpRequest) -> HttpResponse | None:
     page = request.resolver_match.url_name if request.resolver_match else ""
     if not settings.ADMIN_TOTP_REQUIRED or page in ("second_factor", "logout", "jsi18n"):
         return None
-    if second_factor.is_set_up(request.user):  # type: ignore[arg-type]
+    if second_factor.is_set_up(user_of(request)):
         return None
     return HttpResponseRedirect(reverse("admin:second_factor"))
 
 
-admin.site.add_page(  # type: ignore[attr-defined]
+hospital_site().add_page(
     "second-factor/",
     never_cache(second_factor_page),
     "second_factor",
     actions=("admin.viewed", "account.second_factor_amended"),
 )
-admin.site.add_interceptor(require_second_factor)  # type: ignore[attr-defined]
+hospital_site().add_interceptor(require_second_factor)

@@ -62,8 +62,7 @@ def _assumed_account_of(family: int) -> tuple[Any, ...] | None:
     if row is None or time.monotonic() - read_at > ASSUMED_SECONDS:
         return None
     audit_context.require_on_flush(_ACCOUNT_IS_AS_IT_WAS, [family, *row], forget=partial(_forget, family))
-    # Makes the next statement check whether the connection is still usable.
-    connection.health_check_done = False  # type: ignore[attr-defined]
+    prepared_statements.set_health_check_done(connection, is_done=False)
     return row
 
 

@@ -21,9 +21,10 @@ from healthcare import audit_context
 from healthcare.web.rate_limits import TooManyAttempts, require_wait
 
 
-class CodeFormMixin(forms.Form):
-    """Adds rate limits and a field for a one-time code to Django's log-in forms."""
+class CodeForm(AuthenticationForm):
+    """Django's log-in form, with rate limits and a field for a one-time code."""
 
+    request: HttpRequest
     code = forms.CharField(
         label=_("One-time code"),
         required=False,
@@ -31,7 +32,6 @@ class CodeFormMixin(forms.Form):
         help_text=_("Only if you have set up a second factor."),
         widget=forms.TextInput(attrs={"autocomplete": "one-time-code", "inputmode": "numeric"}),
     )
-    request: Any
 
     def clean(self) -> dict[str, Any]:
         email = self.cleaned_data.get("username")
@@ -48,17 +48,17 @@ class CodeFormMixin(forms.Form):
         return self.cleaned_data
 
     def _check_code(self) -> None:
-        user = self.get_user()  # type: ignore[attr-defined]
+        user = self.get_user()
         if not second_factor.accepts(user, self.cleaned_data.get("code", "")):
             record_failed_login(user, "wrong_code")
-            raise self.get_invalid_login_error()  # type: ignore[attr-defined]
+            raise self.get_invalid_login_error()
 
 
-class SessionLoginForm(CodeFormMixin, AuthenticationForm):
+class SessionLoginForm(CodeForm):
     """The log-in form of the browsable API."""
 
 
-class AdminLoginForm(CodeFormMixin, AdminAuthenticationForm):
+class AdminLoginForm(CodeForm, AdminAuthenticationForm):
     """The log-in form of the admin, which admits staff, doctors and admins."""
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:

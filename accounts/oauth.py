@@ -16,6 +16,7 @@ from allauth.socialaccount.models import SocialLogin
 from allauth.socialaccount.providers.github.views import GitHubOAuth2Adapter
 from allauth.socialaccount.providers.google.views import GoogleOAuth2Adapter
 from allauth.socialaccount.providers.oauth2.client import OAuth2Error
+from allauth.socialaccount.providers.oauth2.views import OAuth2Adapter
 from django.contrib.auth.models import AnonymousUser
 from django.core.exceptions import ValidationError
 from django.core.validators import validate_email
@@ -61,20 +62,20 @@ def _readable() -> Iterator[None]:
         raise OAuth2Error("The provider's answer cannot be read.") from error
 
 
-class MalformedResponseMixin:
+class MalformedResponseMixin(OAuth2Adapter):
     """Mixin that turns a malformed response of a provider into an OAuth2Error, where allauth would fail with a 500."""
 
     def get_access_token_data(self, *args: Any, **kwargs: Any) -> Any:
         with _readable():
-            return super().get_access_token_data(*args, **kwargs)  # type: ignore[misc]
+            return super().get_access_token_data(*args, **kwargs)
 
-    def parse_token(self, data: Any) -> Any:
+    def parse_token(self, data: object) -> Any:
         with _readable():
-            return super().parse_token(data)  # type: ignore[misc]
+            return super().parse_token(data)
 
     def complete_login(self, *args: Any, **kwargs: Any) -> Any:
         with _readable():
-            login = super().complete_login(*args, **kwargs)  # type: ignore[misc]
+            login = super().complete_login(*args, **kwargs)
         if login.account.uid in ("", "None"):
             # Without this check, all persons without an id would be the same person.
             raise OAuth2Error("The provider does not say who it is.")
@@ -134,7 +135,7 @@ class SocialAdapter(DefaultSocialAccountAdapter):
     def is_open_for_signup(self, request: HttpRequest, sociallogin: SocialLogin) -> bool:
         return False
 
-    def on_authentication_error(self, *args: Any, **kwargs: Any) -> NoReturn:
+    def on_authentication_error(self, *args: object, **kwargs: object) -> NoReturn:
         raise LoginNotConfirmed
 
 

@@ -9,7 +9,7 @@ class TokenScheme(OpenApiAuthenticationExtension):
     target_class = "accounts.authentication.TokenAuthentication"
     name = "bearer"
 
-    def get_security_definition(self, auto_schema: Any) -> dict[str, Any]:
+    def get_security_definition(self, auto_schema: object) -> dict[str, Any]:
         return {"type": "http", "scheme": "bearer", "bearerFormat": "JWT"}
 
 
@@ -17,7 +17,7 @@ class SessionScheme(OpenApiAuthenticationExtension):
     target_class = "accounts.authentication.SessionAuthentication"
     name = "session"
 
-    def get_security_definition(self, auto_schema: Any) -> dict[str, Any]:
+    def get_security_definition(self, auto_schema: object) -> dict[str, Any]:
         return {
             "type": "apiKey",
             "in": "cookie",

@@ -1,7 +1,5 @@
 """The length rule for passwords (docs/security.md; NIST SP 800-63B, section 5.1.1)."""
 
-from typing import Any
-
 from django.core.exceptions import ValidationError
 from django.utils.translation import gettext as _
 
@@ -12,7 +10,7 @@ MAX_LENGTH = 128
 class LengthValidator:
     """Validator of a length from 12 to 128 characters. The upper bound limits the processor time of hashing."""
 
-    def validate(self, password: str, user: Any = None) -> None:
+    def validate(self, password: str, user: object = None) -> None:
         if not MIN_LENGTH <= len(password) <= MAX_LENGTH:
             raise ValidationError(self.get_help_text(), code="password_length")
 

@@ -123,7 +123,7 @@ def end_session(*, actor: User, family_id: int) -> None:
     _end_session(actor=actor, family_id=family_id, user_id=actor.pk)
 
 
-def _end_session(*, actor: User | None, family_id: int, user_id: Any) -> None:
+def _end_session(*, actor: User | None, family_id: int, user_id: object) -> None:
     with transaction.atomic(using="default"):
         tokens.end_family(family_id)
         recorder.record("account.logged_out", actor=actor, subject=user_id)

@@ -11,6 +11,7 @@ from django.conf import settings
 from django.contrib.auth import logout
 from django.contrib.auth.signals import user_logged_in, user_logged_out, user_login_failed
 from django.contrib.auth.views import LoginView
+from django.core.exceptions import PermissionDenied
 from django.dispatch import receiver
 from django.http import HttpRequest
 from django.http.response import HttpResponseBase
@@ -26,6 +27,13 @@ LAST_USED_KEY = "seen_at"
 LAST_USED_STEP_SECONDS = 60
 #: Session key of the time of the login. Django computes the age of a session from its last write.
 LOGGED_IN_KEY = "begun_at"
+
+
+def user_of(request: HttpRequest) -> User:
+    """Return the account of a session. Raises: PermissionDenied if nobody is logged in."""
+    if not isinstance(request.user, User):
+        raise PermissionDenied
+    return request.user
 
 
 class IdleSessionMiddleware:
@@ -64,18 +72,18 @@ class SessionLoginView(LoginView):
 
 
 @receiver(user_logged_in)
-def _logged_in(user: User, request: HttpRequest, **_: Any) -> None:
+def _logged_in(user: User, request: HttpRequest, **_: object) -> None:
     request.session[LAST_USED_KEY] = request.session[LOGGED_IN_KEY] = time.time()
     recorder.record("account.logged_in", actor=user, subject=user.pk)
 
 
 @receiver(user_logged_out)
-def _logged_out(user: User | None, **_: Any) -> None:
+def _logged_out(user: User | None, **_: object) -> None:
     if user is not None:
         recorder.record("account.logged_out", actor=user, subject=user.pk)
 
 
 @receiver(user_login_failed)
-def _login_failed(credentials: dict[str, Any], **_: Any) -> None:
+def _login_failed(credentials: dict[str, Any], **_: object) -> None:
     email = normalize_email(str(credentials.get("username", "")))
     record_failed_login(User.objects.filter(email=email).first(), "wrong_credentials")

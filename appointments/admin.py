@@ -22,6 +22,8 @@ from unfold.decorators import action, display
 from unfold.enums import ActionVariant
 from unfold.widgets import UnfoldAdminIntegerFieldWidget
 
+from accounts.models import User
+from accounts.sessions import user_of
 from appointments import queries, services
 from appointments.diary import slots_page, week_page
 from appointments.models import Appointment, Status
@@ -32,10 +34,11 @@ from doctors import queries as doctor_queries
 from doctors.admin import DOCTOR_LINKS
 from doctors.models import Doctor
 from healthcare import audit_context, clock
-from healthcare.errors import DomainError
+from healthcare.errors import DomainError, required
 from healthcare.staff_admin.autocomplete import AutocompleteField
 from healthcare.staff_admin.forms import ResourceForm
 from healthcare.staff_admin.import_export import ImportExportAdmin
+from healthcare.staff_admin.site import hospital_site
 from patients import queries as patient_queries
 from patients.admin import PATIENT_LINKS, TIMELINE_SOURCES, PatientLink, TimelineEntry
 from patients.models import Patient
@@ -48,6 +51,12 @@ STATUS_EXPLANATIONS = {
     Status.COMPLETED: _("The visit took place. This is final and creates a bill."),
     Status.CANCELLED: _("The time is free for others at once. A cancelled visit cannot be scheduled again."),
 }
+
+
+class VisitRequest(HttpRequest):
+    """The type of a request about one appointment, which is read once for all of its permission checks."""
+
+    visit: Appointment | None
 
 
 class AppointmentForm(ResourceForm):
@@ -85,7 +94,7 @@ class DayFilter(admin.SimpleListFilter):
         "yesterday": (-1, -1), "today": (0, 0), "tomorrow": (1, 1), "week": (0, 6), "all": None,
     }  # fmt: skip
 
-    def lookups(self, request: HttpRequest, model_admin: Any) -> list[tuple[str, Any]]:
+    def lookups(self, request: HttpRequest, model_admin: object) -> list[tuple[str, Any]]:
         return [
             ("yesterday", _("Yesterday")), ("today", _("Today")), ("tomorrow", _("Tomorrow")),
             ("week", _("The next seven days")), ("all", _("All days")),
@@ -143,7 +152,7 @@ class AppointmentAdmin(ImportExportAdmin):
             *super().get_urls(),
         ]
 
-    def get_fields(self, request: HttpRequest, obj: Any = None) -> Any:
+    def get_fields(self, request: HttpRequest, obj: object = None) -> Any:
         if obj is None:
             # Status is left out, because a new appointment is always scheduled.
             return (
@@ -158,11 +167,11 @@ class AppointmentAdmin(ImportExportAdmin):
             )
         return super().get_fields(request, obj)
 
-    def get_readonly_fields(self, request: HttpRequest, obj: Any = None) -> tuple[str, ...]:
+    def get_readonly_fields(self, request: HttpRequest, obj: object = None) -> tuple[str, ...]:
         return (*super().get_readonly_fields(request, obj), *(() if obj else ("free_slots",)))
 
     @admin.display(description=_("free slots"))
-    def free_slots(self, obj: Any) -> SafeString:
+    def free_slots(self, obj: object) -> SafeString:
         """Return the element in which slots.js shows the free slots."""
         return format_html(
             '<div data-slots="{}" data-hint="{}" aria-live="polite"></div>',
@@ -170,19 +179,19 @@ class AppointmentAdmin(ImportExportAdmin):
             _("Choose a doctor to see the free slots."),
         )
 
-    def visible_to(self, user: Any) -> QuerySet[Appointment]:
+    def visible_to(self, user: User) -> QuerySet[Appointment]:
         return queries.visible_to(user).as_queryset()
 
-    def is_of_doctor(self, user: Any, obj: Appointment) -> bool:
+    def is_of_doctor(self, user: User, obj: Appointment) -> bool:
         return obj.doctor_id == doctor_queries.own_doctor_id(user)
 
-    def create(self, actor: Any, **values: Any) -> Appointment:
+    def create(self, actor: User, **values: Any) -> Appointment:
         return services.book_appointment(actor=actor, **values)
 
-    def change(self, actor: Any, key: Any, **values: Any) -> Appointment:
+    def change(self, actor: User, key: str, **values: Any) -> Appointment:
         return services.change_appointment(actor=actor, appointment_id=key, **values)
 
-    def remove(self, actor: Any, key: Any) -> None:
+    def remove(self, actor: User, key: str) -> None:
         services.delete_appointment(actor=actor, appointment_id=key)
 
     def get_search_results(
@@ -240,18 +249,18 @@ class AppointmentAdmin(ImportExportAdmin):
 
     # Actions on one appointment, by buttons on its page. A dialog asks for confirmation and sends a POST.
 
-    def _scheduled_visit(self, request: HttpRequest, object_id: Any) -> Appointment | None:
+    def _scheduled_visit(self, request: VisitRequest, object_id: str | None) -> Appointment | None:
         """Return the appointment if it is scheduled and the user may change it."""
         if not hasattr(request, "visit"):
-            request.visit = self.get_object(request, unquote(str(object_id)))  # type: ignore[attr-defined]
-        visit: Appointment | None = request.visit  # type: ignore[attr-defined]
+            request.visit = self.get_object(request, unquote(str(object_id)))
+        visit = request.visit
         is_open = visit is not None and visit.status == Status.SCHEDULED and self.has_change_permission(request, visit)
         return visit if is_open else None
 
-    def has_end_permission(self, request: HttpRequest, object_id: Any = None) -> bool:
+    def has_end_permission(self, request: VisitRequest, object_id: str | None = None) -> bool:
         return self._scheduled_visit(request, object_id) is not None
 
-    def has_complete_permission(self, request: HttpRequest, object_id: Any = None) -> bool:
+    def has_complete_permission(self, request: VisitRequest, object_id: str | None = None) -> bool:
         return getattr(request.user, "role", "") in MAY_COMPLETE and self.has_end_permission(request, object_id)
 
     @action(
@@ -265,7 +274,7 @@ class AppointmentAdmin(ImportExportAdmin):
             "form_submit_text": _("Complete the visit"),
         },
     )
-    def complete(self, request: HttpRequest, form: Any, object_id: str) -> HttpResponse:
+    def complete(self, request: HttpRequest, form: object, object_id: str) -> HttpResponse:
         return self._set_status(request, object_id, Status.COMPLETED)
 
     @action(
@@ -279,34 +288,34 @@ class AppointmentAdmin(ImportExportAdmin):
             "form_submit_text": _("Cancel the visit"),
         },
     )
-    def cancel(self, request: HttpRequest, form: Any, object_id: str) -> HttpResponse:
+    def cancel(self, request: HttpRequest, form: object, object_id: str) -> HttpResponse:
         return self._set_status(request, object_id, Status.CANCELLED)
 
     def _set_status(self, request: HttpRequest, object_id: str, status: Status) -> HttpResponse:
         key = unquote(object_id)
         with self.report_domain_errors(request):
-            visit = services.change_appointment(actor=request.user, appointment_id=key, status=status)  # type: ignore[arg-type]
+            visit = services.change_appointment(actor=user_of(request), appointment_id=key, status=status)
             self.message_user(request, _("The visit is %(status)s.") % {"status": visit.get_status_display()})
         return self.redirect_to_row(request, object_id)
 
     @action(description=_("Move"), permissions=["end"], icon="event_repeat")
-    def move(self, request: HttpRequest, object_id: str) -> HttpResponse:
+    def move(self, request: VisitRequest, object_id: str) -> HttpResponse:
         """Move the appointment to another of the doctor's free slots."""
-        visit = request.visit  # type: ignore[attr-defined]
+        visit = required(request.visit)
         fields = ("date", "time", "duration_minutes")
         form = self.get_form(request, visit, change=True, fields=fields)(request.POST or None, instance=visit)
         when = f"{visit.date:%Y-%m-%d} {visit.time}"
         if request.method == "POST" and form.is_valid():
             try:
                 if form.validated:
-                    visit = self.change(request.user, visit.pk, **form.validated)
+                    visit = self.change(user_of(request), visit.pk, **form.validated)
                     text = _("The visit is on %(when)s now.") % {"when": f"{visit.date:%Y-%m-%d} {visit.time}"}
                     self.message_user(request, text, messages.SUCCESS)
                 return HttpResponseRedirect(reverse("admin:appointments_appointment_change", args=[visit.pk]))
             except DomainError as error:
                 audit_context.mark_refused(error.code)
                 form.add_error(error.field if error.field in form.fields else None, error.detail)
-        patient = patient_queries.visible_to(request.user).filter(pk=visit.patient_id).as_queryset().first()  # type: ignore[arg-type]
+        patient = patient_queries.visible_to(user_of(request)).filter(pk=visit.patient_id).as_queryset().first()
         audit_context.record_access("patient.viewed", [patient.pk] if patient else [])
         context = {
             **self.admin_site.each_context(request),
@@ -318,7 +327,7 @@ class AppointmentAdmin(ImportExportAdmin):
             "patient_name": patient.name if patient else visit.patient_id,
             "when": when,
             # None if the user may not see doctors. The page then shows the doctor's id.
-            "doctor": doctor_queries.visible_to(request.user).filter(pk=visit.doctor_id).as_queryset().first(),  # type: ignore[arg-type]
+            "doctor": doctor_queries.visible_to(user_of(request)).filter(pk=visit.doctor_id).as_queryset().first(),
         }
         return TemplateResponse(request, "admin/appointment_move.html", context)
 
@@ -341,7 +350,7 @@ class AppointmentAdmin(ImportExportAdmin):
                 explanation=STATUS_EXPLANATIONS[status],
                 button=_("Cancel the visits") if is_cancelling else _("Complete the visits"),
             )
-        changed = self.apply_to_rows(request, visits, partial(_change_status, request.user, status))
+        changed = self.apply_to_rows(request, visits, partial(_change_status, user_of(request), status))
         if changed:
             texts = {
                 Status.COMPLETED: ngettext("%(n)d visit was completed.", "%(n)d visits were completed.", len(changed)),
@@ -356,7 +365,7 @@ class AppointmentAdmin(ImportExportAdmin):
     def _visits_page(self, request: HttpRequest, visits: list[Appointment], **texts: Any) -> HttpResponse:
         """Return a page with the appointments, and with the patients' names if the user may see patients."""
         keys = {visit.patient_id for visit in visits}
-        visible = patient_queries.visible_to(request.user).filter(pk__in=keys)  # type: ignore[arg-type]
+        visible = patient_queries.visible_to(user_of(request)).filter(pk__in=keys)
         patients = {patient.pk: patient for patient in visible.as_queryset()}
         audit_context.record_access("patient.listed", patients)
 
@@ -370,7 +379,7 @@ class AppointmentAdmin(ImportExportAdmin):
         return self.selected_rows_page(request, visits, headings=headings, cells=cells, **texts)
 
 
-def _change_status(actor: Any, status: Status, visit: Appointment) -> Appointment:
+def _change_status(actor: User, status: Status, visit: Appointment) -> Appointment:
     return services.change_appointment(actor=actor, appointment_id=visit.pk, status=status)
 
 
@@ -383,7 +392,7 @@ def _timeline_entries(request: HttpRequest, patient: Patient) -> Iterator[Timeli
     pages = admin.site.get_model_admin(Appointment)
     if not pages.has_view_permission(request):
         return
-    own = doctor_queries.own_doctor_id(request.user)  # type: ignore[arg-type]
+    own = doctor_queries.own_doctor_id(user_of(request))
     is_doctor = getattr(request.user, "role", "") == "doctor"
     for visit in patient.appointments:
         may_open = not is_doctor or visit.doctor_id == own
@@ -417,7 +426,7 @@ def _dashboard_figures(request: HttpRequest) -> dict[str, Any]:
     """Return figures about today's visits and this week's cancellations. Doctors get those of their own visits."""
     if not admin.site.get_model_admin(Appointment).has_view_permission(request):
         return {}
-    visible, today = queries.visible_to(request.user).as_queryset(), localdate()  # type: ignore[arg-type]
+    visible, today = queries.visible_to(user_of(request)).as_queryset(), localdate()
     # Counts name no patient, but the audit log has an entry for them.
     audit_context.record_access("appointment.counted")
     monday = today - timedelta(days=today.weekday())
@@ -445,8 +454,8 @@ def _free_slots_figure(request: HttpRequest) -> list[tuple[Any, ...]]:
     """Return the figure about today's free slots, for users who may book. Doctors get that of their own slots."""
     if not _may_book(request):
         return []
-    doctors = doctor_queries.matching(request.user, available=True).as_queryset()  # type: ignore[arg-type]
-    own = doctor_queries.own_doctor_id(request.user)  # type: ignore[arg-type]
+    doctors = doctor_queries.matching(user_of(request), available=True).as_queryset()
+    own = doctor_queries.own_doctor_id(user_of(request))
     path = reverse("admin:appointments_appointment_add")
     if getattr(request.user, "role", "") == "doctor":
         doctors = doctors.filter(pk=own)
@@ -455,4 +464,4 @@ def _free_slots_figure(request: HttpRequest) -> list[tuple[Any, ...]]:
     return [(_("Free slots today"), number, _("still to come"), path)]
 
 
-admin.site.add_to_dashboard(_dashboard_figures)  # type: ignore[attr-defined]
+hospital_site().add_to_dashboard(_dashboard_figures)

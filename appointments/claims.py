@@ -9,7 +9,6 @@ also if it is booked at the same moment on another server. Claims are written in
 
 from collections.abc import Collection, Iterable, Iterator
 from datetime import UTC, datetime, timedelta
-from typing import Any
 
 from django.db import IntegrityError
 from pymongo.errors import BulkWriteError
@@ -17,6 +16,7 @@ from pymongo.errors import BulkWriteError
 from appointments.models import Appointment, Claim, Status
 from healthcare.errors import Conflict
 from healthcare.mongodb import raw
+from healthcare.mongodb.raw import Document
 
 QUANTUM = timedelta(minutes=5)
 _QUANTUM_SECONDS = int(QUANTUM.total_seconds())
@@ -44,7 +44,7 @@ def ids_of(visit: Appointment) -> list[str]:
     ]
 
 
-def documents_for(visits: Iterable[Appointment]) -> list[dict[str, Any]]:
+def documents_for(visits: Iterable[Appointment]) -> list[Document]:
     """Return the claims of the visits as documents, for a bulk insert."""
     return [_document(claim, visit.appointment_id) for visit in visits for claim in ids_of(visit)]
 
@@ -99,7 +99,7 @@ def quanta(starts_at: datetime, duration_minutes: int) -> Iterator[datetime]:
         moment += QUANTUM
 
 
-def _document(claim_id: str, appointment_id: str) -> dict[str, Any]:
+def _document(claim_id: str, appointment_id: str) -> Document:
     return {"_id": claim_id, "appointment_id": appointment_id}
 
 

@@ -1,5 +1,6 @@
 """Admin pages about a doctor's time: the free slots below a form, and the diary of a week."""
 
+from collections.abc import Mapping
 from datetime import date, timedelta
 from itertools import groupby
 from typing import Any
@@ -10,6 +11,7 @@ from django.http import Http404, HttpRequest, HttpResponse
 from django.template.response import TemplateResponse
 from django.utils.translation import gettext_lazy as _
 
+from accounts.sessions import user_of
 from appointments import queries
 from appointments.models import Appointment
 from doctors import hours
@@ -50,7 +52,7 @@ def week_page(request: HttpRequest, doctor_id: str) -> HttpResponse:
     model_admin = admin.site.get_model_admin(Appointment)
     if not model_admin.has_view_permission(request):
         raise PermissionDenied
-    own_id = doctor_queries.own_doctor_id(request.user)  # type: ignore[arg-type]
+    own_id = doctor_queries.own_doctor_id(user_of(request))
     doctor = _doctor(request, doctor_id)
     if getattr(request.user, "role", "") == "doctor" and own_id != doctor.pk:
         audit_context.mark_refused("not_found")
@@ -58,15 +60,15 @@ def week_page(request: HttpRequest, doctor_id: str) -> HttpResponse:
     today = hours.today_of(doctor)
     day = _day(request.GET.get("week")) or today
     monday = max(day - timedelta(days=day.weekday()), EARLIEST)
-    visits = queries.visits_of_doctor(request.user, doctor.pk, monday, monday + timedelta(days=6))  # type: ignore[arg-type]
-    _name_patients(request, visits)
+    visits = queries.visits_of_doctor(user_of(request), doctor.pk, monday, monday + timedelta(days=6))
+    names = _patient_names(request, visits)
     audit_context.record_access("appointment.listed", [visit.patient_id for visit in visits], subject=doctor.pk)
     context = {
         **admin.site.each_context(request),
         "opts": model_admin.opts,
         "title": _("Week of %(doctor)s") % {"doctor": doctor.name},
         "doctor": doctor,
-        "days": _days(doctor, monday, visits),
+        "days": _days(doctor, monday, visits, names),
         "may_book": model_admin.has_add_permission(request) and monday + WEEK > today,
         "earlier": max(monday - WEEK, EARLIEST),
         "later": min(monday + WEEK, LATEST - WEEK),
@@ -74,8 +76,11 @@ def week_page(request: HttpRequest, doctor_id: str) -> HttpResponse:
     return TemplateResponse(request, "admin/appointment_week.html", context)
 
 
-def _days(doctor: Doctor, monday: date, visits: list[Appointment]) -> list[dict[str, Any]]:
-    """Return the rows of each day in the order of time: a time and its appointment, or None for a free slot."""
+def _days(doctor: Doctor, monday: date, visits: list[Appointment], names: Mapping[str, str]) -> list[dict[str, Any]]:
+    """Return the rows of each day in the order of time: a time, its appointment, and the patient's name.
+
+    The appointment of a free slot is None, and so is the name of a patient whom the user may not see.
+    """
     today = hours.today_of(doctor)
     last = monday + timedelta(days=6)
     free = (
@@ -86,8 +91,10 @@ def _days(doctor: Doctor, monday: date, visits: list[Appointment]) -> list[dict[
     days = []
     for number in range(7):
         day = monday + timedelta(days=number)
-        rows: list[tuple[str, Appointment | None]] = [(visit.time, visit) for visit in visits if visit.date == day]
-        rows += [(slot.time, None) for slot in free if slot.date == day]
+        rows: list[tuple[str, Appointment | None, str | None]] = [
+            (visit.time, visit, names.get(visit.patient_id)) for visit in visits if visit.date == day
+        ]
+        rows += [(slot.time, None, None) for slot in free if slot.date == day]
         windows = hours.windows_on(doctor, day)
         days.append(
             {
@@ -107,18 +114,19 @@ def _upcoming(slots: list[hours.Slot]) -> list[hours.Slot]:
     return [slot for slot in slots if slot.starts_at >= now]
 
 
-def _name_patients(request: HttpRequest, visits: list[Appointment]) -> None:
-    """Set `patient_name` of each appointment, to None if the user may not see the patient."""
+def _patient_names(request: HttpRequest, visits: list[Appointment]) -> dict[str, str]:
+    """Return the names of the appointments' patients whom the user may see, by their ids."""
     keys = {visit.patient_id for visit in visits}
-    names = dict(patient_queries.visible_to(request.user).filter(pk__in=keys).as_queryset().values_list("pk", "name"))  # type: ignore[arg-type]
+    names = dict(
+        patient_queries.visible_to(user_of(request)).filter(pk__in=keys).as_queryset().values_list("pk", "name")
+    )
     audit_context.record_access("patient.listed", names)
-    for visit in visits:
-        visit.patient_name = names.get(visit.patient_id)  # type: ignore[attr-defined]
+    return names
 
 
 def _doctor(request: HttpRequest, doctor_id: str) -> Doctor:
     try:
-        return required(doctor_queries.visible_to(request.user).filter(pk=doctor_id).as_queryset().first())  # type: ignore[arg-type]
+        return required(doctor_queries.visible_to(user_of(request)).filter(pk=doctor_id).as_queryset().first())
     except DomainError as error:
         audit_context.mark_refused(error.code)
         raise Http404(_("There is no such doctor.")) from error

@@ -2,7 +2,6 @@
 
 from collections.abc import Mapping
 from datetime import date, datetime, timedelta
-from typing import Any
 
 from accounts.models import Role, User
 from accounts.queries import is_permitted_staff
@@ -34,7 +33,7 @@ def visible_to(user: User) -> DocumentQuery[Appointment]:
     everyone = DocumentQuery(Appointment)
     if user.role == Role.ADMIN or is_permitted_staff(user, "appointments.view_appointment"):
         return everyone
-    own: dict[str, Any] = {}
+    own: Document = {}
     if user.role == Role.PATIENT:
         own = {"patient_id": patient_queries.own_patient_id(user)}
     elif user.role == Role.DOCTOR:
@@ -105,14 +104,14 @@ def count_of_doctor(doctor_id: str) -> int:
     return Appointment.objects.filter(doctor_id=doctor_id)[:COUNT_LIMIT].count()
 
 
-def chart_entry(document: Mapping[str, Any]) -> dict[str, Any]:
+def chart_entry(document: Mapping[str, object]) -> Document:
     """Return the chart entry of an appointment."""
     return {
         field.name: document.get(field.name) for field in ChartAppointment._meta.concrete_fields if field.name != "id"
     }
 
 
-def newest_entries(patient_id: str) -> list[dict[str, Any]]:
+def newest_entries(patient_id: str) -> list[Document]:
     """Return the chart entries of the patient's newest appointments, read from the collection."""
     newest = raw.collection(Appointment).find(
         {"patient_id": patient_id}, sort=[("date", -1), ("time", -1), ("_id", -1)], limit=CHART_LENGTH

@@ -16,6 +16,7 @@ from healthcare.errors import Conflict, InvalidValue, NotAllowed
 from healthcare.ids import new_id
 from healthcare.mongodb import document_query
 from healthcare.mongodb.duplicate_keys import duplicated_field
+from healthcare.mongodb.raw import Document
 from healthcare.mongodb.transactions import clinical_transaction
 from healthcare.outbox import events
 from patients import chart
@@ -119,7 +120,7 @@ def change_appointment(*, actor: User, appointment_id: str, **changes: Any) -> A
         # Its place in the chart may change, and an older visit may come back into it.
         chart.replace("appointments", visit.patient_id, queries.newest_entries(visit.patient_id))
     else:
-        entry: dict[str, Any] = {name: changes[name] for name in ("status", "disease") if name in changes}
+        entry: Document = {name: changes[name] for name in ("status", "disease") if name in changes}
         chart.amend("appointments", visit.patient_id, appointment_id, entry)
     claims.replace(appointment_id=appointment_id, held=held, wanted=claims.ids_of(visit))
     _publish(actor, _event_kind(target, is_moved), visit, before=before, after=as_document(visit))
@@ -176,7 +177,7 @@ def _resolve_time(actor: User, visit: Appointment) -> None:
         raise InvalidValue(str(error), code="skipped", field="time") from error
 
 
-def as_document(visit: Appointment) -> dict[str, Any]:
+def as_document(visit: Appointment) -> Document:
     """Return the appointment as events contain it: its fields by their API names."""
     return {field.name: getattr(visit, field.name) for field in visit._meta.concrete_fields}
 
@@ -187,9 +188,7 @@ def _event_kind(status: str, is_moved: bool) -> str:
     return "appointment.moved" if is_moved else "appointment.amended"
 
 
-def _publish(
-    actor: User, kind: str, visit: Appointment, *, before: dict[str, Any] | None, after: dict[str, Any] | None
-) -> None:
+def _publish(actor: User, kind: str, visit: Appointment, *, before: Document | None, after: Document | None) -> None:
     events.publish(
         kind,
         actor=actor,

@@ -18,9 +18,8 @@ from audit.seals import Leaf
 from healthcare import audit_context, clock
 from healthcare.audit_log.models import AuditEntry, AuditHead, AuditPatient
 from healthcare.mongodb import raw
+from healthcare.mongodb.raw import Document
 from patients import queries as patient_queries
-
-Document = dict[str, Any]
 
 SEALS_PER_QUERY = 20
 ENTRIES_PER_QUERY = 5_000

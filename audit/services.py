@@ -23,14 +23,13 @@ from audit.seals import Leaf
 from healthcare import clock
 from healthcare.audit_log import recorder
 from healthcare.mongodb import raw
+from healthcare.mongodb.raw import Document
 from healthcare.routers import DEFAULT
 
 #: How long sealing waits for transactions that began before it.
 SEAL_TIMEOUT_SECONDS = 10.0
 #: The number of coming months that have a partition.
 MONTHS_AHEAD = 3
-
-Document = dict[str, Any]
 
 
 class TransactionStillOpen(Exception):

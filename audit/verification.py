@@ -10,9 +10,8 @@ from django.db import connections
 
 from audit import queries, seals, services
 from audit.models import Seal
+from healthcare.mongodb.raw import Document
 from healthcare.routers import DEFAULT
-
-Document = dict[str, Any]
 
 #: The kinds of differences, in the order in which they are reported.
 KINDS = ("broken seal", "altered", "removed", "inserted", "hidden", "added", "archive")

@@ -3,7 +3,6 @@
 import json
 from argparse import ArgumentParser
 from pathlib import Path
-from typing import Any
 
 from django.core.management.base import CommandError
 
@@ -27,5 +26,5 @@ def require_writable_files(json_file: Path | None, chart: Path | None) -> None:
         raise CommandError("--chart must name a file that ends in .png, .svg or .pdf.")
 
 
-def write_json(figures: Any, file: Path, *, indent: int = 2) -> None:
+def write_json(figures: object, file: Path, *, indent: int = 2) -> None:
     file.write_text(json.dumps(figures, indent=indent, ensure_ascii=False) + "\n", encoding="utf-8")

@@ -19,6 +19,8 @@ from unfold.decorators import action, display
 from unfold.enums import ActionVariant
 from unfold.widgets import UnfoldAdminTextInputWidget
 
+from accounts.models import User
+from accounts.sessions import user_of
 from appointments.admin import APPOINTMENT_LINKS
 from appointments.models import Appointment
 from billing import queries, services
@@ -30,6 +32,7 @@ from healthcare.staff_admin.autocomplete import AutocompleteField
 from healthcare.staff_admin.forms import ResourceForm
 from healthcare.staff_admin.import_export import ImportExportAdmin
 from healthcare.staff_admin.model_admin import DomainErrorAdmin
+from healthcare.staff_admin.site import hospital_site
 from patients.admin import PATIENT_LINKS, TIMELINE_SOURCES, PatientLink, TimelineEntry
 from patients.models import CHART_LENGTH, Patient
 
@@ -38,6 +41,12 @@ STATUS_EXPLANATIONS = {
     Status.PAID: _("The bill was paid in full."),
     Status.VOID: _("A void bill need not be paid, and the reports leave it out."),
 }
+
+
+class BillRequest(HttpRequest):
+    """The type of a request about one bill, which is read once for all of its permission checks."""
+
+    bill: Bill | None
 
 
 class BillForm(ResourceForm):
@@ -60,7 +69,7 @@ class PeriodFilter(admin.SimpleListFilter):
     #: Word → how many days ago the period began. The value "month" means the first day of this month.
     days = {"today": 0, "week": 6}
 
-    def lookups(self, request: HttpRequest, model_admin: Any) -> list[tuple[str, Any]]:
+    def lookups(self, request: HttpRequest, model_admin: object) -> list[tuple[str, Any]]:
         return [("today", _("Today")), ("week", _("The last seven days")), ("month", _("This month"))]
 
     def queryset(self, request: HttpRequest, queryset: QuerySet[Bill]) -> QuerySet[Bill]:
@@ -92,16 +101,16 @@ class BillAdmin(ImportExportAdmin):
     class Media:
         js = ("healthcare/autocomplete.js",)
 
-    def visible_to(self, user: Any) -> QuerySet[Bill]:
+    def visible_to(self, user: User) -> QuerySet[Bill]:
         return queries.visible_to(user)
 
-    def create(self, actor: Any, **values: Any) -> Bill:
+    def create(self, actor: User, **values: Any) -> Bill:
         return services.create_bill(actor=actor, **values)
 
-    def change(self, actor: Any, key: Any, **values: Any) -> Bill:
+    def change(self, actor: User, key: int, **values: Any) -> Bill:
         return services.change_bill(actor=actor, bill_id=key, **values)
 
-    def remove(self, actor: Any, key: Any) -> None:
+    def remove(self, actor: User, key: int) -> None:
         services.delete_bill(actor=actor, bill_id=key)
 
     def get_changeform_initial_data(self, request: HttpRequest) -> dict[str, Any]:
@@ -166,7 +175,7 @@ class BillAdmin(ImportExportAdmin):
                 cells=_columns,
                 button=_("Void the bills") if is_voiding else _("Mark the bills as paid"),
             )
-        settled = self.apply_to_rows(request, bills, partial(_close_bill, request.user, status))
+        settled = self.apply_to_rows(request, bills, partial(_close_bill, user_of(request), status))
         if settled:
             texts = {
                 Status.PAID: ngettext("%(n)d bill is paid.", "%(n)d bills are paid.", len(settled)),
@@ -175,11 +184,11 @@ class BillAdmin(ImportExportAdmin):
             self.message_user(request, texts[status] % {"n": len(settled)}, messages.SUCCESS)
         return None
 
-    def has_settle_permission(self, request: HttpRequest, object_id: Any = None) -> bool:
+    def has_settle_permission(self, request: BillRequest, object_id: str | None = None) -> bool:
         """Return whether the bill is open and the user may change it."""
         if not hasattr(request, "bill"):
-            request.bill = self.get_object(request, unquote(str(object_id)))  # type: ignore[attr-defined]
-        bill: Bill | None = request.bill  # type: ignore[attr-defined]
+            request.bill = self.get_object(request, unquote(str(object_id)))
+        bill = request.bill
         return bill is not None and bill.status == Status.OPEN and self.has_change_permission(request, bill)
 
     @action(
@@ -193,7 +202,7 @@ class BillAdmin(ImportExportAdmin):
             "form_submit_text": _("Mark as paid"),
         },
     )
-    def pay(self, request: HttpRequest, form: Any, object_id: str) -> HttpResponse:
+    def pay(self, request: HttpRequest, form: object, object_id: str) -> HttpResponse:
         return self._close(request, object_id, Status.PAID)
 
     @action(
@@ -207,18 +216,18 @@ class BillAdmin(ImportExportAdmin):
             "form_submit_text": _("Void the bill"),
         },
     )
-    def void(self, request: HttpRequest, form: Any, object_id: str) -> HttpResponse:
+    def void(self, request: HttpRequest, form: object, object_id: str) -> HttpResponse:
         return self._close(request, object_id, Status.VOID)
 
     def _close(self, request: HttpRequest, object_id: str, status: Status) -> HttpResponse:
         with self.report_domain_errors(request):
-            bill = services.close_bill(actor=request.user, bill_id=int(object_id), status=status)  # type: ignore[arg-type]
+            bill = services.close_bill(actor=user_of(request), bill_id=int(object_id), status=status)
             text = _("Bill %(number)s is %(status)s.")
             self.message_user(request, text % {"number": bill.pk, "status": bill.get_status_display()})
         return self.redirect_to_row(request, object_id)
 
 
-def _close_bill(actor: Any, status: Status, bill: Bill) -> Bill:
+def _close_bill(actor: User, status: Status, bill: Bill) -> Bill:
     return services.close_bill(actor=actor, bill_id=bill.pk, status=status)
 
 
@@ -235,15 +244,15 @@ class FeeAdmin(DomainErrorAdmin):
     list_display = ("__str__", "amount")
     fields = ("specialty", "amount")
 
-    def save_model(self, request: HttpRequest, obj: Fee, form: Any, change: bool) -> None:
-        services.save_fee(actor=request.user, fee=obj)  # type: ignore[arg-type]
+    def save_model(self, request: HttpRequest, obj: Fee, form: object, change: bool) -> None:
+        services.save_fee(actor=user_of(request), fee=obj)
 
 
 def _timeline_entries(request: HttpRequest, patient: Patient) -> Iterator[TimelineEntry]:
     """Yield the patient's newest bills, if the user may see bills."""
     if not admin.site.get_model_admin(Bill).has_view_permission(request):
         return
-    bills = queries.matching(request.user, patient_id=patient.pk)[:CHART_LENGTH]  # type: ignore[arg-type]
+    bills = queries.matching(user_of(request), patient_id=patient.pk)[:CHART_LENGTH]
     audit_context.record_access("bill.listed", [patient.pk])
     for bill in bills:
         parts = (f"{bill.total_cost:,.2f}", bill.get_status_display(), bill.appointment_id, bill.disease)
@@ -275,7 +284,7 @@ def _dashboard_figures(request: HttpRequest) -> dict[str, Any]:
     """Return the figure about open bills."""
     if not admin.site.get_model_admin(Bill).has_view_permission(request):
         return {}
-    unpaid = queries.visible_to(request.user).filter(status=Status.OPEN)  # type: ignore[arg-type]
+    unpaid = queries.visible_to(user_of(request)).filter(status=Status.OPEN)
     # Counts name no patient, but the audit log has an entry for them.
     audit_context.record_access("bill.counted")
     found = unpaid.aggregate(number=Count("id"), total=Sum("total_cost"))
@@ -283,4 +292,4 @@ def _dashboard_figures(request: HttpRequest) -> dict[str, Any]:
     return {"figures": [(_("Open bills"), found["number"], f"{found['total'] or 0:,.2f}", path)]}
 
 
-admin.site.add_to_dashboard(_dashboard_figures)  # type: ignore[attr-defined]
+hospital_site().add_to_dashboard(_dashboard_figures)

@@ -1,7 +1,5 @@
 """Columns of the import and export of bills."""
 
-from typing import Any
-
 from healthcare.staff_admin.import_export import ResourceTable
 from healthcare.staff_admin.import_export_widgets import IntegerWidget, MoneyWidget, TextWidget, TimestampWidget
 
@@ -19,5 +17,5 @@ class BillTable(ResourceTable):
     }
     export_only = {"created_at": TimestampWidget()}
 
-    def primary_key(self, key: Any) -> int | None:
+    def primary_key(self, key: object) -> int | None:
         return key if isinstance(key, int) and 0 < key < 2**63 else None

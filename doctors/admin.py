@@ -8,10 +8,12 @@ from django.contrib import admin
 from django.db.models import Q, QuerySet
 from django.http import HttpRequest
 from django.utils.dates import WEEKDAYS, WEEKDAYS_ABBR
+from django.utils.functional import Promise
 from django.utils.html import format_html, format_html_join
 from django.utils.safestring import SafeString
 from django.utils.translation import gettext_lazy as _
 
+from accounts.models import User
 from doctors import queries, services
 from doctors.models import DEFAULT_SLOT_MINUTES, Doctor
 from doctors.serializers import DoctorChanges, DoctorIn
@@ -133,28 +135,28 @@ class DoctorAdmin(AutocompleteMixin, ImportExportAdmin):
     read_only = {"availability": "hours_table", "exceptions": "exceptions_table"}
     change_form_before_template = "admin/links.html"
 
-    def get_fields(self, request: HttpRequest, obj: Any = None) -> Any:
+    def get_fields(self, request: HttpRequest, obj: object = None) -> Any:
         names = super().get_fields(request, obj)
         if obj is None or self.has_change_permission(request, obj):
             return names
         return [self.read_only.get(name, name) for name in names]
 
-    def get_readonly_fields(self, request: HttpRequest, obj: Any = None) -> tuple[str, ...]:
+    def get_readonly_fields(self, request: HttpRequest, obj: object = None) -> tuple[str, ...]:
         names = super().get_readonly_fields(request, obj)
         if obj is not None and not self.has_change_permission(request, obj):
             return (*names, *self.read_only.values())
         return names
 
     @admin.display(description=_("weekly hours"))
-    def hours_table(self, doctor: Doctor) -> SafeString:
+    def hours_table(self, doctor: Doctor) -> SafeString | Promise:
         rows = (
             (WEEKDAYS_ABBR[row.weekday], f"{row.start}–{row.end}", f"{row.slot_minutes} min")
             for row in doctor.availability
         )
-        return _table(rows) or _("any time")  # type: ignore[return-value]
+        return _table(rows) or _("any time")
 
     @admin.display(description=_("exceptions"))
-    def exceptions_table(self, doctor: Doctor) -> SafeString:
+    def exceptions_table(self, doctor: Doctor) -> SafeString | Promise:
         rows = (
             (
                 f"{row.date:%Y-%m-%d}",
@@ -163,7 +165,7 @@ class DoctorAdmin(AutocompleteMixin, ImportExportAdmin):
             )
             for row in doctor.exceptions
         )
-        return _table(rows) or _("none")  # type: ignore[return-value]
+        return _table(rows) or _("none")
 
     def get_list_display(self, request: HttpRequest) -> Any:
         @admin.display(description=_("diary"))
@@ -186,26 +188,26 @@ class DoctorAdmin(AutocompleteMixin, ImportExportAdmin):
         given = super().get_changeform_initial_data(request)
         return {name: given[name] for name in ("user_id",) if name in given}
 
-    def visible_to(self, user: Any) -> QuerySet[Doctor]:
+    def visible_to(self, user: User) -> QuerySet[Doctor]:
         return queries.visible_to(user).as_queryset()
 
-    def is_of_doctor(self, user: Any, obj: Doctor) -> bool:
+    def is_of_doctor(self, user: User, obj: Doctor) -> bool:
         return obj.user_id == user.pk
 
-    def autocomplete_results(self, user: Any, words: str) -> Iterable[tuple[str, str]]:
+    def autocomplete_results(self, user: User, words: str) -> Iterable[tuple[str, str]]:
         """Return the first doctors of the alphabet if no words are given, because there are few of them."""
         visible = queries.visible_to(user).as_queryset()
         first = visible.order_by("name", "doctor_id")[:MAX_RESULTS]
         for doctor in autocomplete.search_by_name(visible, words, at_most=MAX_RESULTS) if words else first:
             yield doctor.pk, f"{doctor.name}, {doctor.specialty}"
 
-    def create(self, actor: Any, **values: Any) -> Doctor:
+    def create(self, actor: User, **values: Any) -> Doctor:
         return services.create_doctor(actor=actor, **values)
 
-    def change(self, actor: Any, key: Any, **values: Any) -> Doctor:
+    def change(self, actor: User, key: str, **values: Any) -> Doctor:
         return services.update_doctor(actor=actor, doctor_id=key, **values)
 
-    def remove(self, actor: Any, key: Any) -> None:
+    def remove(self, actor: User, key: str) -> None:
         services.delete_doctor(actor=actor, doctor_id=key)
 
     def get_search_results(

@@ -69,7 +69,7 @@ class AuditContext:
     #: The condition under which the entries of this request may be inserted.
     precondition: Precondition | None = None
 
-    def facts_of_reads(self, actor: Any) -> list[Facts]:
+    def facts_of_reads(self, actor: object) -> list[Facts]:
         """Return the facts of one entry for each resource that was read; the entry of a write covers its own answer."""
         return [
             facts(action, actor=actor, patient_ids=patients, subject=subject)
@@ -77,7 +77,7 @@ class AuditContext:
             if resource_of(action) not in self.recorded
         ]
 
-    def facts_of_denied_action(self, actor: Any) -> list[Facts]:
+    def facts_of_denied_action(self, actor: object) -> list[Facts]:
         """Return the facts of the entry of a refused action; none if it was not refused or is recorded already.
 
         An entry of a write does not count, because it may have been rolled back.
@@ -131,7 +131,7 @@ def may_defer_check() -> bool:
     return context is not None and context.may_defer_check
 
 
-def require_on_flush(condition: str, parameters: Sequence[Any], *, forget: Callable[[], object]) -> None:
+def require_on_flush(condition: str, parameters: Sequence[object], *, forget: Callable[[], object]) -> None:
     """Let `flush` insert the entries of this request only if the condition holds at that time."""
     if context := _current.get():
         context.precondition = Precondition(condition, parameters, forget)
@@ -149,7 +149,7 @@ def mark_queried(resource: str) -> None:
         context.queried.add(resource)
 
 
-def record_access(action: str, patient_ids: Iterable[str | None] = (), *, subject: Any = None) -> None:
+def record_access(action: str, patient_ids: Iterable[str | None] = (), *, subject: object = None) -> None:
     """Note whose data an answer or a page shows. A list without patients is recorded as well."""
     if context := _current.get():
         _, patients = context.accessed.setdefault(action, (as_id(subject), {}))
@@ -162,7 +162,7 @@ def involves(*patient_ids: str | None) -> None:
         context.involved.update((patient_id, None) for patient_id in map(as_id, patient_ids) if patient_id)
 
 
-def begin_action(action: str, *, subject: Any = None) -> None:
+def begin_action(action: str, *, subject: object = None) -> None:
     """Say what is being tried, before anything can refuse it."""
     if context := _current.get():
         context.attempted = AttemptedAction(action, as_id(subject))
@@ -191,9 +191,9 @@ def is_recorded(resource: str) -> bool:
 def facts(
     action: str,
     *,
-    actor: Any,
+    actor: object,
     patient_ids: Iterable[str] = (),
-    subject: Any = None,
+    subject: object = None,
     outcome: str = SUCCESS,
     reason: str | None = None,
 ) -> Facts:
@@ -232,7 +232,7 @@ def resource_of(action: str) -> str:
     return action.partition(".")[0]
 
 
-def as_id(value: Any) -> str | None:
+def as_id(value: object) -> str | None:
     """Return the text of an id; None for a value that does not have the format of one."""
     text = "" if value is None else str(value)
     return text if _ID.fullmatch(text) else None

@@ -23,7 +23,7 @@ def csv_lines(header: Sequence[str], rows: Iterable[Sequence[Any]]) -> Iterator[
         yield writer.writerow([cell(value) for value in row])
 
 
-def cell(value: Any) -> Any:
+def cell(value: object) -> Any:
     """Return a value as a safe cell: a list in one cell, and a quote before text that looks like a formula."""
     if value is None:
         return ""

@@ -18,12 +18,12 @@ def database_of(app_label: str, model: type[models.Model] | None = None) -> str:
 class DatabaseRouter:
     """Store an app in the database that its AppConfig names, unless a model's own `database` overrides it."""
 
-    def db_for_read(self, model: type[models.Model], **hints: Any) -> str:
+    def db_for_read(self, model: type[models.Model], **hints: object) -> str:
         return database_of(model._meta.app_label, model)
 
     db_for_write = db_for_read
 
-    def allow_relation(self, one: models.Model, other: models.Model, **hints: Any) -> bool:
+    def allow_relation(self, one: models.Model, other: models.Model, **hints: object) -> bool:
         return self.db_for_read(type(one)) == self.db_for_read(type(other))
 
     def allow_migrate(self, db: str, app_label: str, model_name: str | None = None, **hints: Any) -> bool:

@@ -17,6 +17,7 @@ from django.utils.translation import gettext
 from django.utils.translation import gettext_lazy as _
 from unfold.widgets import UnfoldBooleanWidget
 
+from accounts.models import User
 from healthcare import audit_context
 from healthcare.staff_admin import autocomplete
 from healthcare.staff_admin.autocomplete import MAX_RESULTS, AccountAutocompleteField, AutocompleteMixin
@@ -127,16 +128,16 @@ class PatientAdmin(AutocompleteMixin, ImportExportAdmin):
         given = super().get_changeform_initial_data(request)
         return {name: given[name] for name in ("user_id",) if name in given}
 
-    def visible_to(self, user: Any) -> QuerySet[Patient]:
+    def visible_to(self, user: User) -> QuerySet[Patient]:
         return queries.visible_to(user).as_queryset()
 
-    def create(self, actor: Any, **values: Any) -> Patient:
+    def create(self, actor: User, **values: Any) -> Patient:
         return services.create_patient(actor=actor, **values)
 
-    def change(self, actor: Any, key: Any, **values: Any) -> Patient:
+    def change(self, actor: User, key: str, **values: Any) -> Patient:
         return services.update_patient(actor=actor, patient_id=key, **values)
 
-    def remove(self, actor: Any, key: Any) -> None:
+    def remove(self, actor: User, key: str) -> None:
         services.delete_patient(actor=actor, patient_id=key)
 
     def get_search_results(
@@ -145,7 +146,7 @@ class PatientAdmin(AutocompleteMixin, ImportExportAdmin):
         words = search_term.strip()
         return (queryset.filter(Q(name__search=words) | Q(patient_id=words)) if words else queryset), False
 
-    def autocomplete_results(self, user: Any, words: str) -> Iterable[tuple[str, str]]:
+    def autocomplete_results(self, user: User, words: str) -> Iterable[tuple[str, str]]:
         for patient in autocomplete.search_by_name(queries.visible_to(user).as_queryset(), words, at_most=MAX_RESULTS):
             yield patient.pk, f"{patient.name}, {patient.birth_date or _('no birth date')}"
 
@@ -156,7 +157,7 @@ class PatientAdmin(AutocompleteMixin, ImportExportAdmin):
             context["patient_id"] = patient.pk
         return super().render_change_form(request, context, *args, **kwargs)
 
-    def get_fields(self, request: HttpRequest, obj: Any = None) -> Any:
+    def get_fields(self, request: HttpRequest, obj: object = None) -> Any:
         names = [name for name in super().get_fields(request, obj) if name != "is_another"]
         return names if obj else [*names, "is_another"]
 

@@ -20,13 +20,13 @@ ORDER: Mapping[str, tuple[str, ...]] = {
 }
 
 
-def add(kind: Kind, patient_id: str, entry: Mapping[str, Any]) -> bool:
+def add(kind: Kind, patient_id: str, entry: Mapping[str, object]) -> bool:
     """Insert an entry in order, if it is one of the newest. Return False if there is no such patient."""
     pushed = {"$each": [entry], "$sort": dict.fromkeys(ORDER[kind], -1), "$slice": CHART_LENGTH}
     return _update(patient_id, {"$push": {kind: pushed}})
 
 
-def amend(kind: Kind, patient_id: str, key: Any, changes: Mapping[str, Any]) -> bool:
+def amend(kind: Kind, patient_id: str, key: object, changes: Mapping[str, object]) -> bool:
     """Set fields of an entry that are not part of its order. Return False if there is no such patient.
 
     A chart without the entry, which is then too old for it, stays as it is.
@@ -46,7 +46,7 @@ def replace(kind: Kind, patient_id: str, entries: Sequence[Mapping[str, Any]]) -
 
 
 def _update(
-    patient_id: str, update: Mapping[str, Any], array_filters: Sequence[Mapping[str, Any]] | None = None
+    patient_id: str, update: Mapping[str, object], array_filters: Sequence[Mapping[str, Any]] | None = None
 ) -> bool:
     found = raw.collection(Patient).update_one(
         {"_id": patient_id}, {**update, "$inc": {"revision": 1}}, array_filters=array_filters

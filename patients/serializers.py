@@ -42,7 +42,7 @@ class Diseases(StrictList):
     def __init__(self, **kwargs: Any) -> None:
         super().__init__(max_length=MAX_DISEASES, **kwargs)
 
-    def to_internal_value(self, data: Any) -> list[str]:
+    def to_internal_value(self, data: object) -> list[str]:
         return list(dict.fromkeys(super().to_internal_value(data)))
 
 

@@ -13,6 +13,8 @@ from django.urls import reverse
 from django.utils.translation import gettext_lazy as _
 from unfold.widgets import UnfoldAdminSingleDateWidget
 
+from accounts.models import User
+from accounts.sessions import user_of
 from appointments.admin import APPOINTMENT_LINKS
 from appointments.models import Appointment, Status
 from doctors import queries as doctor_queries
@@ -62,26 +64,26 @@ class PrescriptionAdmin(ImportExportAdmin):
     class Media:
         js = ("healthcare/autocomplete.js",)
 
-    def visible_to(self, user: Any) -> QuerySet[Prescription]:
+    def visible_to(self, user: User) -> QuerySet[Prescription]:
         return queries.visible_to(user).as_queryset()
 
-    def is_of_doctor(self, user: Any, obj: Prescription) -> bool:
+    def is_of_doctor(self, user: User, obj: Prescription) -> bool:
         return obj.doctor_id == doctor_queries.own_doctor_id(user)
 
     def get_changeform_initial_data(self, request: HttpRequest) -> dict[str, Any]:
         """Take the patient and the appointment from a link, and ignore all else. Doctors prescribe as themselves."""
         given = super().get_changeform_initial_data(request)
         initial = {name: given[name] for name in ("patient_id", "appointment_id") if name in given}
-        own_id = doctor_queries.own_doctor_id(request.user)  # type: ignore[arg-type]
+        own_id = doctor_queries.own_doctor_id(user_of(request))
         return {**initial, "doctor_id": own_id} if own_id else initial
 
-    def create(self, actor: Any, **values: Any) -> Prescription:
+    def create(self, actor: User, **values: Any) -> Prescription:
         return services.issue_prescription(actor=actor, **values)
 
-    def change(self, actor: Any, key: Any, **values: Any) -> Prescription:
+    def change(self, actor: User, key: str, **values: Any) -> Prescription:
         return services.amend_prescription(actor=actor, prescription_id=str(key), **values)
 
-    def remove(self, actor: Any, key: Any) -> None:
+    def remove(self, actor: User, key: str) -> None:
         services.delete_prescription(actor=actor, prescription_id=str(key))
 
     def get_search_results(
@@ -103,7 +105,7 @@ def _timeline_entries(request: HttpRequest, patient: Patient) -> Iterator[Timeli
     pages = admin.site.get_model_admin(Prescription)
     if not pages.has_view_permission(request):
         return
-    own = doctor_queries.own_doctor_id(request.user)  # type: ignore[arg-type]
+    own = doctor_queries.own_doctor_id(user_of(request))
     is_doctor = getattr(request.user, "role", "") == "doctor"
     for course in patient.prescriptions:
         may_open = not is_doctor or course.doctor_id == own

@@ -1,7 +1,6 @@
 """Reads of prescriptions. Each one about people's data starts from `visible_to`."""
 
 from collections.abc import Mapping
-from typing import Any
 
 from bson import ObjectId
 
@@ -96,13 +95,13 @@ def count_of_appointment(appointment_id: str) -> int:
     return Prescription.objects.filter(appointment_id=appointment_id)[:COUNT_LIMIT].count()
 
 
-def chart_entry(document: Mapping[str, Any]) -> dict[str, Any]:
+def chart_entry(document: Mapping[str, object]) -> Document:
     """Return the chart entry of a prescription."""
     names = (field.name for field in ChartPrescription._meta.concrete_fields if field.name != "id")
     return {name: document.get("id" if name == "prescription_id" else name) for name in names}
 
 
-def newest_entries(patient_id: str) -> list[dict[str, Any]]:
+def newest_entries(patient_id: str) -> list[Document]:
     """Return the chart entries of the patient's newest prescriptions, read from the collection."""
     newest = raw.collection(Prescription).find(
         {"patient_id": patient_id}, sort=[("start_date", -1), ("_id", -1)], limit=CHART_LENGTH

@@ -13,6 +13,7 @@ from doctors import queries as doctor_queries
 from healthcare import audit_context
 from healthcare.errors import InvalidValue, NotAllowed
 from healthcare.mongodb import document_query
+from healthcare.mongodb.raw import Document
 from healthcare.mongodb.transactions import clinical_transaction
 from healthcare.outbox import events
 from patients import chart
@@ -105,13 +106,13 @@ def delete_prescription(*, actor: User, prescription_id: str) -> None:
     _publish(actor, "prescription.deleted", prescription, before=as_document(prescription), after=None)
 
 
-def as_document(prescription: Prescription) -> dict[str, Any]:
+def as_document(prescription: Prescription) -> Document:
     """Return the prescription as events contain it: its fields by their API names."""
     return {field.name: getattr(prescription, field.name) for field in prescription._meta.concrete_fields}
 
 
 def _publish(
-    actor: User, kind: str, prescription: Prescription, *, before: dict[str, Any] | None, after: dict[str, Any] | None
+    actor: User, kind: str, prescription: Prescription, *, before: Document | None, after: Document | None
 ) -> None:
     events.publish(
         kind,

@@ -21,8 +21,10 @@ from unfold.widgets import (
     UnfoldAdminSingleDateWidget,
 )
 
+from accounts.sessions import user_of
 from healthcare import audit_context
 from healthcare.api.fields import EARLIEST, LATEST
+from healthcare.staff_admin.site import hospital_site
 from reports import charts, queries
 from reports.files import MEDIA_TYPES, as_file
 from reports.permissions import can_read_in_admin
@@ -95,12 +97,12 @@ class Page:
     def url_name(self) -> str:
         return f"report_{self.name.replace('-', '_')}"
 
-    def report(self, given: Mapping[str, Any]) -> queries.Report:
+    def report(self, given: Mapping[str, object]) -> queries.Report:
         return self.run(**{name: value for name, value in given.items() if value not in (None, "")})
 
     def __call__(self, request: HttpRequest) -> HttpResponseBase:
         """Return the page, or with `?format=` the file."""
-        if not can_read_in_admin(request.user):  # type: ignore[arg-type]
+        if not can_read_in_admin(user_of(request)):
             raise PermissionDenied
         filters = {name: value for name, value in request.GET.items() if value and name in self.form.base_fields}
         form = self.form(filters or None, initial={})
@@ -222,16 +224,14 @@ PAGES = (
     ),
 )  # fmt: skip
 for page in PAGES:
-    admin.site.add_page(  # type: ignore[attr-defined]
-        f"reports/{page.name}/", page, page.url_name, actions=("report.viewed", "report.viewed")
-    )
+    hospital_site().add_page(f"reports/{page.name}/", page, page.url_name, actions=("report.viewed", "report.viewed"))
 
 
 def _dashboard_charts(request: HttpRequest) -> dict[str, Any]:
     """Return the reports whose charts the dashboard loads, if the user may read reports."""
-    if not can_read_in_admin(request.user):  # type: ignore[arg-type]
+    if not can_read_in_admin(user_of(request)):
         return {}
     return {"reports": [(page.title, reverse(f"admin:{page.url_name}")) for page in PAGES]}
 
 
-admin.site.add_to_dashboard(_dashboard_charts)  # type: ignore[attr-defined]
+hospital_site().add_to_dashboard(_dashboard_charts)

@@ -256,7 +256,7 @@ def prescribed_without_visit() -> Pipeline:
     return _prescribed("patient_id", None)
 
 
-def _prescribed(named: str, appointment: Any) -> Pipeline:
+def _prescribed(named: str, appointment: object) -> Pipeline:
     return [
         {"$match": {"disease": {"$gt": ""}, "appointment_id": appointment}},
         {"$project": {"_id": 0, "disease": 1, "doctor_id": 1, "appointment_id": 1, "patient_id": 1}},

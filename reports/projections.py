@@ -15,6 +15,7 @@ from pymongo import DeleteOne, UpdateOne
 
 from appointments.models import Appointment
 from healthcare.mongodb import raw
+from healthcare.mongodb.raw import Document
 from prescriptions.models import Prescription
 from reports import rollups
 from reports.models import Counter, Pair, Treatment
@@ -76,12 +77,12 @@ def _apply_prescription(before: Fact | None, after: Fact | None) -> None:
     for image, sign in ((before, -1), (after, 1)):
         if image is not None:
             sums.add_cost(image, sign)
-    keys = {rollups.treatment_of_prescription(image) for image in (before, after) if image is not None}
-    for key in keys - {None}:
-        old, new = _treatments_by_prescriptions(key, before, after)  # type: ignore[arg-type]
+    treatments = (rollups.treatment_of_prescription(image) for image in (before, after) if image is not None)
+    for key in {key for key in treatments if key is not None}:
+        old, new = _treatments_by_prescriptions(key, before, after)
         # A second drug for the same days, for example, does not change the treatment.
         if old != new:
-            _store_treatment(key, new, sums)  # type: ignore[arg-type]
+            _store_treatment(key, new, sums)
     written = after if before is None else None
     add(sums, guarded=[written["doctor_id"]] if written else [])
 
@@ -134,7 +135,7 @@ def _treatment_by_appointments(key: TreatmentKey) -> rollups.Treatment | None:
     return rollups.treatment_from_visits(each["date"] for each in found)
 
 
-def _prescriptions_of(key: TreatmentKey) -> list[dict[str, Any]]:
+def _prescriptions_of(key: TreatmentKey) -> list[Document]:
     where = {"patient_id": key.patient_id, "disease": key.disease}
     return raw.collection(Prescription).find(where, projection=["start_date", "duration_days"])
 

@@ -1,7 +1,5 @@
 """Renderers for the formats of a report besides JSON. They take part in content negotiation; the view renders."""
 
-from typing import Any
-
 from rest_framework.renderers import BaseRenderer
 
 from healthcare.api.renderers import BrowsableRenderer, JSONRenderer
@@ -10,7 +8,7 @@ from healthcare.api.renderers import BrowsableRenderer, JSONRenderer
 class _RenderedByView(BaseRenderer):
     charset = None
 
-    def render(self, data: Any, accepted_media_type: str | None = None, renderer_context: Any = None) -> bytes:
+    def render(self, data: object, accepted_media_type: str | None = None, renderer_context: object = None) -> bytes:
         raise NotImplementedError("The view of the reports renders this format itself, and errors are JSON.")
 
 

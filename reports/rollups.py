@@ -179,9 +179,11 @@ def patient_rollups(appointments: Iterable[Fact], prescriptions: Iterable[Fact])
         if key := treatment_of_prescription(prescription):
             courses[key].append(prescription)
     for key, days in visits.items():
-        result.treatments[key] = treatment_from_visits(days)  # type: ignore[assignment]
+        if treatment := treatment_from_visits(days):
+            result.treatments[key] = treatment
     for key, facts in courses.items():
-        result.treatments[key] = treatment_from_prescriptions(facts)  # type: ignore[assignment]
+        if treatment := treatment_from_prescriptions(facts):
+            result.treatments[key] = treatment
     return result
 
 

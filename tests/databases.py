@@ -26,7 +26,7 @@ def opened_connections() -> Any:
 
 def clinical_database() -> Database[dict[str, Any]]:
     """Return PyMongo's handle of the clinical database."""
-    return cast("Database[dict[str, Any]]", clinical_connection().database)
+    return clinical_connection().database
 
 
 def existing(record: Record | None) -> Record:

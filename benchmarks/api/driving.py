@@ -134,7 +134,7 @@ def print_line(text: str) -> None:
     print(text, flush=True)
 
 
-def send(port: int, method: str, path: str, body: Any = None, *, token: str = "") -> Any:
+def send(port: int, method: str, path: str, body: object = None, *, token: str = "") -> Any:
     """Send a request and return the response's JSON. Raises: RuntimeError for an error status."""
     connection = http.client.HTTPConnection(HOST, port, timeout=60)
     headers = {"Content-Type": "application/json", **({"Authorization": f"Bearer {token}"} if token else {})}

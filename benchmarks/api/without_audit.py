@@ -1,7 +1,5 @@
 """The system without audit entries, to measure the cost of the audit log. Only benchmarks/api/audit.py runs this."""
 
-from typing import Any
-
 # Imported first, because this import sets Django up.
 from healthcare.wsgi import application  # isort: skip
 from healthcare.audit_context import AuditContext
@@ -11,12 +9,12 @@ from healthcare.outbox import events
 __all__ = ["application"]
 
 
-def _nothing(*args: Any, **kwargs: Any) -> bool:
+def _nothing(*args: object, **kwargs: object) -> bool:
     """Replace the function that inserts entries."""
     return True
 
 
-def _check_precondition(current: AuditContext, **_: Any) -> None:
+def _check_precondition(current: AuditContext, **_: object) -> None:
     """In the place of what settles a request: an account that was assumed is looked at all the same."""
     if current.precondition is not None:
         recorder._insert_if_authorized(current.precondition, [])

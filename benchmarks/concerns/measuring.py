@@ -12,6 +12,8 @@ from typing import Any
 from pymongo import MongoClient, WriteConcern
 from pymongo.read_concern import ReadConcern
 
+from healthcare.mongodb.raw import Document
+
 THREADS = 4
 #: The pairs are measured in turns, so that other load of the machine affects all of them equally.
 ROUNDS = 10
@@ -118,9 +120,7 @@ def percentile(times: list[float], part: float) -> float:
     return ordered[min(len(ordered) - 1, int(part * len(ordered)))]
 
 
-def measure(
-    client: MongoClient[dict[str, Any]], *, seconds: float, report_progress: Callable[[str], None]
-) -> list[Result]:
+def measure(client: MongoClient[Document], *, seconds: float, report_progress: Callable[[str], None]) -> list[Result]:
     """Insert a document and read it again, in THREADS threads, for `seconds` with each pair."""
     results = [Result(write, read) for write, read in itertools.product(WRITES, READS)]
     numbers = itertools.count()
@@ -133,7 +133,7 @@ def measure(
     return results
 
 
-def _measure(client: MongoClient[dict[str, Any]], result: Result, seconds: float, numbers: Iterator[int]) -> None:
+def _measure(client: MongoClient[Document], result: Result, seconds: float, numbers: Iterator[int]) -> None:
     collection = client[DATABASE][COLLECTION]
     writing = collection.with_options(write_concern=result.write.concern)
     reading = collection.with_options(read_concern=result.read.concern)
@@ -167,7 +167,7 @@ def _measure(client: MongoClient[dict[str, Any]], result: Result, seconds: float
     result.rates.append(2 * (len(result.write_ms) - before) / seconds)
 
 
-def _visit(number: int) -> dict[str, Any]:
+def _visit(number: int) -> Document:
     """Return a document of the size of an appointment."""
     return {
         "_id": f"A{number:09}",

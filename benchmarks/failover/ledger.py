@@ -50,7 +50,7 @@ class Ledger:
     results: dict[str, dict[Any, bool]] = field(default_factory=dict)
     _lock: threading.Lock = field(default_factory=threading.Lock)
 
-    def record(self, operation: str, key: Any, *, acknowledged: bool) -> None:
+    def record(self, operation: str, key: object, *, acknowledged: bool) -> None:
         with self._lock:
             self.results.setdefault(operation, {})[key] = acknowledged
 

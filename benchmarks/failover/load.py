@@ -152,7 +152,7 @@ class Client:
             ),
         )  # fmt: skip
 
-    def _write(self, operation: str, key: Any, service: Callable[[], Any]) -> Any:
+    def _write(self, operation: str, key: object, service: Callable[[], Any]) -> Any:
         began = time.monotonic()
         error: str | None = None
         result, is_expected = None, True

@@ -13,15 +13,14 @@ from dataclasses import dataclass
 from datetime import date
 
 import psutil
-from django.db import connections
 from django.utils import timezone
 from pymongo import InsertOne
 
 from datasets.seed import records, staff
 from datasets.seed.plan import Plan, Sizes
 from healthcare.mongodb import raw
+from healthcare.mongodb.base import clinical_connection
 from healthcare.mongodb.emptying import drop_collection
-from healthcare.routers import CLINICAL
 from reports import projections, rollups
 from reports.rollups import Sums
 
@@ -65,7 +64,7 @@ def temporary_copies(*, appointments: int | None) -> Iterator[Copies]:
 
 def remove_leftovers() -> None:
     """Drop the collections of processes of this machine that no longer run."""
-    for name in connections[CLINICAL].database.list_collection_names(filter={"name": {"$regex": "^benchmark_"}}):  # type: ignore[attr-defined]
+    for name in clinical_connection().database.list_collection_names(filter={"name": {"$regex": "^benchmark_"}}):
         found = _NAME.fullmatch(name)
         if found and found[1] == _host() and _start_time(int(found[2])) != int(found[3]):
             drop_collection(name)

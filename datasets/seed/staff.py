@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from datetime import UTC, date, datetime, timedelta
 from functools import cache, lru_cache
 from random import Random
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 from datasets.seed import keys
 from datasets.seed.medicine import DISEASES, SPECIALTIES, SPECIALTY_ROTATION, Disease
@@ -14,6 +14,7 @@ from datasets.seed.plan import WEEKS, Plan
 from doctors.hours import SkippedTime, instant
 from doctors.models import specialty_key
 from doctors.services import KEY_PREFIX
+from healthcare.mongodb.raw import Document
 
 MINUTES_OF_DAY = 24 * 60
 
@@ -78,7 +79,7 @@ class Doctor:
     def slots(self) -> tuple[Slot, ...]:
         return slots_of(self.week, self.slot_minutes)
 
-    def document(self, plan: Plan) -> dict[str, Any]:
+    def document(self, plan: Plan) -> Document:
         """Return the document that the ORM would store for the doctor."""
         return {
             "_id": self.doctor_id,

@@ -12,6 +12,7 @@ from django.db import models
 from pymongo import UpdateOne
 
 from appointments.models import Appointment
+from healthcare.mongodb.raw import Document
 from patients.models import CHART_LENGTH, ChartAppointment, ChartPrescription
 from prescriptions.models import Prescription
 
@@ -32,7 +33,7 @@ class ChartList:
     def _fields(self) -> list[str]:
         return [field.name for field in self.entry._meta.fields if not field.primary_key]
 
-    def newest(self, patient_ids: Collection[str]) -> list[dict[str, Any]]:
+    def newest(self, patient_ids: Collection[str]) -> list[Document]:
         """Return the stages that find what the charts of these patients should hold.
 
         Reads:   the model's collection {patient_id, the fields of the entry}
@@ -48,7 +49,7 @@ class ChartList:
             {"$group": {"_id": "$patient_id", "chart": {"$topN": newest}}},
         ]
 
-    def replacements(self, charts: Iterable[dict[str, Any]]) -> list[UpdateOne]:
+    def replacements(self, charts: Iterable[Document]) -> list[UpdateOne]:
         """Return the updates that replace charts by the result of `newest`."""
         return [
             UpdateOne({"_id": found["_id"]}, {"$set": {self.field: found["chart"]}, "$inc": _RAISE_REVISION})
@@ -57,7 +58,7 @@ class ChartList:
 
     def additions(self, items: Iterable[Any]) -> list[UpdateOne]:
         """Return the updates that add these documents to charts that were right before."""
-        entries: dict[str, list[dict[str, Any]]] = {}
+        entries: dict[str, list[Document]] = {}
         for item in items:
             entry = {name: item.pk if name == self.key else getattr(item, name) for name in self._fields}
             entries.setdefault(item.patient_id, []).append(entry)

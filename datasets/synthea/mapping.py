@@ -267,7 +267,7 @@ def _clean(item: ModelT) -> ModelT:
     return item
 
 
-def _sentence(detail: Any) -> str:
+def _sentence(detail: object) -> str:
     """Return the errors, field by field, as one line."""
     if isinstance(detail, dict):
         return "; ".join(f"{name}: {_sentence(each)}" for name, each in detail.items())

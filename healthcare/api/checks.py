@@ -39,7 +39,7 @@ def api_actions(patterns: list[Any] | None = None, prefix: str = "") -> Iterator
 
 
 @register(Tags.security)
-def check_actions(app_configs: Any, **kwargs: Any) -> list[CheckMessage]:
+def check_actions(app_configs: object, **kwargs: object) -> list[CheckMessage]:
     """Check that each routed action of the API has a row in its role table and a name in the audit log."""
     from healthcare.api.views import ACTION_NAMES, ResourceViewSet
 
@@ -74,7 +74,7 @@ def check_actions(app_configs: Any, **kwargs: Any) -> list[CheckMessage]:
 
 
 @register
-def check_declarations(app_configs: Any, **kwargs: Any) -> list[CheckMessage]:
+def check_declarations(app_configs: object, **kwargs: object) -> list[CheckMessage]:
     """Check the class attributes of every routed ResourceViewSet; `/healthz` and `/readyz` included."""
     from healthcare.api.views import ResourceViewSet
 

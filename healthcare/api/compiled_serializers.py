@@ -35,7 +35,7 @@ class CompiledSerializer:
         self._document_conversions = _conversions(fields, is_document=True)
         self._model_conversions = _conversions(fields, is_document=False)
 
-    def __call__(self, record: Any) -> Row:
+    def __call__(self, record: object) -> Row:
         """Return the object that shows the record."""
         return self.many([record])[0]
 

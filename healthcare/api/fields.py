@@ -37,7 +37,7 @@ class Text(serializers.CharField):
         self.lines = lines
         super().__init__(max_length=max_length, **kwargs)
 
-    def run_validation(self, data: Any = serializers.empty) -> Any:
+    def run_validation(self, data: object = serializers.empty) -> Any:
         if data is not serializers.empty and data is not None:
             if not isinstance(data, str):
                 self.fail("invalid")
@@ -68,7 +68,7 @@ class Choice(serializers.ChoiceField):
     # The message does not repeat the value, which may be long or meant for another field.
     default_error_messages = {"invalid_choice": "Must be one of: {words}."}
 
-    def to_internal_value(self, data: Any) -> Any:
+    def to_internal_value(self, data: object) -> Any:
         if not isinstance(data, str) or data not in self.choices:
             self.fail("invalid_choice", words=", ".join(map(str, self.choices)))
         return data
@@ -77,7 +77,7 @@ class Choice(serializers.ChoiceField):
 class Integer(serializers.IntegerField):
     """A JSON number without a fraction; in a query string, decimal digits."""
 
-    def to_internal_value(self, data: Any) -> int:
+    def to_internal_value(self, data: object) -> int:
         if (
             getattr(self.root, "is_query_string", False)
             and isinstance(data, str)
@@ -97,7 +97,7 @@ class Minutes(Integer):
     def __init__(self, **kwargs: Any) -> None:
         super().__init__(min_value=5, max_value=720, **kwargs)
 
-    def to_internal_value(self, data: Any) -> int:
+    def to_internal_value(self, data: object) -> int:
         minutes = super().to_internal_value(data)
         if minutes % 5:
             self.fail("step")
@@ -125,7 +125,7 @@ class Date(serializers.DateField):
         "range": f"Must lie between {EARLIEST} and {LATEST}.",
     }
 
-    def to_internal_value(self, value: Any) -> date:
+    def to_internal_value(self, value: object) -> date:
         if not isinstance(value, str) or not _DATE.fullmatch(value):
             self.fail("invalid")
         try:
@@ -145,7 +145,7 @@ class WallTime(serializers.Field):
         "step": "Must be a multiple of 5 minutes.",
     }
 
-    def to_internal_value(self, data: Any) -> str:
+    def to_internal_value(self, data: object) -> str:
         if not isinstance(data, str) or not _TIME.fullmatch(data):
             self.fail("invalid")
         if time.fromisoformat(data).minute % 5:
@@ -169,7 +169,7 @@ class Money(serializers.Field):
     _LIMIT = Decimal(10) ** 10
     _CENT = Decimal("0.01")
 
-    def to_internal_value(self, data: Any) -> Decimal:
+    def to_internal_value(self, data: object) -> Decimal:
         if isinstance(data, bool) or not isinstance(data, str | int | float):
             self.fail("invalid")
         text = repr(data) if isinstance(data, float) else str(data)
@@ -197,7 +197,7 @@ class StrictList(serializers.ListField):
 
     default_error_messages = {"not_a_list": "Must be a list."}
 
-    def to_internal_value(self, data: Any) -> list[Any]:
+    def to_internal_value(self, data: object) -> list[Any]:
         if not isinstance(data, list):
             self.fail("not_a_list")
         return super().to_internal_value(data)

@@ -82,7 +82,7 @@ class ResourceSchema(AutoSchema):
         status = "201" if action in self.view.created_responses else "200"
         return {status: serializer(many=self._is_list_view())} if serializer else {status: None}
 
-    def _is_list_view(self, serializer: Any = None) -> bool:
+    def _is_list_view(self, serializer: object = None) -> bool:
         return self._action() in self.view.list_responses
 
     def get_filter_backends(self) -> list[Any]:

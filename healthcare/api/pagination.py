@@ -45,7 +45,7 @@ class Order:
         # One purpose for each list and order: a cursor of another list cannot be decrypted.
         self._purpose = f"cursor {rows.model._meta.label} {list(order)}"
 
-    def cursor(self, row: Any, *, backwards: bool = False) -> str:
+    def cursor(self, row: object, *, backwards: bool = False) -> str:
         """Return the cursor of the page after the row, or, if `backwards`, of the page before it.
 
         `row` is a model or a document. The cursor is encrypted because it holds names of people and stands in URLs,
@@ -104,7 +104,7 @@ class KeysetPagination(BasePagination):
 
     # The rows are always a query that has not run yet, where the base class takes any sequence.
     def paginate_queryset(  # type: ignore[override]
-        self, queryset: Rows, request: Request, view: Any = None
+        self, queryset: Rows, request: Request, view: object = None
     ) -> list[Any]:
         self.request = request
         self.page_size = self._page_size(request)
@@ -126,7 +126,7 @@ class KeysetPagination(BasePagination):
         self.last: Any = rows[-1] if rows else None
         return rows
 
-    def get_paginated_response(self, data: Any) -> Response:
+    def get_paginated_response(self, data: object) -> Response:
         return Response(
             {
                 "next": self._link(self.last, backwards=False) if self.has_next else None,
@@ -143,7 +143,7 @@ class KeysetPagination(BasePagination):
             "properties": {"next": link, "previous": link, "results": schema},
         }
 
-    def get_schema_operation_parameters(self, view: Any) -> list[dict[str, Any]]:
+    def get_schema_operation_parameters(self, view: object) -> list[dict[str, Any]]:
         return [
             {
                 "name": "cursor",
@@ -177,7 +177,7 @@ class KeysetPagination(BasePagination):
             sentence = "This is not a cursor of this list: take it from `next` or `previous` of another page."
             raise ValidationError({"cursor": [sentence]}, code="invalid") from error
 
-    def _link(self, row: Any, *, backwards: bool) -> str:
+    def _link(self, row: object, *, backwards: bool) -> str:
         cursor = self.order.cursor(row, backwards=backwards)
         query = sorted({**dict(self.request.query_params.lists()), "cursor": [cursor]}.items())
         return f"{self.request.build_absolute_uri(escape_uri_path(self.request.path))}?{urlencode(query, doseq=True)}"

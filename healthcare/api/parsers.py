@@ -18,7 +18,7 @@ class StrictJSONParser(BaseParser):
 
     media_type = "application/json"
 
-    def parse(self, stream: IO[Any], media_type: str | None = None, parser_context: Any = None) -> Any:
+    def parse(self, stream: IO[Any], media_type: str | None = None, parser_context: object = None) -> Any:
         body = stream.read(settings.DATA_UPLOAD_MAX_MEMORY_SIZE + 1)
         if len(body) > settings.DATA_UPLOAD_MAX_MEMORY_SIZE:
             raise PayloadTooLarge
@@ -31,7 +31,7 @@ class StrictJSONParser(BaseParser):
         return data
 
 
-def depth_exceeds(data: Any, limit: int) -> bool:
+def depth_exceeds(data: object, limit: int) -> bool:
     """Return whether lists and objects nest deeper than `limit` levels; computed without recursion."""
     level = [data]
     for _ in range(limit):

@@ -24,7 +24,7 @@ class JSONRenderer(renderers.BaseRenderer):
     format = "json"
     charset = None
 
-    def render(self, data: Any, accepted_media_type: str | None = None, renderer_context: Any = None) -> bytes:
+    def render(self, data: object, accepted_media_type: str | None = None, renderer_context: Any = None) -> bytes:
         if data is None:
             return b""
         indented = "indent=" in (accepted_media_type or "") or isinstance((renderer_context or {}).get("indent"), int)
@@ -34,7 +34,7 @@ class JSONRenderer(renderers.BaseRenderer):
 class BrowsableRenderer(BrowsableAPIRenderer):
     """DRF's pages for a browser, without its filter form, which needs a queryset of the view."""
 
-    def get_filter_form(self, data: Any, view: Any, request: Request) -> None:
+    def get_filter_form(self, data: object, view: object, request: Request) -> None:
         return None
 
 

@@ -44,7 +44,7 @@ class StrictSerializer(serializers.Serializer):
         """
         return super().fields if self.parent is not None else _shared_fields(type(self))
 
-    def to_internal_value(self, data: Any) -> Any:
+    def to_internal_value(self, data: object) -> Any:
         if not isinstance(data, dict):
             raise ValidationError({"non_field_errors": [self.error_messages["invalid"]]}, code="invalid")
         request = self.context.get("request")
@@ -71,7 +71,7 @@ class StrictSerializer(serializers.Serializer):
         return cls._validated(request.data, request)
 
     @classmethod
-    def _validated(cls, data: Any, request: Request) -> dict[str, Any]:
+    def _validated(cls, data: object, request: Request) -> dict[str, Any]:
         serializer = cls(data=data, context={"request": request})
         serializer.is_valid(raise_exception=True)
         return dict(serializer.validated_data)
@@ -162,7 +162,7 @@ class OutSerializer(serializers.Serializer):
     _compiled: ClassVar[CompiledSerializer]
 
     @classmethod
-    def of(cls, record: Any) -> dict[str, Any]:
+    def of(cls, record: object) -> dict[str, Any]:
         """Return the object that shows a record, which is a document or a model."""
         if cls.resource:
             audit_context.record_access(
@@ -171,7 +171,7 @@ class OutSerializer(serializers.Serializer):
         return cls.compiled()(record)
 
     @classmethod
-    def many_of(cls, records: Iterable[Any]) -> list[dict[str, Any]]:
+    def many_of(cls, records: Iterable[object]) -> list[dict[str, Any]]:
         """Return the objects that show the records, in their order."""
         records = list(records)
         if cls.resource:
@@ -190,5 +190,5 @@ class OutSerializer(serializers.Serializer):
         return record.get(f"{cls.resource}_id", record.get("id")) if isinstance(record, dict) else record.pk
 
 
-def _value(record: Any, name: str) -> Any:
+def _value(record: object, name: str) -> Any:
     return record.get(name) if isinstance(record, dict) else getattr(record, name, None)

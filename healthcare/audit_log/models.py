@@ -15,7 +15,7 @@ class AuditLogIsInsertOnly(TypeError):
 class InsertOnlyQuerySet(models.QuerySet[Any]):
     """A queryset that only reads: `healthcare.audit_log.recorder` inserts the rows, and PostgreSQL rejects changes."""
 
-    def _reject(self, *args: Any, **kwargs: Any) -> NoReturn:
+    def _reject(self, *args: object, **kwargs: object) -> NoReturn:
         raise AuditLogIsInsertOnly("Entries of the audit log are never changed or deleted.")
 
     create = get_or_create = update_or_create = bulk_create = bulk_update = update = delete = _reject
@@ -32,7 +32,7 @@ class InsertOnlyModel(models.Model):
         abstract = True
         managed = False
 
-    def save(self, *args: Any, **kwargs: Any) -> NoReturn:
+    def save(self, *args: object, **kwargs: object) -> NoReturn:
         raise AuditLogIsInsertOnly("Entries of the audit log are never changed or deleted.")
 
     save_base = delete = save

@@ -49,9 +49,9 @@ class StaleAuthorization(Exception):
 def record(
     action: str,
     *,
-    actor: Any,
+    actor: object,
     patient_ids: Iterable[str] = (),
-    subject: Any = None,
+    subject: object = None,
     outcome: str = SUCCESS,
     reason: str | None = None,
 ) -> None:
@@ -66,7 +66,7 @@ def record(
     audit_context.mark_recorded(action, outcome=outcome)
 
 
-def record_read(action: str, *, subject: Any = None) -> None:
+def record_read(action: str, *, subject: object = None) -> None:
     """Record that a command is about to read the data of all patients; as an event while PostgreSQL is out.
 
     Raises: DatabaseError when neither database accepts the entry.
@@ -75,7 +75,7 @@ def record_read(action: str, *, subject: Any = None) -> None:
     audit_context.mark_recorded(action)
 
 
-def record_consequence(action: str, event: Mapping[str, Any], *, subject: Any) -> None:
+def record_consequence(action: str, event: Mapping[str, Any], *, subject: object) -> None:
     """Record what a consumer did for an event, with the event's actor; once, however often the event is delivered."""
     facts = {**audit_context.facts_of_event(event), "action": action, "subject": audit_context.as_id(subject)}
     _insert(facts, at=event["at"], source=f"{event['_id']}.{action}")
@@ -86,7 +86,7 @@ def deliver(event: Mapping[str, Any]) -> None:
     _insert(audit_context.facts_of_event(event), at=event["at"], source=str(event["_id"]))
 
 
-def flush(current: AuditContext, *, actor: Any, answered: bool) -> None:
+def flush(current: AuditContext, *, actor: object, answered: bool) -> None:
     """Insert the entries of what a request has read or was refused. It must be called before the answer leaves.
 
     `answered`: the answer holds the requested data, not an error.

@@ -18,13 +18,17 @@ from django.db.transaction import TransactionManagementError
 from django_mongodb_backend import base
 from django_mongodb_backend.query import wrap_database_errors
 from pymongo import MongoClient, ReadPreference
+from pymongo.client_session import ClientSession
+from pymongo.database import Database
 from pymongo.errors import AutoReconnect, PyMongoError, ServerSelectionTimeoutError
 from pymongo.uri_parser import split_options
 
 from healthcare.mongodb import encryption
+from healthcare.mongodb.documents import Document
 from healthcare.mongodb.introspection import DatabaseIntrospection
 from healthcare.mongodb.operations import DatabaseOperations
 from healthcare.mongodb.schema import DatabaseSchemaEditor
+from healthcare.routers import CLINICAL
 
 logger = logging.getLogger("healthcare.mongodb")
 
@@ -45,6 +49,11 @@ _NEEDS_REPLICA_SET = (
     "use the embedded servers."
 )
 _clients_lock = threading.Lock()
+
+
+def clinical_connection() -> "DatabaseWrapper":
+    """Return this thread's connection to the clinical database; `connections` has the type of any engine's."""
+    return cast(DatabaseWrapper, connections[CLINICAL])
 
 
 class DatabaseWrapper(base.DatabaseWrapper):
@@ -70,6 +79,9 @@ class DatabaseWrapper(base.DatabaseWrapper):
     _keys_checked: set[str] = set()
     # By alias, the time since which this process has found no primary.
     _no_primary_since: dict[str, float] = {}
+    connection: MongoClient[Document] | None
+    database: Database[Document]
+    session: ClientSession | None
     run_on_commit: list[Any]
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
@@ -173,9 +185,7 @@ class DatabaseWrapper(base.DatabaseWrapper):
         self.raised_inside = None
         self.in_atomic_block_mongo = True
 
-    def transaction_command(
-        self, command: dict[str, Any], codec_options: CodecOptions[dict[str, Any]]
-    ) -> dict[str, Any]:
+    def transaction_command(self, command: Document, codec_options: CodecOptions[Document]) -> Document:
         """Run a command of the open transaction on the one connection that carries it. Raises: PyMongoError.
 
         `Database.command` selects the server, checks out a connection and prepares a retry for each command, although

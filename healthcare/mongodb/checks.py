@@ -1,14 +1,13 @@
 """System checks that ask the MongoDB server for its configuration."""
 
 from collections.abc import Sequence
-from typing import Any, cast
 
 from django.core import checks
 from django.core.checks import CheckMessage, Tags, register
-from django.db import DatabaseError, connections
+from django.db import DatabaseError
 from pymongo.errors import PyMongoError
 
-from healthcare.mongodb.base import DatabaseWrapper
+from healthcare.mongodb.base import clinical_connection
 from healthcare.routers import CLINICAL
 
 #: MongoDB's own default. docs/deployment.md asks for 30.
@@ -18,7 +17,7 @@ _PARAMETER = "transactionLifetimeLimitSeconds"
 
 @register(Tags.database, deploy=True)
 def transaction_lifetime_is_limited(
-    app_configs: Any, databases: Sequence[str] | None = None, **kwargs: Any
+    app_configs: object, databases: Sequence[str] | None = None, **kwargs: object
 ) -> list[CheckMessage]:
     """Warn if the server keeps the open transaction of a killed process, and its locks, for more than a minute.
 
@@ -27,10 +26,10 @@ def transaction_lifetime_is_limited(
     """
     if CLINICAL not in (databases or ()):
         return []
-    connection = cast(DatabaseWrapper, connections[CLINICAL])
+    connection = clinical_connection()
     try:
         connection.ensure_connection()
-        seconds = connection.database.client.admin.command("getParameter", 1, **{_PARAMETER: 1})[_PARAMETER]
+        seconds = connection.database.client.admin.command({"getParameter": 1, _PARAMETER: 1})[_PARAMETER]
     except (PyMongoError, DatabaseError):
         return []
     if seconds <= MAX_TRANSACTION_LIFETIME_SECONDS:

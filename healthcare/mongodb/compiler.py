@@ -10,6 +10,8 @@ from django_mongodb_backend.compiler import (
     SQLUpdateCompiler,
 )
 
+from healthcare.mongodb.documents import Document
+
 __all__ = [
     "SQLAggregateCompiler",
     "SQLCompiler",
@@ -23,7 +25,7 @@ MAX_TIME_MS = 10_000
 
 
 class MongoQuery(query.MongoQuery):
-    extra_fields: dict[str, Any] | None
+    extra_fields: Document | None
 
     @query.wrap_database_errors
     def get_cursor(self) -> Any:
@@ -32,7 +34,7 @@ class MongoQuery(query.MongoQuery):
             self.get_pipeline(), session=self.compiler.connection.session, maxTimeMS=MAX_TIME_MS
         )
 
-    def get_pipeline(self) -> list[dict[str, Any]]:
+    def get_pipeline(self) -> list[Document]:
         """Return the stock engine's pipeline without a stage between `$match` and `$sort` that hides an index.
 
         The stock engine orders the stages `[$match, $addFields {date: "$date"}, $sort, $limit]`, and with `.only()`,

@@ -69,7 +69,7 @@ class DocumentQuery(Generic[M]):
     def reverse(self) -> Self:
         return self.order_by(*(name[1:] if name.startswith("-") else f"-{name}" for name in self.order))
 
-    def beyond(self, edge: Mapping[str, Any], *, way: str) -> Self:
+    def beyond(self, edge: Mapping[str, object], *, way: str) -> Self:
         """Return the query for the documents after the edge, in the order of the edge's fields.
 
         `way` is the comparison, "lt" or "gt", of all the fields. (a, b) < (x, y) becomes a < x or (a = x and b < y):
@@ -125,7 +125,7 @@ def insert(record: models.Model) -> None:
     )
 
 
-def _stored(field: models.Field, value: Any) -> Any:
+def _stored(field: models.Field, value: object) -> Any:
     """Return the value as the engine would store it; `raw` converts days and amounts."""
     if value is None or isinstance(field, models.DateField | models.DecimalField):
         return value
@@ -146,11 +146,11 @@ def _merged(conditions: list[Condition]) -> Condition:
     return merged
 
 
-def _are_bounds(value: Any) -> bool:
+def _are_bounds(value: object) -> bool:
     return isinstance(value, dict) and value.keys() <= _BOUNDS
 
 
-def _condition(model: type[models.Model], lookup: str, value: Any) -> Condition:
+def _condition(model: type[models.Model], lookup: str, value: object) -> Condition:
     column, kind, prepare = _resolved(model, lookup)
     return _CONDITIONS[kind](column, prepare(value))
 
@@ -166,7 +166,7 @@ def _resolved(model: type[models.Model], lookup: str) -> tuple[str, str, Callabl
     if field.get_lookup(kind) is None:
         raise FieldError(f"{model.__name__}: the field {name} has no lookup {kind}.")
 
-    def stored(value: Any) -> Any:
+    def stored(value: object) -> Any:
         return field.get_db_prep_value(value, connections[CLINICAL])
 
     if str(field.column) not in encrypted_fields(model):
@@ -174,7 +174,7 @@ def _resolved(model: type[models.Model], lookup: str) -> tuple[str, str, Callabl
     return str(field.column), kind, (lambda values: [stored(each) for each in values]) if kind == "in" else stored
 
 
-def _unchanged(value: Any) -> Any:
+def _unchanged(value: object) -> Any:
     """Return the value itself; the codec of `raw` converts days and amounts."""
     return value
 

@@ -1,12 +1,7 @@
 """Empty or drop a collection at once, whatever its size. An emptied collection keeps its options and indexes."""
 
-from typing import cast
-
-from django.db import connections
-
-from healthcare.mongodb.base import DatabaseWrapper
+from healthcare.mongodb.base import clinical_connection
 from healthcare.mongodb.raw import Source, collection_name
-from healthcare.routers import CLINICAL
 
 #: Added to the name of the empty collection until it replaces the full one.
 SUFFIX = ".emptied"
@@ -19,7 +14,7 @@ def empty_collection(source: Source) -> None:
     A single rename replaces it: if this process is killed, either the full or the empty collection is there, each with
     all of its indexes. Deleting a million documents took 6 minutes on a busy machine; replacing them takes 0.1 s.
     """
-    database = _connection().database
+    database = clinical_connection().database
     name = collection_name(source)
     found = next(iter(database.list_collections(filter={"name": name})), None)
     if found is None:
@@ -39,8 +34,4 @@ def empty_collection(source: Source) -> None:
 
 def drop_collection(name: str) -> None:
     """Drop a collection that belongs to no model, if it exists."""
-    _connection().database.drop_collection(name)
-
-
-def _connection() -> DatabaseWrapper:
-    return cast(DatabaseWrapper, connections[CLINICAL])
+    clinical_connection().database.drop_collection(name)

@@ -49,20 +49,20 @@ class EncryptedMixin(models.Field):
     def get_transform(self, lookup_name: str) -> Any:
         return None
 
-    def get_prep_value(self, value: Any) -> Any:
+    def get_prep_value(self, value: object) -> Any:
         return value if isinstance(value, Plain) else super().get_prep_value(value)
 
-    def get_db_prep_value(self, value: Any, connection: Any, prepared: bool = False) -> Any:
+    def get_db_prep_value(self, value: object, connection: object, prepared: bool = False) -> Any:
         if isinstance(value, Plain):
             return value.text
         if value is None or not encryption.is_on() or encryption.is_encrypted(value):
             return value
         return encryption.encrypt(str(value), is_deterministic=self.is_deterministic)
 
-    def get_db_prep_save(self, value: Any, connection: Any) -> Any:
+    def get_db_prep_save(self, value: object, connection: object) -> Any:
         return self.get_db_prep_value(value, connection)
 
-    def from_db_value(self, value: Any, expression: Any, connection: Any) -> Any:
+    def from_db_value(self, value: Any, expression: object, connection: object) -> Any:
         return encryption.decrypt(value) if encryption.is_encrypted(value) else value
 
 

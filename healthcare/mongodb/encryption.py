@@ -26,6 +26,7 @@ from pymongo import MongoClient
 from pymongo.encryption import Algorithm, ClientEncryption
 from pymongo.errors import DuplicateKeyError, EncryptionError, PyMongoError
 
+from healthcare.mongodb.documents import Document
 from healthcare.routers import CLINICAL
 
 #: The collection of the data keys, the key vault.
@@ -52,7 +53,7 @@ class Unreadable(OperationalError):
 class _Cipher:
     """The driver's encryption client and the id of the data key, kept for the life of a process."""
 
-    client: MongoClient[dict[str, Any]]
+    client: MongoClient[Document]
     encryption: ClientEncryption[Any]
     key_id: Binary
 
@@ -73,7 +74,7 @@ def configuration() -> dict[str, Any]:
     return settings.PHI_ENCRYPTION
 
 
-def is_encrypted(value: Any) -> bool:
+def is_encrypted(value: object) -> bool:
     return isinstance(value, Binary) and value.subtype == ENCRYPTED_SUBTYPE
 
 
@@ -99,7 +100,7 @@ def decrypt(value: Binary) -> str:
         raise Unreadable("A value could not be decrypted.") from error
 
 
-def check(client: MongoClient[dict[str, Any]], database: str) -> None:
+def check(client: MongoClient[Document], database: str) -> None:
     """Check that the configured master key is the one that wraps the data keys; each process checks once.
 
     Raises: KeyProblem, saying what to do; OperationalError when no server answers.
@@ -131,7 +132,7 @@ def rewrap(*, is_dry_run: bool = False) -> int:
     """Wrap all data keys by the current master key; return how many had another wrapping. Raises: Unreadable."""
     client, database = _client(), _database()
     provider, master_key = configuration()["provider"], configuration()["master_key"]
-    others: dict[str, Any] = {"masterKey.provider": {"$ne": provider}}
+    others: Document = {"masterKey.provider": {"$ne": provider}}
     number = client[database][DATA_KEYS].count_documents(others)
     if number and not is_dry_run:
         with _client_encryption(client, database) as client_encryption:
@@ -161,7 +162,7 @@ def _cipher() -> _Cipher:
     return found
 
 
-def _data_key(client_encryption: ClientEncryption[Any], client: MongoClient[dict[str, Any]], database: str) -> Binary:
+def _data_key(client_encryption: ClientEncryption[Any], client: MongoClient[Document], database: str) -> Binary:
     """Return the id of the data key, created if there is none. Of two processes that create it at once, one wins."""
     keys = client[database][DATA_KEYS]
     try:
@@ -186,7 +187,7 @@ def _data_key(client_encryption: ClientEncryption[Any], client: MongoClient[dict
     return found["_id"]
 
 
-def _unwrap(client: MongoClient[dict[str, Any]], database: str, keys: list[dict[str, Any]]) -> None:
+def _unwrap(client: MongoClient[Document], database: str, keys: list[Document]) -> None:
     """Unwrap each data key, because the provider's name alone does not prove that the master key is the right one."""
     with _client_encryption(client, database) as client_encryption:
         for key in keys:
@@ -200,7 +201,7 @@ def _unwrap(client: MongoClient[dict[str, Any]], database: str, keys: list[dict[
                 ) from error
 
 
-def _client_encryption(client: MongoClient[dict[str, Any]], database: str) -> ClientEncryption[Any]:
+def _client_encryption(client: MongoClient[Document], database: str) -> ClientEncryption[Any]:
     return ClientEncryption(
         configuration()["kms_providers"],
         f"{database}.{DATA_KEYS}",
@@ -210,10 +211,10 @@ def _client_encryption(client: MongoClient[dict[str, Any]], database: str) -> Cl
     )
 
 
-def _client() -> MongoClient[dict[str, Any]]:
+def _client() -> MongoClient[Document]:
     connection = connections[CLINICAL]
     connection.ensure_connection()
-    return cast(MongoClient[dict[str, Any]], connection.connection)
+    return cast(MongoClient[Document], connection.connection)
 
 
 def _database() -> str:

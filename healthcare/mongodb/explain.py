@@ -1,15 +1,16 @@
 """Query plans: run `explain` and read its output. Tests and benchmarks compare plans instead of timings."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
 from bson import json_util
-from django.db import connections, models
+from django.db import models
 
 from healthcare.mongodb import raw
-from healthcare.routers import CLINICAL
+from healthcare.mongodb.base import clinical_connection
+from healthcare.mongodb.documents import Document, Pipeline
 
 
 @dataclass(frozen=True)
@@ -51,7 +52,7 @@ class ProfiledCommand:
 @contextmanager
 def profiled() -> Iterator[list[ProfiledCommand]]:
     """Profile all commands of the clinical database, of every client; the list is filled when the block ends."""
-    database = connections[CLINICAL].database  # type: ignore[attr-defined]
+    database = clinical_connection().database
     commands: list[ProfiledCommand] = []
     database.command("profile", 2)
     try:
@@ -75,7 +76,7 @@ def profiled() -> Iterator[list[ProfiledCommand]]:
 
 def explain(
     query: models.QuerySet | type[models.Model] | str,
-    pipeline: Sequence[Mapping[str, Any]] | None = None,
+    pipeline: Pipeline | None = None,
     *,
     hint: str | None = None,
 ) -> Plan:
@@ -83,18 +84,19 @@ def explain(
     if isinstance(query, models.QuerySet):
         return read_plan(json_util.loads(query.explain(verbosity="executionStats")))
     name = query if isinstance(query, str) else query._meta.db_table
-    command: dict[str, Any] = {
+    command: Document = {
         "aggregate": name,
         "pipeline": pipeline,
         "cursor": {},
         **({"hint": hint} if hint else {}),
     }
-    database = connections[CLINICAL].database  # type: ignore[attr-defined]
+    database = clinical_connection().database
     # CODEC encodes the same values that `raw` takes, dates among them.
-    return read_plan(database.command("explain", command, verbosity="executionStats", codec_options=raw.CODEC))
+    output = database.command("explain", command, verbosity="executionStats", codec_options=raw.CODEC)
+    return read_plan(output)
 
 
-def read_plan(output: Mapping[str, Any]) -> Plan:
+def read_plan(output: Mapping[str, object]) -> Plan:
     """Read the output of `explain` with executionStats, in each of the server's formats.
 
     For a pipeline that the planner executes as a whole, the output is that of a find. For other pipelines it holds
@@ -137,12 +139,12 @@ def _per_shard(output: Mapping[str, Any]) -> list[Mapping[str, Any]]:
     return list(output["shards"].values()) if "shards" in output else [output]
 
 
-def _parts(output: Mapping[str, Any]) -> Iterator[Mapping[str, Any]]:
+def _parts(output: Mapping[str, object]) -> Iterator[Mapping[str, Any]]:
     for each in _per_shard(output):
         yield each["stages"][0]["$cursor"] if "stages" in each else each
 
 
-def _pipeline_stages(output: Mapping[str, Any]) -> Iterator[Mapping[str, Any]]:
+def _pipeline_stages(output: Mapping[str, object]) -> Iterator[Mapping[str, Any]]:
     for each in _per_shard(output):
         yield from each.get("stages", [])[1:]
 

@@ -37,7 +37,7 @@ class TextIndex(models.Index):
     def get_pymongo_index_model(
         self,
         model: type[models.Model],
-        schema_editor: Any,
+        schema_editor: object,
         field: models.Field | None = None,
         unique: bool = False,
         column_prefix: str = "",

@@ -11,6 +11,8 @@ from django.db.models import CharField, Lookup
 from django.db.models.lookups import Exact
 from django_mongodb_backend.fields import ArrayField
 
+from healthcare.mongodb.documents import Document
+
 _WORD = re.compile(r"\w+")
 MAX_SEARCH_WORDS = 10
 
@@ -31,7 +33,7 @@ class TextSearch(Lookup):
     lookup_name = "search"
     prepare_rhs = False
 
-    def as_mql(self, compiler: Any, connection: Any, as_expr: bool = False) -> dict[str, Any]:
+    def as_mql(self, compiler: object, connection: object, as_expr: bool = False) -> Document:
         return {"$text": {"$search": text_search_expression(str(self.rhs))}}
 
 
@@ -45,5 +47,5 @@ class ArrayHas(Exact):
     def get_prep_lookup(self) -> Any:
         return self.rhs
 
-    def as_mql(self, compiler: Any, connection: Any, as_expr: bool = False) -> dict[str, Any]:
+    def as_mql(self, compiler: object, connection: object, as_expr: bool = False) -> Document:
         return {self.lhs.as_mql(compiler, connection): self.rhs}

@@ -23,7 +23,7 @@ import pymongo
 from bson import ObjectId
 from bson.codec_options import CodecOptions, TypeDecoder, TypeEncoder, TypeRegistry
 from bson.decimal128 import Decimal128
-from django.db import DatabaseError, IntegrityError, connections, models
+from django.db import DatabaseError, IntegrityError, models
 from django.db.transaction import TransactionManagementError
 from pymongo import MongoClient, UpdateOne, WriteConcern
 from pymongo.client_session import ClientSession
@@ -37,8 +37,8 @@ from pymongo.errors import (
 )
 from pymongo.results import BulkWriteResult, UpdateResult
 
-from healthcare.mongodb.base import DatabaseWrapper
-from healthcare.routers import CLINICAL
+from healthcare.mongodb.base import clinical_connection
+from healthcare.mongodb.documents import Document, Filter, Pipeline, Projection, Update
 
 MAX_TIME_MS = 10_000
 #: How many documents a stream fetches at a time.
@@ -48,8 +48,6 @@ DUPLICATE_KEY = 11000
 #: size.
 MAX_DOCUMENTS_PER_COMMAND = 100
 
-Document = dict[str, Any]
-Pipeline = Sequence[Mapping[str, Any]]
 Source = type[models.Model] | str
 Hint = str | Mapping[str, int]
 
@@ -145,7 +143,7 @@ def snapshot() -> Iterator[None]:
     Commands that compare collections use it while others write. A snapshot takes no locks and no transaction. MongoDB
     keeps the history of five minutes; writes inside the block are not possible.
     """
-    connection = cast(DatabaseWrapper, connections[CLINICAL])
+    connection = clinical_connection()
     if connection.session is not None or getattr(_snapshot, "session", None) is not None:
         raise TransactionManagementError("A snapshot cannot begin inside a transaction or another snapshot.")
     connection.ensure_connection()
@@ -175,7 +173,7 @@ class Collection:
     def aggregate(
         self, pipeline: Pipeline, *, hint: Hint | None = None, max_time_ms: int = MAX_TIME_MS
     ) -> list[Document]:
-        options: dict[str, Any] = {"hint": hint} if hint else {}
+        options: Document = {"hint": hint} if hint else {}
         with self._operation() as (documents, session):
             return list(
                 documents.aggregate(pipeline, session=session, maxTimeMS=max_time_ms, allowDiskUse=True, **options)
@@ -205,9 +203,9 @@ class Collection:
 
     def find(
         self,
-        where: Mapping[str, Any],
+        where: Filter,
         *,
-        projection: Mapping[str, Any] | Sequence[str] | None = None,
+        projection: Projection | None = None,
         sort: Sequence[tuple[str, int]] | None = None,
         limit: int = 0,
         hint: str | None = None,
@@ -236,9 +234,9 @@ class Collection:
 
     def find_one(
         self,
-        where: Mapping[str, Any],
+        where: Filter,
         *,
-        projection: Mapping[str, Any] | Sequence[str] | None = None,
+        projection: Projection | None = None,
         sort: Sequence[tuple[str, int]] | None = None,
         max_time_ms: int = MAX_TIME_MS,
     ) -> Document | None:
@@ -248,7 +246,7 @@ class Collection:
         with self._operation() as (documents, session):
             return documents.find_one(where, projection, sort=sort, session=session, max_time_ms=max_time_ms)
 
-    def count(self, where: Mapping[str, Any], *, limit: int | None = None, max_time_ms: int = MAX_TIME_MS) -> int:
+    def count(self, where: Filter, *, limit: int | None = None, max_time_ms: int = MAX_TIME_MS) -> int:
         """Count the matches, up to `limit`, because a count reads every match."""
         options = {"limit": limit} if limit else {}
         with self._operation() as (documents, session):
@@ -275,8 +273,8 @@ class Collection:
 
     def update_one(
         self,
-        where: Mapping[str, Any],
-        update: Mapping[str, Any] | Pipeline,
+        where: Filter,
+        update: Update,
         *,
         upsert: bool = False,
         array_filters: Sequence[Mapping[str, Any]] | None = None,
@@ -301,8 +299,8 @@ class Collection:
 
     def update_many(
         self,
-        where: Mapping[str, Any],
-        update: Mapping[str, Any] | Pipeline,
+        where: Filter,
+        update: Update,
         *,
         array_filters: Sequence[Mapping[str, Any]] | None = None,
         is_dispensable: bool = False,
@@ -327,10 +325,10 @@ class Collection:
 
     def find_one_and_update(
         self,
-        where: Mapping[str, Any],
-        update: Mapping[str, Any] | Pipeline,
+        where: Filter,
+        update: Update,
         *,
-        projection: Mapping[str, Any] | Sequence[str] | None = None,
+        projection: Projection | None = None,
         sort: Sequence[tuple[str, int]] | None = None,
         upsert: bool = False,
         array_filters: Sequence[Mapping[str, Any]] | None = None,
@@ -353,17 +351,17 @@ class Collection:
                 session=session,
             )
 
-    def delete_one(self, where: Mapping[str, Any], *, max_time_ms: int = MAX_TIME_MS) -> int:
+    def delete_one(self, where: Filter, *, max_time_ms: int = MAX_TIME_MS) -> int:
         """Delete one match and return the number of deleted documents, 0 or 1."""
         with self._limited_operation(max_time_ms) as (documents, session):
             return documents.delete_one(where, session=session).deleted_count
 
-    def delete_many(self, where: Mapping[str, Any], *, max_time_ms: int = MAX_TIME_MS) -> int:
+    def delete_many(self, where: Filter, *, max_time_ms: int = MAX_TIME_MS) -> int:
         with self._limited_operation(max_time_ms) as (documents, session):
             return documents.delete_many(where, session=session).deleted_count
 
     def bulk_write(
-        self, writes: Sequence[Any], *, is_ordered: bool = True, max_time_ms: int = MAX_TIME_MS
+        self, writes: Sequence[object], *, is_ordered: bool = True, max_time_ms: int = MAX_TIME_MS
     ) -> BulkWriteResult:
         """Send pymongo's InsertOne, UpdateOne and so on in one command."""
         with self._limited_operation(max_time_ms) as (documents, session):
@@ -371,8 +369,8 @@ class Collection:
 
     def _find_in_transaction(
         self,
-        where: Mapping[str, Any],
-        projection: Mapping[str, Any] | Sequence[str] | None,
+        where: Filter,
+        projection: Projection | None,
         sort: Sequence[tuple[str, int]] | None,
         max_time_ms: int,
         **options: Any,
@@ -384,7 +382,7 @@ class Collection:
         cursor: Document = self._command(command, max_time_ms)["cursor"]
         return {**cursor, "firstBatch": [self._decode(document) for document in cursor["firstBatch"]]}
 
-    def _decode(self, value: Any) -> Any:
+    def _decode(self, value: object) -> Any:
         """Convert the values of a command's reply as the decoders of CODEC would."""
         if self.codec is not CODEC:
             return value
@@ -396,11 +394,11 @@ class Collection:
 
     @staticmethod
     def _is_in_transaction() -> bool:
-        return cast(DatabaseWrapper, connections[CLINICAL]).session is not None
+        return clinical_connection().session is not None
 
     def _command(self, command: Document, max_time_ms: int) -> Document:
         """Run a command on the connection that carries the open transaction."""
-        connection = cast(DatabaseWrapper, connections[CLINICAL])
+        connection = clinical_connection()
         command["maxTimeMS"] = max_time_ms
         with self._translate_errors():
             reply = connection.transaction_command(command, _COMMAND_CODEC if self.codec is CODEC else self.codec)
@@ -411,7 +409,7 @@ class Collection:
     @contextmanager
     def _operation(self) -> Iterator[tuple[DriverCollection[Document], ClientSession | None]]:
         """Yield the driver's collection and the session of one operation, and translate its errors."""
-        connection = cast(DatabaseWrapper, connections[CLINICAL])
+        connection = clinical_connection()
         documents = connection.get_collection(self.name, codec_options=self.codec)
         with self._translate_errors():
             yield documents, connection.session or getattr(_snapshot, "session", None)
@@ -444,7 +442,7 @@ class Collection:
         return QueryTimedOut(f"{self.name}: the operation took too long")
 
 
-def _projection_option(projection: Mapping[str, Any] | Sequence[str] | None) -> Document:
+def _projection_option(projection: Projection | None) -> Document:
     if projection is None:
         return {}
     return {"projection": projection if isinstance(projection, Mapping) else dict.fromkeys(projection, 1)}

@@ -15,15 +15,14 @@ import threading
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import ParamSpec, TypeVar, cast
+from typing import ParamSpec, TypeVar
 
-from django.db import DatabaseError, connections
+from django.db import DatabaseError
 from django.db.transaction import TransactionManagementError
 from pymongo.client_session import ClientSession
 from pymongo.errors import ConfigurationError, PyMongoError
 
-from healthcare.mongodb.base import DatabaseWrapper, is_unknown_commit
-from healthcare.routers import CLINICAL
+from healthcare.mongodb.base import DatabaseWrapper, clinical_connection, is_unknown_commit
 
 MAX_ATTEMPTS = 50
 MAX_SECONDS = 10.0
@@ -95,7 +94,7 @@ def clinical_transaction(service: Callable[P, R]) -> Callable[P, R]:
 
     @functools.wraps(service)
     def wrapper(*args: P.args, **kwargs: P.kwargs) -> R:
-        connection = _connection()
+        connection = clinical_connection()
         call = functools.partial(service, *args, **kwargs)
         return _join(connection, call) if connection.in_atomic_block_mongo else _run(connection, call)
 
@@ -104,12 +103,12 @@ def clinical_transaction(service: Callable[P, R]) -> Callable[P, R]:
 
 def in_transaction() -> bool:
     """Return whether a clinical transaction is open in this thread."""
-    return _connection().in_atomic_block_mongo
+    return clinical_connection().in_atomic_block_mongo
 
 
 def session() -> ClientSession | None:
     """Return the driver's session of the open transaction; None outside a transaction."""
-    return _connection().session
+    return clinical_connection().session
 
 
 def on_commit(callback: Callable[[], object]) -> None:
@@ -117,11 +116,7 @@ def on_commit(callback: Callable[[], object]) -> None:
 
     Its errors are logged and not raised, because a stored write must not look as if it had failed.
     """
-    _connection().on_commit(callback, robust=True)
-
-
-def _connection() -> DatabaseWrapper:
-    return cast(DatabaseWrapper, connections[CLINICAL])
+    clinical_connection().on_commit(callback, robust=True)
 
 
 def _join(connection: DatabaseWrapper, call: Callable[[], R]) -> R:

@@ -97,7 +97,7 @@ def register_consumer(name: str, kinds: set[str] | None, handler: Handler) -> No
 def publish(
     kind: str,
     *,
-    actor: Any,
+    actor: object,
     subject_id: str,
     patient_id: str | None = None,
     patient_ids: Sequence[str] = (),

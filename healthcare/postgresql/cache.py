@@ -15,7 +15,7 @@ from django.core.cache.backends.base import DEFAULT_TIMEOUT, BaseCache
 from django.db import DatabaseError, InterfaceError, OperationalError, connections
 from django.db.backends.base.base import BaseDatabaseWrapper
 
-from healthcare.postgresql import circuit_breaker
+from healthcare.postgresql import circuit_breaker, prepared_statements
 from healthcare.routers import DEFAULT
 
 _ADD = """
@@ -54,28 +54,28 @@ class PostgreSQLCache(BaseCache):
     def __init__(self, location: str, params: dict[str, Any]) -> None:
         super().__init__(params)
 
-    def add(self, key: Any, value: Any, timeout: Any = DEFAULT_TIMEOUT, version: int | None = None) -> bool:
+    def add(self, key: object, value: object, timeout: object = DEFAULT_TIMEOUT, version: int | None = None) -> bool:
         name, now = self.make_and_validate_key(key, version=version), time.time()
         if random.randrange(CLEAR_EVERY) == 0:  # noqa: S311 - housekeeping, no secret
             _run(_CLEAR, now)
         return _run(_ADD, name, json.dumps(value), self._expiry(timeout), now) is not None
 
-    def get(self, key: Any, default: Any = None, version: int | None = None) -> Any:
+    def get(self, key: object, default: object = None, version: int | None = None) -> Any:
         value = _run(_GET, self.make_and_validate_key(key, version=version), time.time())
         return default if value is None else json.loads(value)
 
-    def set(self, key: Any, value: Any, timeout: Any = DEFAULT_TIMEOUT, version: int | None = None) -> None:
+    def set(self, key: object, value: object, timeout: object = DEFAULT_TIMEOUT, version: int | None = None) -> None:
         name = self.make_and_validate_key(key, version=version)
         _run(_SET, name, json.dumps(value), self._expiry(timeout))
 
-    def touch(self, key: Any, timeout: Any = DEFAULT_TIMEOUT, version: int | None = None) -> bool:
+    def touch(self, key: object, timeout: object = DEFAULT_TIMEOUT, version: int | None = None) -> bool:
         name = self.make_and_validate_key(key, version=version)
         return _run(_TOUCH, self._expiry(timeout), name, time.time()) is not None
 
-    def delete(self, key: Any, version: int | None = None) -> bool:
+    def delete(self, key: object, version: int | None = None) -> bool:
         return _run(_DELETE, self.make_and_validate_key(key, version=version)) is not None
 
-    def incr(self, key: Any, delta: int = 1, version: int | None = None) -> int:
+    def incr(self, key: object, delta: int = 1, version: int | None = None) -> int:
         """Increase a counter. Raises: ValueError if there is no such counter, as Django's caches do."""
         value = _run(_INCREASE, delta, self.make_and_validate_key(key, version=version), time.time())
         if value is None:
@@ -131,5 +131,5 @@ def _own_connection() -> BaseDatabaseWrapper:
         _connections[os.getpid()] = connection
     else:
         # Check the connection, as Django does at the start of a request, because PostgreSQL may have closed it.
-        connection.health_check_done = False  # type: ignore[attr-defined]
+        prepared_statements.set_health_check_done(connection, is_done=False)
     return connection

@@ -12,5 +12,5 @@ class IdListField(models.Field):
     def db_type(self, connection: Any) -> str:
         return "text[]" if connection.vendor == "postgresql" else "text"
 
-    def from_db_value(self, value: Any, expression: Any, connection: Any) -> list[str]:
+    def from_db_value(self, value: Any, expression: object, connection: object) -> list[str]:
         return json.loads(value) if isinstance(value, str) else value

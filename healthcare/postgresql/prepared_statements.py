@@ -10,12 +10,18 @@ from typing import Any
 
 import psycopg
 from django.db import InterfaceError, OperationalError, connections
+from django.db.backends.base.base import BaseDatabaseWrapper
 
 from healthcare.routers import DEFAULT
 
 #: A server that answers with an error within this time is reachable, or has just been restarted: reconnecting is worth
 #: a try. A server that takes longer is frozen.
 RECONNECT_WITHIN_SECONDS = 1.0
+
+
+def set_health_check_done(connection: BaseDatabaseWrapper, *, is_done: bool) -> None:
+    """Set whether the next statement may be sent without a check that the connection is still usable."""
+    connection.health_check_done = is_done  # type: ignore[attr-defined]  # the stubs lack Django's attribute
 
 
 def execute(statement: str, parameters: Sequence[Any]) -> Any:
@@ -33,7 +39,7 @@ def execute(statement: str, parameters: Sequence[Any]) -> Any:
         return psycopg.Cursor(connection.connection).execute(statement, parameters, prepare=True)
 
 
-def execute_first(statement: str, parameters: Sequence[Any]) -> Any:
+def execute_first(statement: str, parameters: Sequence[object]) -> Any:
     """Run the first statement of a request, and once more on a new connection if the old one has died meanwhile.
 
     The statement must be one that may be sent twice. Django would send `SELECT 1` first to check the connection; this
@@ -41,7 +47,7 @@ def execute_first(statement: str, parameters: Sequence[Any]) -> Any:
     """
     connection = connections[DEFAULT]
     was_connected, began = connection.connection is not None, time.monotonic()
-    connection.health_check_done = True  # type: ignore[attr-defined]
+    set_health_check_done(connection, is_done=True)
     try:
         return execute(statement, parameters)
     except (OperationalError, InterfaceError):

@@ -12,6 +12,7 @@ from django.utils.translation import gettext_lazy as _
 from unfold.widgets import UnfoldAdminTextInputWidget
 
 from healthcare import audit_context
+from healthcare.staff_admin.model_admin import AuditedAdmin
 
 #: Results of one request.
 MAX_RESULTS = 20
@@ -29,7 +30,7 @@ class AutocompleteField(forms.CharField):
 class AccountAutocompleteField(AutocompleteField):
     """The number of an account."""
 
-    def to_python(self, value: Any) -> Any:
+    def to_python(self, value: object) -> Any:
         text = super().to_python(value)
         if not text:
             return None
@@ -37,14 +38,13 @@ class AccountAutocompleteField(AutocompleteField):
             raise forms.ValidationError(_("Enter the number of an account."))
         return int(text)
 
-    def has_changed(self, initial: Any, data: Any) -> bool:
+    def has_changed(self, initial: object, data: object) -> bool:
         return str(initial or "") != str(data or "").strip()
 
 
-class AutocompleteMixin:
+class AutocompleteMixin(AuditedAdmin):
     """A ModelAdmin whose records the forms of other apps search for by name, at `<list>/autocomplete/?q=`."""
 
-    resource: ClassVar[str]
     #: Whether the results are patients. The audit log then names them.
     suggests_patients: ClassVar[bool] = False
 
@@ -53,13 +53,13 @@ class AutocompleteMixin:
         raise NotImplementedError
 
     def get_urls(self) -> list[URLPattern]:
-        opts = self.model._meta  # type: ignore[attr-defined]
-        view = self.admin_site.admin_view(self.autocomplete_page)  # type: ignore[attr-defined]
+        opts = self.model._meta
+        view = self.admin_site.admin_view(self.autocomplete_page)
         name = f"{opts.app_label}_{opts.model_name}_autocomplete"
-        return [path("autocomplete/", view, name=name), *super().get_urls()]  # type: ignore[misc]
+        return [path("autocomplete/", view, name=name), *super().get_urls()]
 
     def autocomplete_page(self, request: HttpRequest) -> JsonResponse:
-        if not self.has_view_permission(request):  # type: ignore[attr-defined]
+        if not self.has_view_permission(request):
             raise PermissionDenied
         words = request.GET.get("q", "").strip()[:200]
         results = dict(self.autocomplete_results(request.user, words))

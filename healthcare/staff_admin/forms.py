@@ -20,13 +20,13 @@ class LinesField(forms.CharField):
     def __init__(self, **kwargs: Any) -> None:
         super().__init__(strip=False, **{"widget": UnfoldAdminTextareaWidget(attrs={"rows": 5}), **kwargs})
 
-    def prepare_value(self, value: Any) -> Any:
+    def prepare_value(self, value: object) -> Any:
         return "\n".join(value) if isinstance(value, list) else value
 
     def to_python(self, value: Any) -> Any:
         return [line.strip() for line in (value or "").splitlines() if line.strip()]
 
-    def has_changed(self, initial: Any, data: Any) -> bool:
+    def has_changed(self, initial: object, data: object) -> bool:
         return self.to_python(self.prepare_value(initial)) != self.to_python(data)
 
 
@@ -78,12 +78,12 @@ class ResourceForm(forms.ModelForm):
         """Skip the validation by the model: the serializer has validated, and the write itself checks uniqueness."""
 
 
-def as_request_by(actor: Any) -> Any:
+def as_request_by(actor: object) -> Any:
     """Return a stand-in for the request, of which serializers read the user only."""
     return SimpleNamespace(user=actor)
 
 
-def _as_json(value: Any) -> Any:
+def _as_json(value: object) -> Any:
     """Return the value as a client of the API would send it."""
     match value:
         case datetime() | date():
@@ -97,5 +97,5 @@ def _as_json(value: Any) -> Any:
     return value
 
 
-def _blank_as_null(value: Any) -> Any:
+def _blank_as_null(value: object) -> Any:
     return None if value == "" else value

@@ -103,7 +103,7 @@ class XlsxFormat(base_formats.XLSX):
                 raise UnreadableFile(_("Row %(number)d has a formula: replace it by its value.") % {"number": number})
             yield [cell.value for cell in cells]
 
-    def export_data(self, dataset: tablib.Dataset, **kwargs: Any) -> bytes:
+    def export_data(self, dataset: tablib.Dataset, **kwargs: object) -> bytes:
         workbook = openpyxl.Workbook(write_only=True)
         sheet = workbook.create_sheet()
         sheet.append(dataset.headers)
@@ -134,12 +134,12 @@ class FormStorage(BaseStorage):
 class RowDiff(Diff):
     """The values of a row in the preview, without the quotes of the file. Changes are marked."""
 
-    def __init__(self, resource: "ResourceTable", instance: Any, new: bool) -> None:
+    def __init__(self, resource: "ResourceTable", instance: object, new: bool) -> None:
         self.left = resource.display_values(instance)
         self.right: list[str] = []
         self.new = new
 
-    def compare_with(self, resource: "ResourceTable", instance: Any) -> None:
+    def compare_with(self, resource: "ResourceTable", instance: object) -> None:
         self.right = resource.display_values(instance)
 
     def as_html(self) -> list[SafeString]:
@@ -164,7 +164,7 @@ class ResourceTable(Resource):
         skip_unchanged = True
         report_skipped = True
 
-    def __init__(self, *, model_admin: ResourceAdmin, actor: Any, **kwargs: Any) -> None:
+    def __init__(self, *, model_admin: ResourceAdmin, actor: object, **kwargs: Any) -> None:
         super().__init__(**kwargs)
         self.model_admin, self.actor = model_admin, actor
         self.fields = {
@@ -199,18 +199,18 @@ class ResourceTable(Resource):
     def get_export_order(self) -> tuple[str, ...]:
         return (*self.columns, *self.export_only)
 
-    def display_values(self, instance: Any) -> list[str]:
+    def display_values(self, instance: object) -> list[str]:
         return [csv_export.value_of(field.export(instance)) for field in self.get_import_fields()]
 
     # --- Import ---
 
-    def import_data(self, dataset: tablib.Dataset, dry_run: bool = False, **kwargs: Any) -> Any:
+    def import_data(self, dataset: tablib.Dataset, dry_run: bool = False, **kwargs: object) -> Any:
         """Import row by row, without the transaction that the library would open around all rows of a preview."""
         self.file_columns &= set(dataset.headers or ())
         options = {"raise_errors": False, "using_transactions": False, "collect_failed_rows": False}
         return self.import_data_inner(dataset, dry_run, **options)
 
-    def before_import(self, dataset: tablib.Dataset, **kwargs: Any) -> None:
+    def before_import(self, dataset: tablib.Dataset, **kwargs: object) -> None:
         """Read the records that the file names. Raises: UnreadableFile if the file as a whole cannot be imported."""
         try:
             keys = self._keys(dataset)
@@ -240,17 +240,17 @@ class ResourceTable(Resource):
             raise UnreadableFile(_("Two rows have the id %(key)s: remove one of them.") % {"key": str(twice)[:64]})
         return [primary_key for key in keys if (primary_key := self.primary_key(key)) is not None]
 
-    def primary_key(self, key: Any) -> Any:
+    def primary_key(self, key: object) -> Any:
         """Return the id of a cell as the database's type, or None if it cannot be an id."""
         return audit_context.as_id(key)
 
-    def get_instance(self, instance_loader: Any, row: Mapping[str, Any]) -> Any:
+    def get_instance(self, instance_loader: object, row: Mapping[str, object]) -> Any:
         return self.existing.get(str(self.fields[self.key].clean(row)))
 
-    def init_instance(self, row: Any = None) -> Any:
+    def init_instance(self, row: object = None) -> Any:
         return self.model_admin.model()
 
-    def import_row(self, row: Mapping[str, Any], instance_loader: Any, **kwargs: Any) -> RowResult:
+    def import_row(self, row: Mapping[str, object], instance_loader: object, **kwargs: Any) -> RowResult:
         """Import one row. After an unexpected error no further row is tried. In the preview the error is raised."""
         if self.stop_reason:
             return _invalid_row(row, self.stop_reason)
@@ -266,10 +266,10 @@ class ResourceTable(Resource):
             return _invalid_row(row, text)
         return result
 
-    def after_init_instance(self, instance: Any, new: bool, row: Any, **kwargs: Any) -> None:
+    def after_init_instance(self, instance: Any, new: bool, row: object, **kwargs: object) -> None:
         instance.validated = {}
 
-    def import_instance(self, instance: Any, row: Mapping[str, Any], **kwargs: Any) -> None:
+    def import_instance(self, instance: Any, row: Mapping[str, object], **kwargs: object) -> None:
         """Validate the row by the serializer: all values of a new record, or the changed values of an old one."""
         is_new = instance._state.adding
         given, errors = self._given_values(instance, row, is_new)
@@ -292,7 +292,7 @@ class ResourceTable(Resource):
             setattr(instance, name, value)
 
     def _given_values(
-        self, instance: Any, row: Mapping[str, Any], is_new: bool
+        self, instance: object, row: Mapping[str, object], is_new: bool
     ) -> tuple[dict[str, Any], dict[str, list[Any]]]:
         """Return the row's values as a client of the API would send them, and the errors by column."""
         given: dict[str, Any] = {}
@@ -317,10 +317,10 @@ class ResourceTable(Resource):
                     given[name] = value
         return given, errors
 
-    def skip_row(self, instance: Any, original: Any, row: Any, import_validation_errors: Any = None) -> bool:
+    def skip_row(self, instance: Any, original: object, row: object, import_validation_errors: Any = None) -> bool:
         return not import_validation_errors and not instance._state.adding and not instance.validated
 
-    def save_instance(self, instance: Any, is_create: bool, row: Any, **kwargs: Any) -> None:
+    def save_instance(self, instance: Any, is_create: bool, row: object, **kwargs: Any) -> None:
         """Write the record by the app's service. The preview rolls the write back."""
 
         def write() -> Any:
@@ -352,7 +352,7 @@ class ResourceTable(Resource):
 
     # --- Export ---
 
-    def export(self, queryset: Any = None, **kwargs: Any) -> tablib.Dataset:
+    def export(self, queryset: Any = None, **kwargs: object) -> tablib.Dataset:
         dataset = tablib.Dataset(headers=list(self.get_export_order()))
         fields = [self.fields[name] for name in self.get_export_order()]
         for row in queryset:
@@ -385,7 +385,7 @@ def _validation_error(errors: Mapping[str, Sequence[str]]) -> ValidationError:
     return ValidationError({name or "__all__": [str(text) for text in texts] for name, texts in errors.items()})
 
 
-def _invalid_row(row: Any, message: str) -> RowResult:
+def _invalid_row(row: object, message: str) -> RowResult:
     result = RowResult()
     result.row_values = row
     result.import_type = RowResult.IMPORT_TYPE_INVALID
@@ -428,7 +428,7 @@ class ImportExportAdmin(ImportExportMixin, ResourceAdmin):
     def get_resource_classes(self, request: HttpRequest) -> list[type[ResourceTable]]:
         return [self.table]
 
-    def get_resource_kwargs(self, request: HttpRequest, *args: Any, **kwargs: Any) -> dict[str, Any]:
+    def get_resource_kwargs(self, request: HttpRequest, *args: object, **kwargs: object) -> dict[str, Any]:
         return {"model_admin": self, "actor": request.user}
 
     def get_import_formats(self) -> list[type[base_formats.Format]]:
@@ -446,13 +446,13 @@ class ImportExportAdmin(ImportExportMixin, ResourceAdmin):
 
     # A digest of the file ties the library's second step of an import, the confirmation, to the first, the preview.
 
-    def get_confirm_form_initial(self, request: HttpRequest, import_form: Any) -> dict[str, Any]:
+    def get_confirm_form_initial(self, request: HttpRequest, import_form: object) -> dict[str, Any]:
         initial: dict[str, Any] = super().get_confirm_form_initial(request, import_form)
         if import_form is not None:
             request.session[_SESSION_KEY] = self._digest(initial)
         return initial
 
-    def _digest(self, values: Mapping[str, Any]) -> str:
+    def _digest(self, values: Mapping[str, object]) -> str:
         text = "\n".join([self.opts.label, str(values.get("format")), str(values.get("import_file_name"))])
         return hashlib.sha256(text.encode()).hexdigest()
 
@@ -517,7 +517,7 @@ class ImportExportAdmin(ImportExportMixin, ResourceAdmin):
         context["fields_list"] = [("", [*self.table.columns, *self.table.export_only])]
         return TemplateResponse(request, [self.export_template_name], context=context)
 
-    def get_export_filename(self, request: HttpRequest, queryset: Any, file_format: Any) -> str:
+    def get_export_filename(self, request: HttpRequest, queryset: object, file_format: Any) -> str:
         return f"{self.resource}s-{clock.now():%Y-%m-%dT%H%M%SZ}.{file_format.get_extension()}"
 
     def _url_name(self, page: str) -> str:

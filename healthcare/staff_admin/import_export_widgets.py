@@ -33,16 +33,16 @@ _TIME_OF_DAY = re.compile(r"(\d{1,2}):(\d\d)(:00)?", re.ASCII)
 class SpreadsheetWidget(widgets.Widget):
     """Base of all widgets: quotes formulas, and reads what a spreadsheet program has made of a cell."""
 
-    def render(self, value: Any, obj: Any = None, **kwargs: Any) -> str:
+    def render(self, value: object, obj: object = None, **kwargs: Any) -> str:
         return str(csv_export.cell(super().render(value, obj, **kwargs)))
 
-    def clean(self, value: Any, row: Any = None, **kwargs: Any) -> Any:
+    def clean(self, value: object, row: object = None, **kwargs: object) -> Any:
         """Raises: ValueError with a message for the person who imports."""
         if isinstance(value, str):
             value = csv_export.value_of(value)
         return None if value is None or value == "" else self.read(value)
 
-    def read(self, value: Any) -> Any:
+    def read(self, value: object) -> Any:
         return _as_text(value)
 
 
@@ -56,12 +56,12 @@ class DateWidget(SpreadsheetWidget, widgets.DateWidget):
     def __init__(self) -> None:
         super().__init__(format="%Y-%m-%d")
 
-    def read(self, value: Any) -> Any:
+    def read(self, value: object) -> Any:
         return super().read(value.date() if isinstance(value, datetime) else value)
 
 
 class IntegerWidget(TextWidget):
-    def read(self, value: Any) -> Any:
+    def read(self, value: object) -> Any:
         text = _as_text(value)
         return int(text) if re.fullmatch(r"-?\d{1,18}", text, re.ASCII) else text
 
@@ -69,24 +69,24 @@ class IntegerWidget(TextWidget):
 class MoneyWidget(TextWidget):
     """An amount with two decimals."""
 
-    def render(self, value: Any, obj: Any = None, **kwargs: Any) -> str:
+    def render(self, value: object, obj: object = None, **kwargs: object) -> str:
         return super().render(None if value is None else format(Decimal(str(value)), ".2f"))
 
 
 class BooleanWidget(TextWidget):
     """`true` or `false`. Spreadsheet programs write TRUE."""
 
-    def render(self, value: Any, obj: Any = None, **kwargs: Any) -> str:
+    def render(self, value: object, obj: object = None, **kwargs: object) -> str:
         return super().render(None if value is None else str(bool(value)).lower())
 
-    def read(self, value: Any) -> Any:
+    def read(self, value: object) -> Any:
         return {"true": True, "false": False}.get(str(value).strip().casefold(), value)
 
 
 class TimeWidget(TextWidget):
     """A time of day. Spreadsheet programs write 9:30 and 09:30:00."""
 
-    def read(self, value: Any) -> Any:
+    def read(self, value: object) -> Any:
         text = _as_text(value)
         found = _TIME_OF_DAY.fullmatch(text)
         return f"{int(found[1]):02}:{found[2]}" if found else text
@@ -95,7 +95,7 @@ class TimeWidget(TextWidget):
 class TimestampWidget(TextWidget):
     """A timestamp in UTC. Only exports have one."""
 
-    def render(self, value: Any, obj: Any = None, **kwargs: Any) -> str:
+    def render(self, value: Any, obj: object = None, **kwargs: object) -> str:
         return super().render(None if value is None else value.astimezone(UTC).isoformat().replace("+00:00", "Z"))
 
 
@@ -106,13 +106,13 @@ class LinesWidget(SpreadsheetWidget, widgets.SimpleArrayWidget):
         super().__init__(separator="\n")
         self.line, self.parse = line, parse
 
-    def render(self, value: Any, obj: Any = None, **kwargs: Any) -> str:
+    def render(self, value: Any, obj: object = None, **kwargs: object) -> str:
         return super().render([self.line(each) for each in value or []])
 
-    def clean(self, value: Any, row: Any = None, **kwargs: Any) -> Any:
+    def clean(self, value: object, row: object = None, **kwargs: Any) -> Any:
         return super().clean(value, row, **kwargs) or []
 
-    def read(self, value: Any) -> Any:
+    def read(self, value: object) -> Any:
         found = []
         for line in filter(None, map(str.strip, _as_text(value).splitlines())):
             try:
@@ -122,7 +122,7 @@ class LinesWidget(SpreadsheetWidget, widgets.SimpleArrayWidget):
         return found
 
 
-def _as_text(value: Any) -> str:
+def _as_text(value: object) -> str:
     """Return a value of a workbook as text: 3.0 is 3, a date is ISO 8601."""
     match value:
         case bool():

@@ -18,7 +18,7 @@ from django.db import models, transaction
 from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
 from django.template.response import TemplateResponse
 from django.urls import reverse
-from django.utils.functional import cached_property
+from django.utils.functional import Promise, cached_property
 from django.utils.translation import gettext_lazy as _
 from unfold.admin import ModelAdmin as ThemedModelAdmin
 from unfold.templatetags import unfold_list
@@ -82,7 +82,7 @@ class AuditedAdmin(ThemedModelAdmin):
     #: Whether a service records the writes of the forms.
     writes_by_services: ClassVar[bool] = False
 
-    def get_changelist(self, request: HttpRequest, **kwargs: Any) -> type[ChangeList]:
+    def get_changelist(self, request: HttpRequest, **kwargs: object) -> type[ChangeList]:
         return SortableChangeList
 
     def lookup_allowed(self, lookup: str, value: str, request: HttpRequest) -> bool:
@@ -109,7 +109,7 @@ class AuditedAdmin(ThemedModelAdmin):
             raise IncorrectLookupParameters
         return super().get_changelist_instance(request)
 
-    def response_action(self, request: HttpRequest, queryset: Any, *args: Any, **kwargs: Any) -> HttpResponse | None:
+    def response_action(self, request: HttpRequest, queryset: object, *args: Any, **kwargs: Any) -> HttpResponse | None:
         """Reject primary keys of the wrong type, which Django would pass on to the database."""
         for key in request.POST.getlist(ACTION_CHECKBOX_NAME):
             try:
@@ -129,11 +129,11 @@ class AuditedAdmin(ThemedModelAdmin):
 
     # Django calls these three methods after each write. Services have recorded their writes already.
 
-    def log_addition(self, request: HttpRequest, obj: Any, message: Any) -> Any:
+    def log_addition(self, request: HttpRequest, obj: object, message: object) -> Any:
         self._record("created", request, obj)
         return super().log_addition(request, obj, message)
 
-    def log_change(self, request: HttpRequest, obj: Any, message: Any) -> Any:
+    def log_change(self, request: HttpRequest, obj: object, message: object) -> Any:
         # The message is empty if the form was saved without changes.
         if message:
             self._record("amended", request, obj)
@@ -152,7 +152,7 @@ class AuditedAdmin(ThemedModelAdmin):
 class DomainErrorAdmin(AuditedAdmin):
     """A ModelAdmin that shows a service's error on the form, with the values that were typed."""
 
-    def get_form(self, request: HttpRequest, obj: Any = None, change: bool = False, **kwargs: Any) -> Any:
+    def get_form(self, request: HttpRequest, obj: object = None, change: bool = False, **kwargs: Any) -> Any:
         form = super().get_form(request, obj, change=change, **kwargs)
         if not hasattr(request, "domain_error"):
             return form
@@ -239,11 +239,11 @@ class DomainErrorAdmin(AuditedAdmin):
         request: HttpRequest,
         rows: Sequence[Any],
         *,
-        title: Any,
-        explanation: Any,
-        headings: Sequence[Any],
-        cells: Callable[[Any], Sequence[Any]],
-        button: Any = None,
+        title: str | Promise,
+        explanation: str | Promise,
+        headings: Sequence[str | Promise],
+        cells: Callable[[Any], Sequence[object]],
+        button: str | Promise | None = None,
     ) -> HttpResponse:
         """Return a page with the rows as a table. With a `button`, the page asks for confirmation of the action.
 
@@ -291,17 +291,17 @@ class ResourceAdmin(DomainErrorAdmin):
     def has_module_permission(self, request: HttpRequest) -> bool:
         return self._doctor_may(request, "view") or super().has_module_permission(request)
 
-    def has_view_permission(self, request: HttpRequest, obj: Any = None) -> bool:
+    def has_view_permission(self, request: HttpRequest, obj: object = None) -> bool:
         return self._doctor_may(request, "view") or super().has_view_permission(request, obj)
 
     def has_add_permission(self, request: HttpRequest) -> bool:
         return self._doctor_may(request, "add") or super().has_add_permission(request)
 
-    def has_change_permission(self, request: HttpRequest, obj: Any = None) -> bool:
+    def has_change_permission(self, request: HttpRequest, obj: object = None) -> bool:
         is_allowed = self._doctor_may(request, "change") and (obj is None or self.is_of_doctor(request.user, obj))
         return is_allowed or super().has_change_permission(request, obj)
 
-    def has_delete_permission(self, request: HttpRequest, obj: Any = None) -> bool:
+    def has_delete_permission(self, request: HttpRequest, obj: object = None) -> bool:
         is_allowed = self._doctor_may(request, "delete") and (obj is None or self.is_of_doctor(request.user, obj))
         return is_allowed or super().has_delete_permission(request, obj)
 
@@ -332,7 +332,7 @@ class ResourceAdmin(DomainErrorAdmin):
     def visible_to(self, user: Any) -> models.QuerySet[Any]:
         raise NotImplementedError
 
-    def get_form(self, request: HttpRequest, obj: Any = None, change: bool = False, **kwargs: Any) -> Any:
+    def get_form(self, request: HttpRequest, obj: object = None, change: bool = False, **kwargs: Any) -> Any:
         form = super().get_form(request, obj, change=change, **kwargs)
         form.actor = request.user
         return form
@@ -341,7 +341,7 @@ class ResourceAdmin(DomainErrorAdmin):
         found = self.visible_to(request.user)
         return found.order_by(*self.get_ordering(request))
 
-    def get_readonly_fields(self, request: HttpRequest, obj: Any = None) -> tuple[str, ...]:
+    def get_readonly_fields(self, request: HttpRequest, obj: object = None) -> tuple[str, ...]:
         return (*self.computed_fields, *((*self.fixed_fields, *self._restricted_fields(request)) if obj else ()))
 
     def _restricted_fields(self, request: HttpRequest) -> list[str]:
@@ -350,7 +350,7 @@ class ResourceAdmin(DomainErrorAdmin):
         writable = changes.writable.get(getattr(request.user, "role", ""))
         return [] if writable is None else [name for name in changes().get_fields() if name not in writable]
 
-    def get_fields(self, request: HttpRequest, obj: Any = None) -> Any:
+    def get_fields(self, request: HttpRequest, obj: object = None) -> Any:
         names = super().get_fields(request, obj)
         # The form of a new object leaves out the fields that the system computes.
         return names if obj else [name for name in names if name not in self.computed_fields]

@@ -62,15 +62,15 @@ class RowTableWidget(forms.Widget):
             row_form, formset=RowFormSet, extra=SPARE_ROWS, max_num=MAX_ROWS, absolute_max=MAX_ROWS
         )
 
-    def value_omitted_from_data(self, data: Any, files: Any, name: str) -> bool:
+    def value_omitted_from_data(self, data: Any, files: object, name: str) -> bool:
         return f"{name}-TOTAL_FORMS" not in data
 
-    def value_from_datadict(self, data: Any, files: Any, name: str) -> Any:
+    def value_from_datadict(self, data: Any, files: object, name: str) -> Any:
         if self.value_omitted_from_data(data, files, name):
             return None
         return self.formset(data, prefix=name, auto_id="")
 
-    def render(self, name: str, value: Any, attrs: Any = None, renderer: Any = None) -> SafeString:
+    def render(self, name: str, value: Any, attrs: object = None, renderer: object = None) -> SafeString:
         """Render a template of the project, which the default renderer of forms does not look for."""
         is_sent = isinstance(value, BaseFormSet)
         formset = value if is_sent else self.formset(prefix=name, initial=value, auto_id="")
@@ -120,6 +120,6 @@ class RowTableField(forms.Field):
         before = [self.row_form.read(self._texts(row)) for row in initial or []]
         return not data.is_valid() or sorted(map(str, before)) != sorted(map(str, self.clean(data)))
 
-    def _texts(self, row: Any) -> dict[str, str]:
+    def _texts(self, row: object) -> dict[str, str]:
         values = {name: getattr(row, name) for name in self.row_form.base_fields}
         return {name: "" if value is None else str(value) for name, value in values.items()}

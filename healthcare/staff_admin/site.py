@@ -5,12 +5,14 @@ The site has a module of its own, because Django creates it while it imports the
 
 from collections.abc import Callable
 from functools import update_wrapper
-from typing import Any
+from typing import Any, cast
 
 from csp.decorators import csp_update
+from django.contrib import admin
 from django.contrib.auth.views import PasswordChangeView
 from django.core.exceptions import PermissionDenied
 from django.http import Http404, HttpRequest, HttpResponse
+from django.http.response import HttpResponseBase
 from django.urls import URLPattern, path, reverse
 from django.utils.translation import gettext_lazy as _
 from unfold.sites import UnfoldAdminSite
@@ -72,7 +74,7 @@ class HospitalAdminSite(UnfoldAdminSite):
         self.disable_action("delete_selected")
         self._login_view: Callable[..., Any] = relax_csp_for_theme(super().login)
 
-    def register(self, model_or_iterable: Any, admin_class: Any = None, **options: Any) -> None:
+    def register(self, model_or_iterable: Any, admin_class: object = None, **options: Any) -> None:
         """Register models, but not those of allauth: its links and codes must not be edited by hand."""
         models = [model_or_iterable] if isinstance(model_or_iterable, type) else list(model_or_iterable)
         own_models = [model for model in models if not model.__module__.startswith("allauth.")]
@@ -93,7 +95,9 @@ class HospitalAdminSite(UnfoldAdminSite):
         view = OwnPasswordView.as_view(form_class=self.password_change_form, success_url=done, extra_context=context)
         return with_wait(request, view(request))
 
-    def add_page(self, route: str, view: Callable[..., HttpResponse], name: str, *, actions: tuple[str, str]) -> None:
+    def add_page(
+        self, route: str, view: Callable[..., HttpResponseBase], name: str, *, actions: tuple[str, str]
+    ) -> None:
         """Add a page that belongs to no model. Its URL name is `admin:<name>`.
 
         `actions` are its actions in the audit log, by GET and by POST, for entries about requests that are refused.
@@ -124,7 +128,7 @@ class HospitalAdminSite(UnfoldAdminSite):
     def get_urls(self) -> list[Any]:
         return [*self._pages, *super().get_urls()]
 
-    def admin_view(self, view: Any, cacheable: bool = False) -> Any:
+    def admin_view(self, view: Callable[..., HttpResponseBase], cacheable: bool = False) -> Any:
         """Wrap a view of the admin so that the audit log has an entry for each refused request.
 
         All pages of the admin are wrapped by this method.
@@ -159,3 +163,8 @@ class HospitalAdminSite(UnfoldAdminSite):
                 return f"{resource}.{getattr(model_admin, 'action_names', {}).get(page, action_name)}"
         actions = self._page_actions.get(name) or tuple(f"admin.{action_name}" for action_name in OTHER_PAGE_ACTIONS)
         return actions[request.method == "POST"]
+
+
+def hospital_site() -> HospitalAdminSite:
+    """Return the project's admin site; Django's `admin.site` stands for it, with the type of any site."""
+    return cast(HospitalAdminSite, admin.site)

@@ -1,7 +1,5 @@
 """System check of the middleware lists (docs/decisions/0018-one-request-path.md)."""
 
-from typing import Any
-
 from django.conf import settings
 from django.core.checks import CheckMessage, Error, Tags, register
 
@@ -9,7 +7,7 @@ from healthcare.web.handlers import unclassified_middleware
 
 
 @register(Tags.security)
-def every_middleware_is_classified(app_configs: Any, **kwargs: Any) -> list[CheckMessage]:
+def every_middleware_is_classified(app_configs: object, **kwargs: object) -> list[CheckMessage]:
     """Fail for a middleware that is neither the API's nor for browsers only, and for one that only the API has."""
     return [
         *(

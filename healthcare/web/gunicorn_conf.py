@@ -45,7 +45,7 @@ class Worker(ThreadWorker):
 class Log(Logger):
     """gunicorn's own log without access lines, for each of which gunicorn would collect thirty values."""
 
-    def access(self, *_: Any) -> None:
+    def access(self, *_: object) -> None:
         """Do nothing: healthcare.observability.metrics counts requests and writes their lines."""
 
 
@@ -89,7 +89,7 @@ if _METRICS not in os.environ:
     atexit.register(_remove, os.environ[_METRICS], os.getpid())
 
 
-def on_starting(server: Any) -> None:
+def on_starting(server: object) -> None:
     """Delete the counts of an earlier run."""
     folder = Path(os.environ[_METRICS])
     folder.mkdir(mode=0o700, parents=True, exist_ok=True)
@@ -97,7 +97,7 @@ def on_starting(server: Any) -> None:
         file.unlink()
 
 
-def post_worker_init(worker: Any) -> None:
+def post_worker_init(worker: object) -> None:
     """Exclude the application's own objects from garbage collection.
 
     About 330,000 objects live as long as the process. A full collection visited all of them every few requests, which

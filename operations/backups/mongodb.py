@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from typing import Any, cast
+from typing import cast
 
 from bson.codec_options import CodecOptions
 from bson.raw_bson import RawBSONDocument
@@ -13,6 +13,7 @@ from pymongo.client_session import ClientSession
 from pymongo.database import Database
 from pymongo.errors import OperationFailure, PyMongoError
 
+from healthcare.mongodb.raw import Document
 from healthcare.routers import CLINICAL
 
 #: Prefixes of collections that do not belong to a backup: the server's own and the copies of `benchmark_indexes`.
@@ -33,7 +34,7 @@ def collection_names() -> list[str]:
     return sorted(name for name in names if not name.startswith(_FOREIGN_PREFIXES) and not name.endswith(".emptied"))
 
 
-def indexes_of(name: str) -> list[dict[str, Any]]:
+def indexes_of(name: str) -> list[Document]:
     """Return a collection's indexes except that of `_id`, in the form that `createIndexes` takes."""
     return [
         {option: value for option, value in index.items() if option not in _SERVER_OPTIONS}
@@ -53,7 +54,7 @@ class Snapshot:
         """The cluster time of the snapshot; None before the first read."""
         return getattr(self._session, "_snapshot_time", None)
 
-    def documents(self, name: str, where: dict[str, Any] | None = None) -> Iterator[RawBSONDocument]:
+    def documents(self, name: str, where: Document | None = None) -> Iterator[RawBSONDocument]:
         """Read documents of a collection. Raises: SnapshotTooOld, DatabaseError."""
         try:
             with _database().get_collection(name, _RAW).find(where or {}, session=self._session) as found:
@@ -80,7 +81,7 @@ def insert(name: str, documents: Sequence[RawBSONDocument]) -> None:
         raise DatabaseError(f"{name} did not take all documents: {type(error).__name__}") from error
 
 
-def create_indexes(name: str, indexes: Sequence[dict[str, Any]]) -> None:
+def create_indexes(name: str, indexes: Sequence[Document]) -> None:
     """Create the indexes that do not exist yet."""
     existing = {index["name"] for index in _database()[name].list_indexes()} if name in collection_names() else set()
     missing = [index for index in indexes if index["name"] not in existing]
@@ -92,11 +93,11 @@ def is_empty(name: str) -> bool:
     return _database()[name].find_one({}, {"_id": 1}) is None
 
 
-def _client() -> MongoClient[dict[str, Any]]:
+def _client() -> MongoClient[Document]:
     connection = connections[CLINICAL]
     connection.ensure_connection()
-    return cast(MongoClient[dict[str, Any]], connection.connection)
+    return cast(MongoClient[Document], connection.connection)
 
 
-def _database() -> Database[dict[str, Any]]:
+def _database() -> Database[Document]:
     return _client()[connections[CLINICAL].settings_dict["NAME"]]

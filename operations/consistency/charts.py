@@ -9,6 +9,7 @@ from django.db import models
 from appointments import queries as appointment_queries
 from appointments.models import Appointment
 from healthcare.mongodb import raw
+from healthcare.mongodb.raw import Document
 from healthcare.mongodb.transactions import clinical_transaction
 from healthcare.outbox import events
 from operations.consistency.inconsistencies import CheckCounts, Inconsistency, batches, documents_of, pluralize
@@ -31,10 +32,10 @@ class _Kind(NamedTuple):
     kind: chart.Kind
     model: type[models.Model]
     key: str
-    entry: Callable[[Mapping[str, Any]], dict[str, Any]]
-    newest: Callable[[str], list[dict[str, Any]]]
+    entry: Callable[[Mapping[str, Any]], Document]
+    newest: Callable[[str], list[Document]]
 
-    def entries_of(self, patient_ids: list[str]) -> dict[str, list[dict[str, Any]]]:
+    def entries_of(self, patient_ids: list[str]) -> dict[str, list[Document]]:
         """Return the entries that the charts of these patients must contain; patients without entries are absent."""
         order = [name if name != chart.KEYS[self.kind] else "_id" for name in chart.ORDER[self.kind]]
         pipeline: list[raw.Document] = [
@@ -43,7 +44,7 @@ class _Kind(NamedTuple):
             {"$sort": {"patient_id": -1, **dict.fromkeys(order, -1)}},
             {"$project": {**dict.fromkeys(self.entry({}), True), "patient_id": True}},
         ]
-        found: dict[str, list[dict[str, Any]]] = {}
+        found: dict[str, list[Document]] = {}
         for document in raw.collection(self.model).stream(pipeline):
             entries = found.setdefault(document["patient_id"], [])
             if len(entries) < CHART_LENGTH:
@@ -109,7 +110,7 @@ def _rewrite(patient_id: str, kind: chart.Kind) -> None:
         events.publish("patient.repaired", actor=None, patient_id=patient_id, subject_id=patient_id)
 
 
-def _difference(stored: Any, expected: Sequence[Entry], key: str) -> str:
+def _difference(stored: object, expected: Sequence[Entry], key: str) -> str:
     if not isinstance(stored, list):
         return "there is no list"
     keys = [str(entry.get(key)) if isinstance(entry, dict) else "" for entry in stored]

@@ -3,12 +3,12 @@
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from functools import partial
-from typing import Any
 
 from bson import ObjectId
 
 from healthcare import clock
 from healthcare.mongodb import raw
+from healthcare.mongodb.raw import Document
 from healthcare.outbox import events
 from healthcare.outbox.models import Event
 from operations.consistency.inconsistencies import CheckCounts, Inconsistency, batches, documents_of
@@ -31,7 +31,7 @@ def find(counts: CheckCounts) -> Iterator[Inconsistency]:
                     yield Inconsistency((str(event_id),), sentence, partial(_deliver, event_id))
 
 
-def _sentence(event: dict[str, Any]) -> str | None:
+def _sentence(event: Document) -> str | None:
     """Return the sentence about an event that is not delivered, None about any other."""
     about = f"Event {event['_id']} ({event['kind']} {event['subject_id']})"
     if event.get("set_aside_at"):
@@ -42,7 +42,7 @@ def _sentence(event: dict[str, Any]) -> str | None:
     return None
 
 
-def _event(event_id: ObjectId) -> dict[str, Any] | None:
+def _event(event_id: ObjectId) -> Document | None:
     return raw.collection(Event).find_one({"_id": event_id})
 
 

@@ -68,7 +68,7 @@ def batches(items: Iterable[T], size: int = BATCH) -> Iterator[list[T]]:
 
 
 def documents_of(
-    model: type[models.Model], keys: Iterable[Any], fields: Iterable[str] = ("_id",)
+    model: type[models.Model], keys: Iterable[object], fields: Iterable[str] = ("_id",)
 ) -> dict[Any, raw.Document]:
     """Return the existing documents with these keys, by `_id`."""
     found = raw.collection(model).find({"_id": {"$in": list(keys)}}, projection=list(fields))

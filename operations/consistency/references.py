@@ -11,6 +11,7 @@ from appointments.models import Appointment
 from billing.models import Bill
 from doctors.models import Doctor
 from healthcare.mongodb import raw
+from healthcare.mongodb.raw import Document
 from healthcare.mongodb.transactions import clinical_transaction
 from healthcare.outbox import events
 from operations.consistency.inconsistencies import (
@@ -63,7 +64,7 @@ def _find_dangling(
 
 
 @clinical_transaction
-def _is_dangling(model: type[models.Model], field: str, target: type[models.Model], key: Any) -> bool:
+def _is_dangling(model: type[models.Model], field: str, target: type[models.Model], key: object) -> bool:
     is_named = raw.collection(model).find_one({field: key}, projection=["_id"]) is not None
     return is_named and not documents_of(target, [key])
 
@@ -85,7 +86,7 @@ def _find_prescriptions(counts: CheckCounts) -> Iterator[Inconsistency]:
                 yield Inconsistency((str(key), visit), f"Prescription {key} names appointment {visit}, {why}.")
 
 
-def _misnamed(named: list[dict[str, Any]]) -> list[dict[str, Any]]:
+def _misnamed(named: list[Document]) -> list[Document]:
     """Return the documents that name an appointment which does not exist or is another patient's."""
     visits = documents_of(Appointment, {each["appointment_id"] for each in named}, ["patient_id"])
     return [
@@ -97,12 +98,12 @@ def _misnamed(named: list[dict[str, Any]]) -> list[dict[str, Any]]:
 
 
 @clinical_transaction
-def _still_misnamed(prescription_ids: list[Any]) -> list[tuple[dict[str, Any], str]]:
+def _still_misnamed(prescription_ids: list[Any]) -> list[tuple[Document, str]]:
     found = documents_of(Prescription, prescription_ids, ["appointment_id", "patient_id"]).values()
     return _with_reasons(_misnamed([each for each in found if each.get("appointment_id") is not None]))
 
 
-def _with_reasons(misnamed: list[dict[str, Any]]) -> list[tuple[dict[str, Any], str]]:
+def _with_reasons(misnamed: list[Document]) -> list[tuple[Document, str]]:
     existing = documents_of(Appointment, {each["appointment_id"] for each in misnamed})
     return [
         (each, "which is another patient's" if each["appointment_id"] in existing else "which does not exist")
@@ -138,7 +139,7 @@ def _bills(**which: Any) -> Any:
     return Bill.objects.filter(**which).values("patient_id", "appointment_id", _id=models.F("pk"))
 
 
-def _suspect_bills(rows: list[dict[str, Any]]) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
+def _suspect_bills(rows: list[Document]) -> tuple[list[Document], list[Document]]:
     """Return the bills that name no appointment of their patient, and the bills whose patient does not exist.
 
     The patient of a bill with a valid appointment is not looked up, because the appointment's reference is checked.
@@ -173,7 +174,7 @@ def _find_accounts(counts: CheckCounts, model: type[models.Model], role: str) ->
                 yield Inconsistency((key, str(user_id)), f"{about} which does not exist.", repair)
 
 
-def _without_account(records: list[dict[str, Any]], role: str) -> list[dict[str, Any]]:
+def _without_account(records: list[Document], role: str) -> list[Document]:
     accounts = {record["user_id"] for record in records}
     existing = set(User.objects.filter(pk__in=accounts, role=role).values_list("pk", flat=True))
     return [record for record in records if record["user_id"] not in existing]

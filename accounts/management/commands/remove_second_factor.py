@@ -1,7 +1,6 @@
 """Command that removes a second factor, for an account without phone and recovery codes when no admin can log in."""
 
 from argparse import ArgumentParser
-from typing import Any
 
 from django.core.management.base import BaseCommand, CommandError
 
@@ -16,7 +15,7 @@ class Command(BaseCommand):
     def add_arguments(self, parser: ArgumentParser) -> None:
         parser.add_argument("email")
 
-    def handle(self, *args: Any, email: str, **options: Any) -> None:
+    def handle(self, *args: object, email: str, **options: object) -> None:
         user = User.objects.filter(email=normalize_email(email)).first()
         if user is None:
             raise CommandError("There is no account with this e-mail.")

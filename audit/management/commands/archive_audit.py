@@ -3,7 +3,6 @@
 from argparse import ArgumentParser, ArgumentTypeError
 from datetime import date
 from pathlib import Path
-from typing import Any
 
 import psycopg
 from django.core.management.base import BaseCommand, CommandError
@@ -35,7 +34,7 @@ class Command(BaseCommand):
             help="archive the months that end on or before this day",
         )
 
-    def handle(self, *args: Any, before: date, directory: Path, **options: Any) -> None:
+    def handle(self, *args: object, before: date, directory: Path, **options: object) -> None:
         try:
             for archived in services.archive(before=before, directory=directory):
                 self.stdout.write(f"{archived.month}: {archived.entries} entries in {archived.file}")

@@ -14,7 +14,7 @@ class Command(BaseCommand):
         "another machine or on paper: with `verify_audit --head` it shows whether the chain was cut."
     )
 
-    def handle(self, *args: Any, **options: Any) -> None:
+    def handle(self, *args: object, **options: Any) -> None:
         try:
             months = services.make_months()
             sealed = services.seal()

@@ -2,7 +2,6 @@
 
 from argparse import ArgumentParser
 from pathlib import Path
-from typing import Any
 
 from django.core.management.base import BaseCommand, CommandError
 
@@ -19,7 +18,7 @@ class Command(BaseCommand):
         parser.add_argument("--head", help="a hash that seal_audit printed; the chain must contain it")
         parser.add_argument("--archive", type=Path, metavar="DIR", help="verify the files of archived months as well")
 
-    def handle(self, *args: Any, head: str | None, archive: Path | None, **options: Any) -> None:
+    def handle(self, *args: object, head: str | None, archive: Path | None, **options: object) -> None:
         if archive is not None and not archive.is_dir():
             raise CommandError(f"{archive} is not a folder.")
         found = verification.verify(head=head, directory=archive)

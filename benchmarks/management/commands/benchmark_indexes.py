@@ -30,7 +30,7 @@ class Command(BaseCommand):
         )
         file_options.add_file_options(parser)
 
-    def handle(self, *args: Any, **options: Any) -> None:
+    def handle(self, *args: object, **options: Any) -> None:
         size, runs, json_file, chart = (options[name] for name in ("size", "runs", "json", "chart"))
         if size is not None and not MIN_SIZE <= size <= MAX_SIZE:
             raise CommandError(f"--size must be a number from {MIN_SIZE:,} to {MAX_SIZE:,}.")

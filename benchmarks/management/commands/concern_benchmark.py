@@ -36,7 +36,7 @@ class Command(BaseCommand):
         )
         file_options.add_file_options(parser)
 
-    def handle(self, *args: Any, seconds: float, **options: Any) -> None:
+    def handle(self, *args: object, seconds: float, **options: Any) -> None:
         json_file, chart = options["json"], options["chart"]
         if not MIN_SECONDS <= seconds <= MAX_SECONDS:
             raise CommandError(f"--seconds must be a number from {MIN_SECONDS:g} to {MAX_SECONDS:g}.")

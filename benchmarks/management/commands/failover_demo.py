@@ -42,7 +42,7 @@ class Command(BaseCommand):
         )
         file_options.add_file_options(parser, chart="draw the timeline")
 
-    def handle(self, *args: Any, fault: str, seconds: float, **options: Any) -> None:
+    def handle(self, *args: object, fault: str, seconds: float, **options: Any) -> None:
         json_file, chart = options["json"], options["chart"]
         if not MIN_SECONDS <= seconds <= MAX_SECONDS:
             raise CommandError(f"--seconds must be a number from {MIN_SECONDS} to {MAX_SECONDS}.")

@@ -1,6 +1,6 @@
 from argparse import ArgumentParser
 from pathlib import Path
-from typing import Any, TextIO, cast
+from typing import TextIO, cast
 
 from django.core.management.base import BaseCommand, CommandError
 from django.db import DatabaseError
@@ -23,7 +23,7 @@ class Command(BaseCommand):
         )
         parser.add_argument("--strict", action="store_true", help="exit with 1 if a row was rejected")
 
-    def handle(self, *, directory: Path, dry_run: bool, rejected: Path | None, strict: bool, **options: Any) -> None:
+    def handle(self, *, directory: Path, dry_run: bool, rejected: Path | None, strict: bool, **options: object) -> None:
         try:
             files = open_export(directory)
             if rejected is not None and rejected.resolve() in {file.path.resolve() for file in files.values()}:

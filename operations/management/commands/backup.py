@@ -21,7 +21,7 @@ class Command(BaseCommand):
     def add_arguments(self, parser: ArgumentParser) -> None:
         parser.add_argument("directory", type=Path, metavar="DIR")
 
-    def handle(self, *args: Any, directory: Path, **options: Any) -> None:
+    def handle(self, *args: object, directory: Path, **options: Any) -> None:
         report_progress = self.stdout.write if options["verbosity"] > 0 else lambda _: None
         try:
             digest = backup.create_backup(directory, report_progress=report_progress)

@@ -1,7 +1,7 @@
 """`manage.py check_consistency` compares the data of both databases and repairs what can be repaired."""
 
 from argparse import ArgumentParser
-from typing import Any, TextIO, cast
+from typing import TextIO, cast
 
 from django.core.management.base import BaseCommand, CommandError
 from django.db import DatabaseError
@@ -46,7 +46,7 @@ class Command(BaseCommand):
             help=f"print up to N differences of each check; all are counted; default: {DEFAULT_LIMIT}",
         )
 
-    def handle(self, *, repair: bool, only: list[str] | None, limit: int, **options: Any) -> None:
+    def handle(self, *, repair: bool, only: list[str] | None, limit: int, **options: object) -> None:
         if limit < 0:
             raise CommandError("--limit must be 0 or more.", returncode=NOT_CHECKED)
         try:

@@ -3,7 +3,6 @@
 import time
 from argparse import ArgumentParser
 from pathlib import Path
-from typing import Any
 
 from django.conf import settings
 from django.core.management.base import BaseCommand, CommandError
@@ -40,7 +39,7 @@ class Command(BaseCommand):
             "--dir", type=Path, metavar="DIR", help=f"folder of the servers; default: {settings.DEVSTACK_DIR}"
         )
 
-    def handle(self, *, action: str, nodes: int | None, dir: Path | None, **options: Any) -> None:  # noqa: A002
+    def handle(self, *, action: str, nodes: int | None, dir: Path | None, **options: object) -> None:  # noqa: A002
         try:
             stack = DevStack(dir or settings.DEVSTACK_DIR, nodes=nodes)
             getattr(self, action)(stack, is_named=dir is not None)

@@ -13,6 +13,7 @@ from rich.progress import Progress
 from healthcare.audit_log import recorder
 from healthcare.mongodb import encryption, raw
 from healthcare.mongodb.encrypted_fields import encrypted_document, encrypted_fields
+from healthcare.mongodb.raw import Document
 
 BATCH = 500
 MAX_TIME_MS = 120_000
@@ -28,7 +29,7 @@ class Command(BaseCommand):
     def add_arguments(self, parser: ArgumentParser) -> None:
         parser.add_argument("--dry-run", action="store_true", help="count the plain values and change nothing")
 
-    def handle(self, *args: Any, dry_run: bool, **options: Any) -> None:
+    def handle(self, *args: object, dry_run: bool, **options: object) -> None:
         if not encryption.is_on():
             raise CommandError("PHI_MASTER_KEY is not set. Set it, restart the servers, and run the command again.")
         for model in apps.get_models():
@@ -79,11 +80,11 @@ def encrypt_once(model: type[models.Model], advance: Any) -> int:
 
 def _batches(model: type[models.Model]) -> Iterator[list[raw.Document]]:
     names = list(encrypted_fields(model))
-    where: dict[str, Any] = _with_plain(model)
+    where: Document = _with_plain(model)
     while batch := raw.collection(model).find(where, projection=names, sort=[("_id", 1)], limit=BATCH):
         yield batch
         where = {**_with_plain(model), "_id": {"$gt": batch[-1]["_id"]}}
 
 
-def _with_plain(model: type[models.Model]) -> dict[str, Any]:
+def _with_plain(model: type[models.Model]) -> Document:
     return {"$or": [{name: {"$type": "string"}} for name in encrypted_fields(model)]}

@@ -37,7 +37,7 @@ class Command(BaseCommand):
             "--interval", type=float, default=1.0, help="seconds between two queries for due events (1)"
         )
 
-    def handle(self, *args: Any, watch: bool, interval: float, **options: Any) -> None:
+    def handle(self, *args: object, watch: bool, interval: float, **options: Any) -> None:
         if interval <= 0:
             raise CommandError("The interval must be a number of seconds above 0.")
         self._stop_requested = threading.Event()

@@ -1,7 +1,6 @@
 """`manage.py rotate_phi_key` changes the master key that encrypts the data keys."""
 
 from argparse import ArgumentParser
-from typing import Any
 
 from django.core.management.base import BaseCommand, CommandError
 
@@ -20,7 +19,7 @@ class Command(BaseCommand):
             "--dry-run", action="store_true", help="count the data keys that would be rewrapped and change nothing"
         )
 
-    def handle(self, *args: Any, dry_run: bool, **options: Any) -> None:
+    def handle(self, *args: object, dry_run: bool, **options: object) -> None:
         if not encryption.is_on():
             raise CommandError("PHI_MASTER_KEY is not set. Set it to the new key.")
         number = encryption.rewrap(is_dry_run=dry_run)

@@ -8,7 +8,6 @@ import subprocess
 import sys
 import time
 from argparse import ArgumentParser
-from typing import Any
 
 from django.conf import settings
 from django.core.management import call_command
@@ -37,7 +36,7 @@ class Command(BaseCommand):
         parser.add_argument("--production", action="store_true", help="gunicorn with DEBUG off, plain HTTP")
         parser.add_argument("--workers", type=int, default=3, help="number of gunicorn's worker processes (3)")
 
-    def handle(self, *args: Any, port: int, production: bool, workers: int, **options: Any) -> None:
+    def handle(self, *args: object, port: int, production: bool, workers: int, **options: object) -> None:
         if not 1 <= port <= 65535:
             raise CommandError("The port must be a number from 1 to 65535.")
         if workers < 1:

@@ -12,7 +12,7 @@ from reports import services
 class Command(BaseCommand):
     help = "Rebuild the rollups that the reports read from the records, while the system runs. You can run it again."
 
-    def handle(self, *args: Any, **options: Any) -> None:
+    def handle(self, *args: object, **options: Any) -> None:
         checked = corrected = 0
         try:
             recorder.record("report.rebuilt", actor=None)

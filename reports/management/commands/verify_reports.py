@@ -1,7 +1,6 @@
 """Verify the rollups of the reports by the records."""
 
 from argparse import ArgumentParser
-from typing import Any
 
 from django.core.management.base import BaseCommand, CommandError
 from django.db import DatabaseError
@@ -28,7 +27,7 @@ class Command(BaseCommand):
             help=f"print at most N differences; default: {DEFAULT_LIMIT}",
         )
 
-    def handle(self, *args: Any, limit: int, **options: Any) -> None:
+    def handle(self, *args: object, limit: int, **options: object) -> None:
         if limit < 0:
             raise CommandError("--limit must be 0 or more.", returncode=NOT_COMPARED)
         found = 0
