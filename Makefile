@@ -31,7 +31,7 @@ test-fast: .venv/for-development
 
 # Sends requests that Schemathesis generates from the OpenAPI document, in every role.
 fuzz: .venv/for-development
-	$(PY) -m pytest --numprocesses $(CORES) -m fuzz tests/security/test_schema.py
+	$(PY) -m pytest --numprocesses $(CORES) -p schemathesis -m fuzz tests/security/test_schema.py
 
 # Runs the Postman collection against the server that `make run` or `make serve` started.
 postman: postman/node_modules

@@ -66,8 +66,9 @@ def fast_passwords() -> Iterator[None]:
 @pytest.fixture(scope="session", autouse=True)
 def static_files_found_once() -> Iterator[None]:
     """Find the static files once: every test client has its own WhiteNoise, which takes 10 ms to find 400 files."""
+    method = "add_files_from_finders"
+    find = getattr(WhiteNoiseMiddleware, method)
     files: dict[str, Any] = {}
-    find = WhiteNoiseMiddleware.add_files_from_finders
 
     def take_or_find(middleware: WhiteNoiseMiddleware) -> None:
         if not files:
@@ -76,7 +77,7 @@ def static_files_found_once() -> Iterator[None]:
         middleware.files = files
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(WhiteNoiseMiddleware, "add_files_from_finders", take_or_find)
+        patch.setattr(WhiteNoiseMiddleware, method, take_or_find)
         yield
 
 

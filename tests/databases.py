@@ -1,18 +1,23 @@
 """Both databases as the tests see them past the application, and how they are emptied."""
 
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
-from typing import Any
+from typing import Any, TypeVar, cast
 
 from django.core.management import call_command
 from django.db import connection, connections
 from pymongo.database import Database
 
-from healthcare.mongodb.base import DatabaseWrapper, clinical_connection
+from healthcare.mongodb.base import clinical_connection
 from healthcare.mongodb.raw import Document
+
+Record = TypeVar("Record")
 
 #: Tables whose rows come with the migrations and that no test changes; `empty_tables` checks that.
 KEPT_TABLES = ("auth_permission", "django_content_type")
+
+
+def opened_connections() -> Any:
+    """Return the object whose attributes are this thread's connections by alias."""
+    return cast(Any, connections)._connections
 
 
 def clinical_database() -> Database[Document]:
@@ -20,22 +25,10 @@ def clinical_database() -> Database[Document]:
     return clinical_connection().database
 
 
-@contextmanager
-def clinical_connection_replaced(connection: DatabaseWrapper) -> Iterator[None]:
-    """Use another connection to the clinical database in this thread, inside the block."""
-    usual = connections["clinical"]
-    connections["clinical"] = connection
-    try:
-        yield
-    finally:
-        connections["clinical"] = usual
-
-
-def stored_document(collection: str, where: Mapping[str, Any]) -> Document:
-    """Return the first document that matches, and fail if there is none."""
-    found = clinical_database()[collection].find_one(where)
-    assert found is not None, f"{collection} holds no such document: {where}"
-    return found
+def existing(record: Record | None) -> Record:
+    """Return a record that the test has stored, and fail if it is missing."""
+    assert record is not None
+    return record
 
 
 def empty_collections() -> None:

@@ -18,14 +18,18 @@ if TYPE_CHECKING:
 WAITING = (
     "tests/live/test_crash.py",
     "tests/live/test_failover.py",
-    "tests/live/test_outages.py",
-    "tests/test_failover_demo.py",
+    "tests/live/test_unavailable_databases.py",
     "tests/browser/",
     "tests/test_start.py",
+    "tests/devstack/test_servers_plugin.py",
+    "tests/test_failover_demo.py",
+    "tests/live/test_limits.py",
+    "tests/live/test_backup.py",
+    "tests/live/test_reports.py",
+    "tests/phi/test_marks.py",
     "tests/test_bench.py",
     "tests/devstack/",
     "tests/live/",
-    "tests/phi/test_marks.py",
 )
 #: Files that keep the processor busy for more than 15 seconds. The other workers begin with them, so that none of them
 #: is left for the end.
@@ -38,13 +42,29 @@ LONG = (
     "tests/security/test_surface.py",
     "tests/security/test_admin_urls.py",
     "tests/test_import_export.py",
+    "tests/reports/test_admin.py",
     "tests/test_benchmark_indexes.py",
 )
-#: Files and folders that `make test-fast` leaves out.
-SLOW = (*WAITING, *LONG[1:])
+#: Files whose tests start programs, or draw charts and compute reports over many generated records.
+HEAVY = (
+    "tests/mongodb/test_conflicts.py",
+    "tests/phi/test_commands.py",
+    "tests/audit/test_commands.py",
+    "tests/operations/test_deployment.py",
+    "tests/reports/test_charts.py",
+    "tests/reports/test_oracle.py",
+)
+#: Files and folders that `make test-fast` leaves out. The permission matrix stays in, because nearly every change of
+#: the API can break it.
+SLOW = (*WAITING, *LONG[1:], *HEAVY)
 #: Part of the expression of `-m` → files whose tests it deselects, which are not even imported then. The fuzz tests
 #: would take a quarter of the time of the collection.
 DESELECTED = {"not fuzz": ("tests/security/test_schema.py",), "not slow": SLOW}
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    if config.option.markexpr == "fuzz" and not config.pluginmanager.has_plugin("schemathesis"):
+        raise pytest.UsageError("The fuzz tests need Schemathesis: add -p schemathesis, or run make fuzz.")
 
 
 @pytest.hookimpl(tryfirst=True)  # before pytest deselects by mark

@@ -15,10 +15,9 @@ from appointments import services as appointment_services
 from billing import services as billing_services
 from billing.models import Bill
 from doctors.models import Doctor
-from healthcare.mongodb.raw import Document
 from patients.models import Patient
 from prescriptions import services as prescription_services
-from tests.databases import clinical_database, stored_document
+from tests.databases import clinical_database, existing
 from tests.people import PASSWORD, People, make_account, make_doctor, make_patient
 
 pytestmark = pytest.mark.django_db
@@ -51,8 +50,8 @@ def records(people: People) -> dict[str, Any]:
     }
 
 
-def document(collection: str, key: str) -> Document:
-    return stored_document(collection, {"_id": key})
+def document(collection: str, key: str) -> dict[str, Any]:
+    return existing(clinical_database()[collection].find_one({"_id": key}))
 
 
 def sentences(response: Any) -> str:
@@ -126,7 +125,7 @@ def test_patient_is_created_changed_and_deleted(browser: Client) -> None:
     assert (after["name"], after["sex"], after["diseases"], after["revision"]) == ("Mei Sato", None, ["Asthma"], 1)
     deleted = browser.post(reverse("admin:patients_patient_delete", args=[patient.pk]), {"post": "yes"})
     assert deleted.status_code == 302
-    assert not Patient.objects.filter(pk=patient.pk).exists()
+    assert document("patients", patient.pk) is None
 
 
 def test_a_save_without_changes_writes_nothing(browser: Client, people: People) -> None:
@@ -306,7 +305,7 @@ def test_prescription_and_bill_are_changed(browser: Client, records: dict[str, A
         "cost": "13",
     }
     assert browser.post(page, fields).status_code == 302
-    stored = document("prescriptions", course.pk)
+    stored = existing(clinical_database().prescriptions.find_one({"_id": course.pk}))
     assert (stored["dosage"], stored["frequency"], str(stored["cost"])) == ("850 mg", "BID", "13.00")
     refused = browser.post(page, {**fields, "dosage": "a lot"})
     assert refused.status_code == 200

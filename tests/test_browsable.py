@@ -125,10 +125,10 @@ def test_header_is_checked_before_the_session(people: People, header: str):
 
 def test_token_of_another_account_wins_over_the_session(people: People):
     client = browser(people, "admin")
-    headers = {"Authorization": f"Bearer {tokens.start_family(people.patient)['access_token']}"}
-    me = client.get("/api/auth/me", headers=headers).json()
+    token = f"Bearer {tokens.start_family(people.patient)['access_token']}"
+    me = client.get("/api/auth/me", headers={"Authorization": token}).json()
     assert me["role"] == "patient"
-    assert client.get("/api/patients", headers=headers).status_code == 403
+    assert client.get("/api/patients", headers={"Authorization": token}).status_code == 403
 
 
 def test_wrong_login_opens_no_session(people: People):

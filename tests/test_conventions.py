@@ -23,7 +23,6 @@ from healthcare.api.fields import Boolean, Integer, Money, StrictList
 from healthcare.api.serializers import StrictSerializer
 from healthcare.mongodb import transactions
 from healthcare.mongodb.base import clinical_connection
-from healthcare.mongodb.raw import Document
 from healthcare.mongodb.transactions import ClinicalWriteFailed
 from patients.serializers import PatientIn
 from patients.views import PatientViewSet
@@ -34,6 +33,10 @@ from tests.snapshots import changed, everything
 pytestmark = pytest.mark.django_db
 
 JSON = "application/json"
+
+
+def send_bytes(client: Any, method: str, url: str, body: bytes, content_type: str) -> Any:
+    return client.generic(method, url, data=body, content_type=content_type)
 
 
 def assert_problem(response: Any, status: int) -> dict[str, Any]:
@@ -189,10 +192,6 @@ def send(client: APIClient, endpoint: Endpoint, body: Any) -> Any:
     return client.generic(endpoint.method, endpoint.url, data=json.dumps(body), content_type=JSON)
 
 
-def send_raw(client: APIClient, method: str, url: str, body: bytes, *, content_type: str = JSON) -> Any:
-    return client.generic(method, url, data=body, content_type=content_type)  # type: ignore[arg-type]  # stubs: str only
-
-
 def test_every_body_is_tried():
     assert {(view, action) for view, action, _ in BODIES} >= {
         ("PatientViewSet", "partial_update"),
@@ -288,8 +287,8 @@ def test_body_has_to_be_an_object(people: People, view: str, action: str, form: 
     make_appointment(people, appointment_id="A1")
     endpoint = endpoints(people)[view, action]
     client = people.client(endpoint.actor)
-    for raw in ("[]", '"text"', "7", "null", "true", "[{}]"):
-        response = client.generic(endpoint.method, endpoint.url, data=raw, content_type=JSON)
+    for raw in (b"[]", b'"text"', b"7", b"null", b"true", b"[{}]"):
+        response = send_bytes(client, endpoint.method, endpoint.url, raw, JSON)
         assert pointers(assert_problem(response, 400)) == [""], raw
 
 
@@ -316,7 +315,7 @@ def test_malformed_bodies(people: People, raw: bytes):
     admin = people.client("admin")
     before = everything()
     for method, url in (("POST", "/api/patients"), ("PATCH", "/api/patients/P1"), ("POST", "/api/auth/login")):
-        body = assert_problem(send_raw(admin, method, url, raw), 400)
+        body = assert_problem(send_bytes(admin, method, url, raw, JSON), 400)
         assert "Traceback" not in body["detail"]
     assert changed(before, everything()) == set()
 
@@ -326,7 +325,7 @@ def test_depth_is_bounded(people: People):
     admin = people.client("admin")
     for levels, expected in ((19, ["/name"]), (20, [""])):
         raw = b'{"name": ' + b"[" * levels + b"]" * levels + b"}"
-        response = send_raw(admin, "POST", "/api/patients", raw)
+        response = send_bytes(admin, "POST", "/api/patients", raw, JSON)
         assert pointers(assert_problem(response, 400)) == expected
 
 
@@ -334,7 +333,7 @@ def test_depth_is_bounded(people: People):
 def test_a_key_given_twice_counts_once(people: People, key: str):
     """RFC 8259 does not define duplicate keys: the last one counts, and nothing of the first is stored."""
     raw = b'{"patient_id": "P8", "name": "A", "%s": "P9"}' % key.encode()
-    response = send_raw(people.client("admin"), "POST", "/api/patients", raw)
+    response = send_bytes(people.client("admin"), "POST", "/api/patients", raw, JSON)
     assert response.status_code == 201
     assert response.json()[key] == "P9"
 
@@ -345,10 +344,10 @@ def test_large_bodies(people: People, size: int, actor: str):
     client = people.client(actor)
     before = everything()
     raw = b'{"name": "' + b"x" * size + b'"}'
-    assert_problem(send_raw(client, "POST", "/api/auth/register", raw), 413)
+    assert_problem(send_bytes(client, "POST", "/api/auth/register", raw, JSON), 413)
     if actor == "admin":
-        assert_problem(send_raw(client, "POST", "/api/patients", raw), 413)
-        assert_problem(send_raw(client, "PATCH", "/api/patients/P1", raw), 413)
+        assert_problem(send_bytes(client, "POST", "/api/patients", raw, JSON), 413)
+        assert_problem(send_bytes(client, "PATCH", "/api/patients/P1", raw, JSON), 413)
     assert changed(before, everything()) == set()
 
 
@@ -359,7 +358,7 @@ def test_large_bodies(people: People, size: int, actor: str):
 def test_other_media_types(people: People, content_type: str):
     admin = people.client("admin")
     before = everything()
-    response = send_raw(admin, "POST", "/api/patients", b"name=Lin", content_type=content_type)
+    response = send_bytes(admin, "POST", "/api/patients", b"name=Lin", content_type)
     assert_problem(response, 415)
     assert changed(before, everything()) == set()
 
@@ -367,7 +366,7 @@ def test_other_media_types(people: People, content_type: str):
 @pytest.mark.parametrize("content_type", ["application/json", "application/json; charset=utf-8", "APPLICATION/JSON"])
 def test_json_by_any_name(people: People, content_type: str):
     raw = '{"name": "Zoë 李"}'.encode()
-    response = send_raw(people.client("admin"), "POST", "/api/patients", raw, content_type=content_type)
+    response = send_bytes(people.client("admin"), "POST", "/api/patients", raw, content_type)
     assert response.status_code == 201
     assert response.json()["name"] == "Zoë 李"
 
@@ -697,9 +696,9 @@ def test_5xx_shows_no_internals(people: People, monkeypatch: pytest.MonkeyPatch,
 def mongodb_is_down(people: People, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     """Replace the connection's client by one whose server cannot be reached."""
     monkeypatch.setattr(transactions, "MAX_SECONDS", 0.2)  # 10 s, in which an election is over
-    connection = clinical_connection()
+    connection: Any = clinical_connection()
     kept = connection.connection, connection.database
-    nobody: MongoClient[Document] = MongoClient("mongodb://127.0.0.1:9/?replicaSet=rs0", serverSelectionTimeoutMS=50)
+    nobody = MongoClient[dict[str, Any]]("mongodb://127.0.0.1:9/?replicaSet=rs0", serverSelectionTimeoutMS=50)
     connection.connection, connection.database = nobody, nobody[connection.database.name]
     yield
     nobody.close()

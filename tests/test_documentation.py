@@ -69,3 +69,17 @@ def test_every_command_of_the_project_is_documented() -> None:
     names = {name for name, app in get_commands().items() if (ROOT / str(app)).is_dir()}
     documented = (ROOT / "docs" / "commands.md").read_text()
     assert not {name for name in names if f"manage.py {name}" not in documented} - {"start"}
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
+def test_tests_that_a_page_cites_exist(page: Path) -> None:
+    text = page.read_text(encoding="utf-8")
+    files = set(re.findall(r"\btests/[\w/]+\.py\b", text))
+    assert {file for file in files if not (ROOT / file).is_file()} == set()
+    if page == ROOT / "docs" / "security.md":
+        return  # tests/security/test_surface.py reads its table
+    cited = set(re.findall(r"`(?:[\w/]+\.py::)?(test_\w+)`", text))
+    sources = [path.read_text(encoding="utf-8") for path in (ROOT / "tests").rglob("test_*.py")]
+    names = {path.stem for path in (ROOT / "tests").rglob("test_*.py")}
+    names |= {name for source in sources for name in re.findall(r"def (test_\w+)\(", source)}
+    assert cited - names == set()

@@ -29,7 +29,7 @@ from patients import services as patient_services
 from patients.models import Patient
 from prescriptions.models import Prescription
 from tests.audit.entries import recording
-from tests.databases import clinical_database, stored_document
+from tests.databases import clinical_database, existing
 from tests.people import People, make_account
 from tests.records import complete, make_appointment, make_bill, make_prescription
 from tests.snapshots import changed, everything
@@ -211,7 +211,7 @@ def test_export_can_be_imported_into_an_empty_system(
     browser: Client, people: People, records: None, file_format: str
 ) -> None:
     def stored() -> dict[str, Any]:
-        found = stored_document("patients", {"_id": "P1"})
+        found = existing(clinical_database().patients.find_one({"_id": "P1"}))
         return {name: found[name] for name in ("name", "phone", "national_id", "notes", "diseases", "address", "email")}
 
     before, file = stored(), export(browser, "patients_patient", file_format, "?q=P1").content

@@ -5,10 +5,10 @@ import subprocess
 import sys
 from ipaddress import ip_network
 from pathlib import Path
-from typing import Any
 
 import pytest
 from django.test import RequestFactory
+from pytest_django import Settings
 
 from healthcare.client_address import client_address
 from tests.audit.entries import recording
@@ -36,14 +36,16 @@ PROXIES = ["10.0.0.5", "10.1.0.0/16", "2001:db8::/32"]
         ("", "203.0.113.9", PROXIES, None),
     ],
 )
-def test_client_address(settings: Any, remote: str, forwarded: str | None, trusted: list[str], expected: str | None):
+def test_client_address(
+    settings: Settings, remote: str, forwarded: str | None, trusted: list[str], expected: str | None
+):
     settings.TRUSTED_PROXIES = [ip_network(each) for each in trusted]
     headers = {} if forwarded is None else {"X-Forwarded-For": forwarded}
     assert client_address(RequestFactory().get("/", headers=headers, REMOTE_ADDR=remote)) == expected
 
 
 @pytest.mark.django_db
-def test_the_audit_log_has_the_clients_address(people: People, settings: Any) -> None:
+def test_the_audit_log_has_the_clients_address(people: People, settings: Settings) -> None:
     settings.TRUSTED_PROXIES = [ip_network("127.0.0.1")]
     with recording() as made:
         people.client("doctor").get("/api/patients/P1", HTTP_X_FORWARDED_FOR="6.6.6.6, 203.0.113.9")

@@ -13,7 +13,6 @@ from django.urls import reverse
 from appointments.models import Appointment
 from doctors.services import update_doctor
 from healthcare import clock
-from tests.pages import context_of
 from tests.people import People, make_account
 from tests.records import days_from_now, make_appointment, make_bill, make_prescription
 from tests.snapshots import changed, everything
@@ -169,7 +168,7 @@ def diary(people: People) -> dict[str, str]:
 def listed(browser: Client, **query: str) -> set[str]:
     page = browser.get(LIST, query)
     assert page.status_code == 200
-    return {visit.pk for visit in context_of(page)["cl"].result_list}
+    return {visit.pk for visit in page.context["cl"].result_list}
 
 
 def test_list_shows_today_by_default(people: People, diary: dict[str, str]) -> None:
@@ -181,9 +180,9 @@ def test_list_shows_today_by_default(people: People, diary: dict[str, str]) -> N
     assert listed(browser, day=str(days_from_now(1))) == {"A3"}
     assert listed(browser, q="P1") == {"A1", "A3"}, "a search includes all days"
     assert listed(browser, q="P1", day="today") == {"A1"}
-    in_order = [visit.pk for visit in context_of(browser.get(LIST))["cl"].result_list]
+    in_order = [visit.pk for visit in browser.get(LIST).context["cl"].result_list]
     assert in_order == ["A4", "A1", "A2"], "from morning to evening"
-    in_order = [visit.pk for visit in context_of(browser.get(LIST, {"day": "all"}))["cl"].result_list]
+    in_order = [visit.pk for visit in browser.get(LIST, {"day": "all"}).context["cl"].result_list]
     assert in_order == ["A3", "A2", "A1", "A4"], "the latest first"
     for nonsense in ("never", "2026-13-01", "$gt"):
         assert browser.get(LIST, {"day": nonsense})["Location"].endswith("?e=1")
@@ -232,8 +231,8 @@ def test_free_slots_and_week_offer_future_slots_only(people: People) -> None:
     hours = [{"weekday": day, "start": "00:00", "end": "23:55", "slot_minutes": 5} for day in range(7)]
     update_doctor(actor=people.admin, doctor_id="D1", availability=hours)
     browser, began = browser_of(people, "admin"), clock.now()
-    picker = context_of(browser.get(f"{LIST}slots/", {"doctor_id": "D1"}))["days"]
-    week = context_of(browser.get(f"{LIST}week/D1/"))["days"]
+    picker = browser.get(f"{LIST}slots/", {"doctor_id": "D1"}).context["days"]
+    week = browser.get(f"{LIST}week/D1/").context["days"]
     offered = [(day, time) for day, times in picker for time in times]
     assert len(offered) > 6 * 200
     assert all((day, time) >= (began.date(), f"{began:%H:%M}") for day, time in offered)
@@ -295,7 +294,7 @@ def test_patient_page_links_to_the_forms(people: People, groups: None, rows: dic
         assert {path for path in (book, prescribe) if f"{path}?patient_id=P1" in page} == expected
     doctor = Client()
     doctor.force_login(people.doctor)
-    form = context_of(doctor.get(f"{prescribe}?patient_id=P1&doctor_id=D2&drug=x"))["adminform"].form
+    form = doctor.get(f"{prescribe}?patient_id=P1&doctor_id=D2&drug=x").context["adminform"].form
     assert (form.initial["patient_id"], form.initial["doctor_id"]) == ("P1", "D1")
     assert "drug" not in form.initial
 

@@ -10,7 +10,6 @@ from billing.models import Bill
 from doctors.services import update_doctor
 from healthcare.mongodb import raw
 from healthcare.outbox.models import Event
-from tests.pages import context_of
 from tests.people import People
 from tests.records import make_appointment, make_bill
 
@@ -92,7 +91,7 @@ def test_events_are_filtered_by_their_delivery(browser: Client, people: People) 
     listing = "/admin/healthcare/event/"
 
     def listed(**query: str) -> list[str]:
-        return [str(row.pk) for row in context_of(browser.get(listing, query))["cl"].result_list]
+        return [str(row.pk) for row in browser.get(listing, query).context["cl"].result_list]
 
     assert listed(state="dead") == [str(event["_id"])]
     assert listed(state="due") == []

@@ -1,5 +1,19 @@
 from django.db import migrations, models
 
+REJECT_CHANGE = """
+CREATE OR REPLACE FUNCTION audit_refuse_change() RETURNS trigger LANGUAGE plpgsql AS $$
+BEGIN
+    RAISE EXCEPTION 'Entries of the audit log are never changed or deleted.' USING ERRCODE = 'insufficient_privilege';
+END $$
+"""
+
+
+def reword(apps, schema_editor):
+    """Say "audit log" in the message of the triggers, in databases that exist already as well as in new ones."""
+    if schema_editor.connection.vendor == "postgresql":
+        with schema_editor.connection.cursor() as cursor:
+            cursor.execute(REJECT_CHANGE)
+
 
 class Migration(migrations.Migration):
     """Rename Event.set_aside_at to dead_lettered_at in Django only; the stored field and its index stay as they are."""
@@ -35,4 +49,5 @@ class Migration(migrations.Migration):
                 "default_permissions": ("view",),
             },
         ),
+        migrations.RunPython(reword, migrations.RunPython.noop, hints={"database": "default"}),
     ]

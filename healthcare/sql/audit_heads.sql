@@ -46,7 +46,7 @@ BEGIN
     FOREACH parent IN ARRAY ARRAY['audit_entries', 'audit_patients'] LOOP
         part := parent || '_' || suffix;
         EXECUTE format('CREATE TABLE %I (LIKE %I INCLUDING DEFAULTS INCLUDING CONSTRAINTS)', part, parent);
-        -- Move the entries that were inserted while the month had no partition, unchanged.
+        -- Entries that came while the month had no partition of its own move into it, unchanged.
         EXECUTE format('ALTER TABLE %I DISABLE TRIGGER USER', parent || '_other');
         EXECUTE format(
             'WITH moved AS (DELETE FROM %I WHERE at >= %L AND at < %L RETURNING *) INSERT INTO %I SELECT * FROM moved',

@@ -45,7 +45,7 @@ CREATE TABLE audit_patients_other PARTITION OF audit_patients DEFAULT;
 
 CREATE FUNCTION audit_refuse_change() RETURNS trigger LANGUAGE plpgsql AS $$
 BEGIN
-    RAISE EXCEPTION 'Entries of the audit log are never changed or deleted.' USING ERRCODE = 'insufficient_privilege';
+    RAISE EXCEPTION 'Entries of the audit trail are never changed or deleted.' USING ERRCODE = 'insufficient_privilege';
 END $$;
 CREATE TRIGGER audit_insert_only BEFORE UPDATE OR DELETE ON audit_entries
     FOR EACH ROW EXECUTE FUNCTION audit_refuse_change();
@@ -75,7 +75,7 @@ BEGIN
     FOREACH parent IN ARRAY ARRAY['audit_entries', 'audit_patients'] LOOP
         part := parent || '_' || suffix;
         EXECUTE format('CREATE TABLE %I (LIKE %I INCLUDING DEFAULTS)', part, parent);
-        -- Move the entries that were inserted while the month had no partition, unchanged.
+        -- Entries that came while the month had no partition of its own move into it, unchanged.
         EXECUTE format('ALTER TABLE %I DISABLE TRIGGER audit_insert_only', parent || '_other');
         EXECUTE format(
             'WITH moved AS (DELETE FROM %I WHERE at >= %L AND at < %L RETURNING *) INSERT INTO %I SELECT * FROM moved',

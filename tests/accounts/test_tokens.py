@@ -13,6 +13,7 @@ from django.contrib.auth.hashers import MD5PasswordHasher
 from django.db import connection
 from django.test import Client
 from django.utils import timezone
+from pytest_django import Settings
 from rest_framework.test import APIClient
 
 from accounts import tokens
@@ -94,11 +95,11 @@ def test_every_refused_login_costs_one_hash(user: User, monkeypatch: pytest.Monk
     hashed = []
     encode = MD5PasswordHasher.encode
 
-    def counted_encode(*args: Any, **kwargs: Any) -> str:
+    def count_and_encode(*args: Any, **kwargs: Any) -> str:
         hashed.append(1)
         return encode(*args, **kwargs)
 
-    monkeypatch.setattr(MD5PasswordHasher, "encode", counted_encode)
+    monkeypatch.setattr(MD5PasswordHasher, "encode", count_and_encode)
     for email, password in (
         ("nobody@example.org", PASSWORD),
         ("ali@example.org", "x" * 12),
@@ -143,8 +144,10 @@ def forged(token: str, **claims: Any) -> str:
     return f"{header}.{urlsafe_b64encode(json.dumps(values).encode()).decode().rstrip('=')}.{signature}"
 
 
-def signed(claims: dict[str, Any], *, key: str | None = None, algorithm: str = "HS256") -> str:
-    return jwt.encode(claims, key or str(settings.SIMPLE_JWT["SIGNING_KEY"]), algorithm=algorithm)
+def signed(
+    claims: dict[str, Any], *, key: str = str(settings.SIMPLE_JWT["SIGNING_KEY"]), algorithm: str = "HS256"
+) -> str:
+    return jwt.encode(claims, key, algorithm=algorithm)
 
 
 def test_invalid_tokens(user: User):
@@ -380,7 +383,7 @@ def test_passwords_of_12_and_of_128_characters_and_of_any_script(user: User):
 
 
 @pytest.mark.django_db
-def test_bcrypt_does_not_stop_at_72_bytes(settings: Any):
+def test_bcrypt_does_not_stop_at_72_bytes(settings: Settings):
     settings.PASSWORD_HASHERS = project_settings.PASSWORD_HASHERS
     user = make_account("patient", "long@example.org")
     user.set_password("x" * 100)

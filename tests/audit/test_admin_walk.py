@@ -8,6 +8,7 @@ from django.contrib import admin
 from django.contrib.auth.models import Group, Permission
 from django.test import Client
 from django.urls import reverse
+from pytest_django import Settings
 
 from accounts.models import Role, User
 from appointments.services import change_appointment as cancel_appointment
@@ -16,7 +17,6 @@ from healthcare.audit_log.models import AuditEntry
 from healthcare.outbox.models import Event
 from reports.queries import NAMES as REPORTS
 from tests.audit.entries import Recorded, recording
-from tests.pages import streamed_text
 from tests.people import PASSWORD, People, make_account
 from tests.records import make_appointment, make_bill, make_prescription
 
@@ -101,10 +101,8 @@ def test_admins_pages(people: People, records: dict[str, Any], name: str) -> Non
     searched_status, searched = found["search"]
     assert searched_status == 200
     assert [said[:2] for said in searched] == ([] if listed is None else [(f"{resource}.listed", "success")])
-    if name in CANNOT_ADD:
-        assert found["add"] == (403, [(f"{resource}.created", "refused", [])])
-    else:
-        assert found["add"] == (200, [])
+    add: tuple[int, list[Any]] = (403, [(f"{resource}.created", "refused", [])]) if name in CANNOT_ADD else (200, [])
+    assert found["add"] == add
     assert found["change"] == (200, views + FURTHER_ENTRIES.get(name, []))
     assert found["history"] == (200, views)
     if name in CANNOT_DELETE:
@@ -152,11 +150,14 @@ def test_staff_with_a_permission(people: People, records: dict[str, Any], name: 
 # --- Pages that are no list and no form of a model --------------------------------------------------------------------
 
 Pages = list[tuple[str, list[str]]]
-REPORT_VIEWED: Pages = [("report.viewed", [])]
+#: The entries of a page that shows no person, and of a report.
+NO_ENTRIES: Pages = []
+A_REPORT: Pages = [("report.viewed", [])]
 #: Models with import and export.
 IMPORTED_MODELS = (
     "patients_patient", "doctors_doctor", "appointments_appointment", "prescriptions_prescription", "billing_bill",
 )  # fmt: skip
+REPORT_VIEWED: Pages = [("report.viewed", [])]
 #: URL name → path arguments, query, entries of admins, entries of doctors (None if they are refused), and the action
 #: of a refused request.
 OTHER_PAGES: dict[str, tuple[list[Any], str, Pages, Pages | None, str]] = {
@@ -189,7 +190,9 @@ OTHER_PAGES: dict[str, tuple[list[Any], str, Pages, Pages | None, str]] = {
     "billing_bill_void": (["bill"], "", [("bill.viewed", ["P1"])], None, "bill.voided"),
     # Forms that show no patient. Their writes are tested in tests/test_import_export.py.
     **{
-        f"{name}_{page}": ([], "", [], [] if name in open_to_doctors else None, f"{PAGES[name][0]}.{page}ed")
+        f"{name}_{page}": (
+            [], "", NO_ENTRIES, NO_ENTRIES if name in open_to_doctors else None, f"{PAGES[name][0]}.{page}ed",
+        )
         for page, open_to_doctors in {
             "export": ("patients_patient", "doctors_doctor", "appointments_appointment", "prescriptions_prescription"),
             "import": ("appointments_appointment", "prescriptions_prescription"),
@@ -342,7 +345,7 @@ def test_sessions(people: People) -> None:
     ]
 
 
-def test_errors_of_forms_are_recorded(people: People, settings: Any) -> None:
+def test_errors_of_forms_are_recorded(people: People, settings: Settings) -> None:
     """There is one entry for each error, with the reason and the actor, as for the API."""
     browser = browser_of(people.admin)
     person = {"name": "N", "role": "staff", "password1": PASSWORD, "password2": PASSWORD}
@@ -400,7 +403,7 @@ def test_errors_of_an_action_on_several_rows_are_recorded(people: People) -> Non
 
 
 @pytest.mark.parametrize(("page", "rate"), [("admin:login", "1/h"), ("rest_framework:login", "1/d")])
-def test_refused_logins_are_recorded(people: People, settings: Any, page: str, rate: str) -> None:
+def test_refused_logins_are_recorded(people: People, settings: Settings, page: str, rate: str) -> None:
     """Patients are refused in spite of the right password, and attempts are limited."""
     who = {"username": "patient@example.org", "password": PASSWORD}
     with recording() as made:
@@ -428,7 +431,7 @@ def auditor(people: People) -> Client:
 
 
 def rows(response: Any) -> list[tuple[str, str]]:
-    return [(entry.action, entry.outcome) for entry in response.context_data["cl"].result_list]
+    return [(entry.action, entry.outcome) for entry in response.context["cl"].result_list]
 
 
 def test_auditor_searches_the_audit_log(people: People, auditor: Client) -> None:
@@ -466,7 +469,7 @@ def test_export_is_a_file_and_is_recorded(people: People, auditor: Client) -> No
         assert [(entry.action, entry.patient_ids) for entry in AuditEntry.objects.order_by("-id")[:1]] == [
             ("audit.exported", ["P1"])
         ]
-        lines = streamed_text(response).splitlines()
+        lines = response.getvalue().decode().splitlines()
     assert response["Content-Disposition"].startswith('attachment; filename="audit-log-2')
     assert lines[0].split(",")[:6] == ["id", "at", "actor_id", "role", "action", "outcome"]
     assert ",patient.viewed,success,," in lines[2]

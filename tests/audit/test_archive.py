@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 from django.core.management import CommandError, call_command
 from django.db import connection
+from pytest_django import Settings
 
 from audit import queries, seals, services
 from healthcare import clock
@@ -209,7 +210,7 @@ def test_a_crashed_run_can_continue_in_another_folder(tmp_path: Path, monkeypatc
     assert verify("--archive", str(tmp_path / "new"))[0]
 
 
-def test_an_unreachable_database_is_reported_in_a_sentence(tmp_path: Path, settings: Any) -> None:
+def test_an_unreachable_database_is_reported_in_a_sentence(tmp_path: Path, settings: Settings) -> None:
     settings.ARCHIVE_DATABASE_URL = f"postgresql://nobody@/nothing?host={tmp_path}"
     with pytest.raises(CommandError, match=r"A database failed \(OperationalError\)"):
         archive(tmp_path)

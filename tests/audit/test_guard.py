@@ -17,10 +17,10 @@ from django.db import OperationalError
 from django.http import HttpRequest, HttpResponse
 from django.test import Client, override_settings
 from django.urls import URLPattern, URLResolver, include, path
+from rest_framework.request import Request
 from rest_framework.response import Response
 from rest_framework.test import APIClient
 
-from accounts.authentication import AccountRequest
 from accounts.models import Role, User
 from billing.models import Bill
 from healthcare import audit_context
@@ -52,7 +52,8 @@ class UnauditedView(ResourceViewSet):
     resource = "patient"
     allowed = {"retrieve": {Role.ADMIN}}
 
-    def retrieve(self, request: AccountRequest) -> Response:
+    def retrieve(self, request: Request) -> Response:
+        assert isinstance(request.user, User)
         patient = patient_queries.get_visible(request.user, "P1")
         return Response({"name": patient["name"]})
 
@@ -138,14 +139,13 @@ def test_every_admin_page_records_the_access() -> None:
     from audit.admin import AuditEntryAdmin
 
     assert len(admin.site._registry) >= 9
-    about_no_person = set()
+    without_people = set()
     for model, model_admin in admin.site._registry.items():
         assert isinstance(model_admin, AuditedAdmin), model
         assert model_admin.resource
-        if not model_admin.names_people:
-            about_no_person.add(model_admin.resource)
+        without_people |= set() if model_admin.names_people else {model_admin.resource}
     assert admin.site._registry[AuditEntry].__class__ is AuditEntryAdmin
-    assert about_no_person == {"doctor", "fee", "group"}
+    assert without_people == {"doctor", "fee", "group"}
 
 
 # --- Services without an entry --------------------------------------------------------------------------------------

@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 from django.conf import settings
 from django.db import ProgrammingError, connection, transaction
+from pytest_django import Settings
 
 from accounts.models import Role, User
 from audit import queries, services
@@ -177,7 +178,7 @@ def test_the_archivist_can_read_entries_and_drop_months_that_have_ended() -> Non
 
 
 @pytest.mark.usefixtures("roles")
-def test_archiving_uses_the_role_of_archive_database_url(tmp_path: Path, settings: Any) -> None:
+def test_archiving_uses_the_role_of_archive_database_url(tmp_path: Path, settings: Settings) -> None:
     """The role of the application cannot drop a month, and the login of the archivist can."""
     execute("SELECT audit_make_month('2024-03-01')")
     execute(

@@ -5,7 +5,7 @@ test process use the same databases, as in `tests.live`.
 """
 
 import shutil
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from importlib import import_module
 from urllib.parse import urlsplit
 
@@ -100,7 +100,7 @@ class Visitor:
         """Return the status of the response, without following redirects."""
         return self.context.request.get(path, max_redirects=0).status
 
-    def post(self, path: str, form: Mapping[str, str]) -> int:
+    def post(self, path: str, form: dict[str, str]) -> int:
         """Send a form that no page offers, with a CSRF token and a Referer."""
         token = next(each["value"] for each in self.context.cookies() if each["name"] == settings.CSRF_COOKIE_NAME)
         sent: dict[str, str | float | bool] = {"csrfmiddlewaretoken": token, **form}

@@ -128,7 +128,7 @@ def test_repair_starts_again_after_a_concurrent_write(people: People, charted: d
     """A visit is booked after the repair has read the collection and before the repair writes the chart."""
     raw.collection(Patient).update_one({"_id": "P1"}, {"$set": {"appointments": []}})
     replace = chart.replace
-    booked: list[int] = []
+    booked: list[Any] = []
 
     def book_and_replace(kind, patient_id, entries):
         if not booked:

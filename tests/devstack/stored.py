@@ -3,13 +3,13 @@
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import psycopg
 from pymongo import MongoClient, WriteConcern
 from pymongo.collection import Collection
 
 import devstack
-from healthcare.mongodb.raw import Document
 
 
 def write(directory: Path, text: str) -> None:
@@ -38,7 +38,7 @@ def documents(directory: Path) -> list[str]:
 
 @contextmanager
 def _notes(directory: Path) -> Iterator[Collection]:
-    uri = devstack.addresses(directory)["MONGODB_URI"]
-    client: MongoClient[Document] = MongoClient(uri, serverSelectionTimeoutMS=10000)
-    with client:
+    with MongoClient[dict[str, Any]](
+        devstack.addresses(directory)["MONGODB_URI"], serverSelectionTimeoutMS=10000
+    ) as client:
         yield client["trial"].get_collection("notes", write_concern=WriteConcern("majority", wtimeout=5000))

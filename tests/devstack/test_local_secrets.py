@@ -8,6 +8,7 @@ import pytest
 
 import devstack
 from devstack import DevStack, DevStackError
+from tests.databases import existing
 from tests.devstack.conftest import permissions
 
 CHECKOUT = Path(__file__).resolve().parents[2]
@@ -28,14 +29,11 @@ def test_concurrent_processes_get_the_same_secret(folder: Path) -> None:
         for _ in range(8)
     ]
     for process in processes:
-        assert process.stdin is not None
-        process.stdin.close()  # starts all of them
-    answers = set()
-    for process in processes:
-        assert process.stdout is not None
-        with process.stdout as output:
-            answers.add(output.read())
+        existing(process.stdin).close()  # starts all of them
+    answers = {existing(process.stdout).read() for process in processes}
     assert [process.wait() for process in processes] == [0] * 8
+    for process in processes:
+        existing(process.stdout).close()
     (secret,) = answers
     assert len(secret.strip()) == 64
     assert permissions(folder / "secrets" / "SECRET_KEY") == 0o600

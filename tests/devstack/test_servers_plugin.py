@@ -73,7 +73,7 @@ class Run:
         return output
 
     def wait_until_hanging(self) -> None:
-        assert self.process.stdout is not None
+        assert self.process.stdout
         for line in self.process.stdout:
             if "hanging" in line:
                 return

@@ -69,6 +69,6 @@ def _assert_bills(visits: list[Appointment]) -> None:
     bills = Bill.objects.exclude(source_event_id=None)
     assert Counter(bills.values_list("appointment_id", flat=True)) == Counter(completed.keys())
     for bill in bills:
-        assert bill.appointment_id is not None
+        assert bill.appointment_id
         assert bill.source_event_id in events[bill.appointment_id]
         assert bill.patient_id == completed[bill.appointment_id]

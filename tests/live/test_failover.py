@@ -17,6 +17,7 @@ from datetime import timedelta
 from io import StringIO
 from itertools import pairwise
 from pathlib import Path
+from typing import Any
 from urllib.parse import quote
 
 import pymongo
@@ -30,12 +31,11 @@ from benchmarks.concerns import measuring, output
 from devstack.fault_injection import NODES, FaultInjectionStack
 from healthcare.mongodb import raw, transactions
 from healthcare.mongodb.base import DatabaseWrapper
-from healthcare.mongodb.raw import Document
-from tests.databases import clinical_connection_replaced
+from tests.databases import opened_connections
 from tests.live.client import Answer, Client, NoAnswer, at_once
 from tests.live.conftest import LOGS
 from tests.live.server import LiveServer
-from tests.live.test_outages import MAX_RESPONSE_SECONDS, assert_unavailable
+from tests.live.test_unavailable_databases import MAX_RESPONSE_SECONDS, assert_unavailable
 from tests.people import PASSWORD
 
 BOOKING_SECONDS = float(os.environ.get("BOOKING_SECONDS", "20"))
@@ -61,9 +61,9 @@ class Hospital:
 
     def visits(self) -> Counter[Visit]:
         """Read the stored visits with read concern majority, through the members' own sockets."""
-        uri = self.stack.addresses["MONGODB_URI"]
-        client: pymongo.MongoClient[Document] = pymongo.MongoClient(uri, readConcernLevel="majority")
-        with client:
+        with pymongo.MongoClient[dict[str, Any]](
+            self.stack.addresses["MONGODB_URI"], readConcernLevel="majority"
+        ) as client:
             found = client[DATABASE]["appointments"].find()
             return Counter((each["patient_id"], str(each["date"].date()), each["time"]) for each in found)
 
@@ -217,16 +217,13 @@ def test_write_waits_for_a_recovering_member(
     )
     monkeypatch.setattr(DatabaseWrapper, "_keys_checked", {DATABASE})
     monkeypatch.setattr(transactions, "MAX_SECONDS", 0.3)
+    monkeypatch.setattr(opened_connections(), "clinical", recovering)
 
     @transactions.clinical_transaction
     def write() -> None:
         raw.collection("tallies").insert_one({})
 
-    with (
-        clinical_connection_replaced(recovering),
-        django_db_blocker.unblock(),
-        hospital.stack.client(secondary) as client,
-    ):
+    with django_db_blocker.unblock(), hospital.stack.client(secondary) as client:
         client.admin.command("replSetMaintenance", True)
         try:
             with pytest.raises(transactions.ClinicalWriteFailed) as caught:

@@ -9,7 +9,6 @@ import os
 import random
 import threading
 import time
-from functools import partial
 from io import StringIO
 from pathlib import Path
 
@@ -121,8 +120,8 @@ def test_doctor_is_not_deleted_during_a_booking(people: People, server: LiveServ
         key = f"LEAVING-{number}"
         make_doctor(people.admin, key)
         visit = {"patient_id": "P1", "doctor_id": key, "date": str(days_from_now(number + 1))}
-        deletes = [partial(admin.call, "DELETE", f"/doctors/{key}")]
-        books = [partial(client.post, "/appointments", visit) for client in clients]
+        deletes = [lambda path=f"/doctors/{key}": admin.call("DELETE", path)]
+        books = [lambda client=client, visit=visit: client.post("/appointments", visit) for client in clients]
         outcome, *booked = (answer.status for answer in at_once([*deletes, *books]))
         exists = Doctor.objects.filter(pk=key).exists()
         assert exists == (outcome != 204)

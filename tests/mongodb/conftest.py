@@ -3,24 +3,19 @@
 import secrets
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
-from typing import Any, cast
+from typing import Any
 
 import pytest
-from django.db import connections, models
-from django_mongodb_backend import base
+from django.db import connections
+from django.db.models import Model
 from pymongo import MongoClient, monitoring
 
-from healthcare.mongodb.base import DatabaseWrapper, clinical_connection
-from healthcare.mongodb.raw import Document
-from tests.databases import clinical_connection_replaced, clinical_database
+from healthcare.mongodb.base import DatabaseWrapper
+from tests.databases import clinical_database, opened_connections
 from tests.mongodb.models import Tally, Visit
 
 STOCK = "stock"
 MODELS = (Visit, Tally)
-
-
-def stock_connection() -> base.DatabaseWrapper:
-    return cast(base.DatabaseWrapper, connections[STOCK])
 
 
 @pytest.fixture(scope="package", autouse=True)
@@ -51,7 +46,8 @@ def databases(django_db_blocker: Any) -> Iterator[None]:
             ours = connections["clinical"]
             ours.settings_dict["NAME"] = usual_name
             ours.connect()
-            stock_connection().close_pool()
+            stock: Any = connections[STOCK]
+            stock.close_pool()
             del connections[STOCK]
             del connections.settings[STOCK]
         # The stock engine leaves transactions open, as these tests show, and a drop would wait for them.
@@ -63,23 +59,24 @@ def databases(django_db_blocker: Any) -> Iterator[None]:
 @pytest.fixture(autouse=True)
 def _empty(databases: None) -> Iterator[None]:
     yield
-    for connection in (clinical_connection(), stock_connection()):
+    for alias in ("clinical", STOCK):
+        connection: Any = connections[alias]
         assert connection.session is None, "the test left a transaction open"
         for model in MODELS:
             connection.database[model._meta.db_table].delete_many({})
 
 
 @pytest.fixture
-def client() -> MongoClient[Document]:
+def client() -> MongoClient:
     """Return a client of the driver outside all transactions, which sees what another process would see."""
     return connections["clinical"].connection
 
 
 @pytest.fixture
-def stored() -> Callable[[type[models.Model]], list[Document]]:
+def stored() -> Callable[[type], list[dict[str, Any]]]:
     """Return the documents of a model as stored, outside all transactions, in the order of `_id`."""
 
-    def documents(model: type[models.Model]) -> list[Document]:
+    def documents(model: type[Model]) -> list[dict[str, Any]]:
         return list(clinical_database()[model._meta.db_table].find().sort("_id"))
 
     return documents
@@ -116,7 +113,7 @@ class Commands(monitoring.CommandListener):
 
 
 @pytest.fixture
-def commands() -> Iterator[list[dict[str, Any]]]:
+def commands(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[dict[str, Any]]]:
     """Return the commands of this test, which are sent by a client with a listener."""
     listener = Commands()
     usual = connections["clinical"]
@@ -125,6 +122,7 @@ def commands() -> Iterator[list[dict[str, Any]]]:
     # A new client knows no primary yet, which must not count as an outage since the test before.
     DatabaseWrapper._no_primary_since.pop("watched", None)
     watched.connect()
-    with clinical_connection_replaced(watched):
+    with monkeypatch.context() as patch:
+        patch.setattr(opened_connections(), "clinical", watched)
         yield listener.sent
     watched.close_pool()

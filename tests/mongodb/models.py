@@ -3,6 +3,8 @@
 Their app_label is that of a clinical app, so that the router stores them in MongoDB.
 """
 
+from typing import ClassVar
+
 from django.apps.registry import Apps
 from django.db import models
 from django_mongodb_backend.fields import EmbeddedModelField
@@ -27,8 +29,6 @@ class Ward(EmbeddedModel):
 
 
 class Visit(models.Model):
-    # Declared for mypy, whose Django plugin knows only the models of installed apps.
-    objects: models.Manager["Visit"] = models.Manager()
     visit_id = models.CharField(primary_key=True, max_length=64, db_column="_id")
     doctor_id = models.CharField(max_length=64)
     date = models.DateField()
@@ -41,6 +41,8 @@ class Visit(models.Model):
     fee = models.DecimalField(max_digits=9, decimal_places=2, null=True, unique=True)
     cost = models.DecimalField(max_digits=9, decimal_places=2, null=True)
     ward = EmbeddedModelField(Ward, null=True)
+
+    objects: ClassVar[models.Manager["Visit"]] = models.Manager()
 
     class Meta:
         apps = registry
@@ -56,9 +58,10 @@ class Visit(models.Model):
 
 
 class Tally(models.Model):
-    objects: models.Manager["Tally"] = models.Manager()
     name = models.CharField(primary_key=True, max_length=64, db_column="_id")
     total = models.IntegerField(default=0)
+
+    objects: ClassVar[models.Manager["Tally"]] = models.Manager()
 
     class Meta:
         apps = registry

@@ -12,42 +12,15 @@ from django.db import connections
 from tests.mongodb.models import Tally
 
 
-def run_writers(*, processes: int, threads: int, turns: int, **job: Any) -> Counter[str]:
+def run_writers(**job: Any) -> Counter[str]:
     """Let processes write at the same moment; return the outcomes of their writes."""
     usual = connections["clinical"].settings_dict
-    database = {name: usual[name] for name in ("ENGINE", "HOST", "NAME", "OPTIONS")}
-    writers = []
-    for process in range(processes):
-        order = {"process": process, "threads": threads, "turns": turns, "database": database, **job}
-        writers.append(
-            subprocess.Popen(
-                [sys.executable, "-m", "tests.mongodb.writer", json.dumps(order)],
-                stdin=subprocess.PIPE,
-                stdout=subprocess.PIPE,
-                text=True,
-                cwd=Path(__file__).resolve().parents[2],
-            )
-        )
-    outcomes: Counter[str] = Counter()
-    try:
-        for writer in writers:
-            assert read_line(writer) == "ready\n"
-        for writer in writers:
-            assert writer.stdin is not None
-            writer.stdin.write("go\n")
-            writer.stdin.flush()
-        for writer in writers:
-            outcomes.update(json.loads(read_line(writer)))
-    finally:
-        for writer in writers:
-            writer.kill()
-            writer.communicate()
-    return outcomes
-
-
-def read_line(process: subprocess.Popen[str]) -> str:
-    assert process.stdout is not None
-    return process.stdout.readline()
+    job["database"] = {name: usual[name] for name in ("ENGINE", "HOST", "NAME", "OPTIONS")}
+    done = subprocess.run(
+        [sys.executable, "-m", "tests.mongodb.writer", json.dumps(job)],
+        cwd=Path(__file__).resolve().parents[2], stdout=subprocess.PIPE, text=True, timeout=240, check=True,
+    )  # fmt: skip
+    return Counter(json.loads(done.stdout))
 
 
 def test_no_update_of_one_document_is_lost() -> None:

@@ -20,12 +20,11 @@ from pymongo.errors import InvalidOperation
 from devstack import binaries
 from healthcare.mongodb import raw
 from healthcare.mongodb.base import DatabaseWrapper, clinical_connection
-from healthcare.mongodb.raw import Document
 from healthcare.mongodb.transactions import clinical_transaction
-from tests.databases import clinical_connection_replaced
+from tests.databases import opened_connections
 from tests.mongodb.models import Tally
 
-Connect = Callable[..., DatabaseWrapper]
+Connect = Callable[..., Any]
 ROOT = Path(__file__).resolve().parents[2]
 
 
@@ -68,20 +67,19 @@ def start_mongod() -> Iterator[Callable[..., str]]:
             data = folder / f"data{len(started)}"
             data.mkdir()
             socket = folder / f"{len(started)}.sock"
-            command = [
+            command: list[str | Path] = [
                 str(mongod),
                 "--dbpath",
                 str(data),
                 "--bind_ip",
-                str(socket),
+                socket,
                 "--nounixsocket",
                 "--wiredTigerCacheSizeGB",
                 "0.25",
             ]
             started.append(subprocess.Popen([*command, *arguments], stdout=subprocess.DEVNULL, env=environment))
             uri = f"mongodb://{quote(str(socket), safe='')}/"
-            client: pymongo.MongoClient[Document] = pymongo.MongoClient(uri, directConnection=True)
-            with client:
+            with pymongo.MongoClient[dict[str, Any]](uri, directConnection=True) as client:
                 client.admin.command("ping")
             return uri
 
@@ -162,13 +160,13 @@ def test_a_server_process_does_not_start_with_such_a_uri() -> None:
 
 
 def test_majority_is_accepted(connect: Connect) -> None:
-    client = connect(usual_uri(w="majority", journal="true", readConcernLevel="majority")).database.client
+    client = connect(usual_uri(w="majority", journal="true", readConcernLevel="majority")).connection
     assert client.write_concern.document == {"w": "majority", "j": True, "wtimeout": 5000}
     assert client.read_concern.level == "majority"
 
 
 def test_clinical_data_is_written_and_read_by_majorities_and_in_time(connect: Connect) -> None:
-    client = connect(usual_uri()).database.client
+    client = connect(usual_uri()).connection
     assert client.write_concern.document == {"w": "majority", "wtimeout": 5000}
     assert client.read_concern.level == "majority"
     assert client.options.retry_writes
@@ -191,26 +189,26 @@ PREFERENCE = {
 }
 
 
-def test_reads_and_transactions_stay_on_the_primary(connect: Connect) -> None:
+def test_reads_and_transactions_stay_on_the_primary(connect: Connect, monkeypatch: pytest.MonkeyPatch) -> None:
     """A transaction with the URI's own read preference fails, so the stock engine cannot use such a URI."""
     stock = connections["stock"]
-    client: pymongo.MongoClient[Document] = pymongo.MongoClient(usual_uri(**PREFERENCE))
-    with client, client.start_session() as session:
+    with pymongo.MongoClient[dict[str, Any]](usual_uri(**PREFERENCE)) as client, client.start_session() as session:
         session.start_transaction()
         with pytest.raises(InvalidOperation, match="must be primary"):
             client[stock.settings_dict["NAME"]].tallies.find_one(session=session)
 
     ours = connect(usual_uri(**PREFERENCE), readPreference="nearest")
-    assert ours.database.client.read_preference == pymongo.ReadPreference.PRIMARY
+    assert ours.connection.read_preference == pymongo.ReadPreference.PRIMARY
 
     @clinical_transaction
-    def write() -> list[Document]:
+    def write() -> list[dict]:
         Tally.objects.create(name="T", total=1)
         raw.collection(Tally).update_one({"_id": "T"}, {"$inc": {"total": 1}})
         assert Tally.objects.get(name="T").total == 2
         return raw.aggregate(Tally, [{"$match": {"_id": "T"}}])
 
-    with clinical_connection_replaced(ours):
+    with monkeypatch.context() as patch:
+        patch.setattr(opened_connections(), "clinical", ours)
         assert write() == [{"_id": "T", "total": 2}]
     assert Tally.objects.get().total == 2
 
@@ -227,14 +225,14 @@ def test_threads_that_connect_at_once_share_one_client(connect: Connect, monkeyp
         return made[-1]
 
     monkeypatch.setattr("django_mongodb_backend.base.MongoClient", make_slowly)
-    clients: list[pymongo.MongoClient[Document]] = []
+    clients: list[Any] = []
     together = threading.Barrier(8)
 
     def open_one() -> None:
         connection = DatabaseWrapper(first.settings_dict, alias=first.alias)
         together.wait()
         connection.connect()
-        clients.append(connection.database.client)
+        clients.append(connection.connection)
 
     threads = [threading.Thread(target=open_one) for _ in range(8)]
     for thread in threads:

@@ -2,7 +2,7 @@
 
 import datetime
 import inspect
-from collections.abc import Callable, Generator
+from collections.abc import Callable
 from decimal import Decimal
 from typing import Any
 
@@ -138,10 +138,9 @@ def test_stream_yields_all_a_batch_at_a_time(commands: list[dict[str, Any]]) -> 
 def test_stream_that_is_left_ends_on_the_server(commands: list[dict[str, Any]]) -> None:
     tallies = raw.collection(Tally)
     tallies.insert_many([{"_id": number} for number in range(25)])
-    stream = tallies.stream([], batch_size=10)
+    stream: Any = tallies.stream([], batch_size=10)
     next(stream)
     commands.clear()
-    assert isinstance(stream, Generator)
     stream.close()
     assert [next(iter(sent)) for sent in commands] == ["killCursors"]
 

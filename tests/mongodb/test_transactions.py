@@ -6,7 +6,7 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
-from django.db import DatabaseError, IntegrityError, OperationalError, connections, models
+from django.db import DatabaseError, IntegrityError, OperationalError, connections
 from django.db import transaction as django_transaction
 from django.db.transaction import TransactionManagementError
 from django_mongodb_backend import transaction as engine_transaction
@@ -15,7 +15,6 @@ from pymongo.errors import PyMongoError
 from healthcare.errors import is_outage
 from healthcare.mongodb import raw, transactions
 from healthcare.mongodb.base import PRIMARY_WAIT_SECONDS, DatabaseWrapper, clinical_connection
-from healthcare.mongodb.raw import Document
 from healthcare.mongodb.transactions import (
     ClinicalWriteFailed,
     clinical_transaction,
@@ -24,8 +23,7 @@ from healthcare.mongodb.transactions import (
     session,
     statistics,
 )
-from tests.databases import clinical_database
-from tests.mongodb.conftest import stock_connection
+from tests.databases import clinical_database, existing
 from tests.mongodb.models import Tally, Visit
 
 NO_SUCH_TRANSACTION = 251
@@ -39,7 +37,7 @@ class Undone(Exception):
     """Raised by a service in these tests to be rolled back."""
 
 
-Stored = Callable[[type[models.Model]], list[Document]]
+Stored = Callable[[type], list[dict[str, Any]]]
 
 
 def names(stored: Stored) -> list[str]:
@@ -456,7 +454,7 @@ def test_message_quotes_no_document(monkeypatch: pytest.MonkeyPatch, fail_comman
 
 def test_stock_engine_writes_on_into_the_dead_transaction(fail_command: Any, client: Any) -> None:
     """The defect: after the error of a commit the session stays, and later writes succeed and are lost."""
-    stock = stock_connection()
+    stock: Any = connections["stock"]
     ran = []
 
     @engine_transaction.atomic(using="stock")
@@ -532,9 +530,7 @@ def test_commands_of_a_transaction_use_one_connection_and_return_it(stored: Stor
     def write() -> None:
         for name in ("one", "two", "one" if fail == "duplicate" else "three"):
             raw.collection(Tally).insert_one({"_id": name})
-            checkout = clinical_connection()._checkout
-            assert checkout is not None
-            connections_used.append(checkout[1])
+            connections_used.append(existing(clinical_connection()._checkout)[1])
         assert checked_out() == 1
         if fail == "refused":
             raw.collection(Tally).update_one({"_id": "one"}, {"$nonsense": {"n": 1}})

@@ -1,14 +1,17 @@
-"""A process that writes on command, for test_conflicts: `python -m tests.mongodb.writer '{…}'`.
+"""Processes that write at the same moment, for test_conflicts: `python -m tests.mongodb.writer '{…}'`.
 
-The process prints "ready", waits for a line, runs its threads, and prints `{"done": n, "errors": [names]}`.
+The program loads Django once and forks the processes, each of which opens its own connection to MongoDB. When all of
+them are connected each runs its threads. The program prints how often each outcome occurred, and the number of retries.
 """
 
 import json
+import multiprocessing
 import os
 import sys
 import threading
 import time
 from collections import Counter
+from multiprocessing.synchronize import Barrier
 from typing import Any
 
 import django
@@ -25,6 +28,9 @@ from django_mongodb_backend.transaction import atomic  # noqa: E402
 from healthcare.mongodb import transactions  # noqa: E402
 from healthcare.mongodb.transactions import clinical_transaction, statistics  # noqa: E402
 from tests.mongodb.models import Tally  # noqa: E402
+
+#: How long the processes may take to connect on a busy machine.
+START_SECONDS = 60
 
 
 def add_one() -> None:
@@ -50,9 +56,9 @@ outcomes: Counter[str] = Counter()
 lock = threading.Lock()
 
 
-def work(thread: int) -> None:
+def work(process: int, thread: int) -> None:
     for turn in range(job["turns"]):
-        name = f"{job['process']}.{thread}.{turn}"
+        name = f"{process}.{thread}.{turn}"
         try:
             if job["is_insert"]:
                 run(insert_and_count)(name)
@@ -66,12 +72,30 @@ def work(thread: int) -> None:
             outcomes[outcome] += 1
 
 
-connections["clinical"].ensure_connection()
-print("ready", flush=True)  # noqa: T201
-sys.stdin.readline()
-threads = [threading.Thread(target=work, args=(number,)) for number in range(job["threads"])]
-for each in threads:
-    each.start()
-for each in threads:
-    each.join()
-print(json.dumps({**outcomes, "retries": statistics.retries}), flush=True)  # noqa: T201
+def write(process: int, start: Barrier, results: Any) -> None:
+    connections["clinical"].ensure_connection()
+    threads = [threading.Thread(target=work, args=(process, number)) for number in range(job["threads"])]
+    start.wait(START_SECONDS)
+    for each in threads:
+        each.start()
+    for each in threads:
+        each.join()
+    results.put({**outcomes, "retries": statistics.retries})
+
+
+def main() -> None:
+    forked = multiprocessing.get_context("fork")
+    start, results = forked.Barrier(job["processes"]), forked.Queue()
+    processes = [forked.Process(target=write, args=(number, start, results)) for number in range(job["processes"])]
+    for each in processes:
+        each.start()
+    total: Counter[str] = Counter()
+    for _ in processes:
+        total.update(results.get())
+    for each in processes:
+        each.join()
+    print(json.dumps(total))  # noqa: T201
+
+
+if __name__ == "__main__":
+    main()

@@ -45,6 +45,8 @@ def test_backup_is_recorded_and_its_manifest_lists_everything(people: People, tm
     assert collections.keys() == set(mongodb.collection_names())
     tables = {each["table"]: each["rows"] for each in manifest["postgresql"]["tables"]}
     assert tables["billing"] == 1
+    # pymongo keeps the snapshot's time in a private attribute.
+    assert manifest["mongodb"]["moment"].startswith("Timestamp(")
     listed = {each["file"] for each in (*manifest["mongodb"]["collections"], *manifest["postgresql"]["tables"])}
     existing = {path.relative_to(backup).as_posix() for path in backup.rglob("*") if path.is_file()}
     assert existing == {*listed, "manifest.json"}

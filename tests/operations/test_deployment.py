@@ -72,9 +72,9 @@ def test_settings_accept_the_environment_of_each_service(service: str, secrets: 
 
 
 def test_gunicorn_accepts_the_command_of_the_image(tmp_path: Path) -> None:
-    written = re.search(r"^CMD (\[.*?\])$", DOCKERFILE, re.M | re.S)
-    assert written is not None
-    command = json.loads(written[1].replace("\\\n", ""))
+    found = re.search(r"^CMD (\[.*?\])$", DOCKERFILE, re.M | re.S)
+    assert found
+    command = json.loads(found[1].replace("\\\n", ""))
     assert command[0] == "gunicorn"
     checked = subprocess.run(
         [sys.executable, "-m", *command, "--check-config"],

@@ -15,10 +15,9 @@ from billing.models import Fee
 from healthcare import clock
 from healthcare.audit_log.models import AuditEntry
 from healthcare.mongodb import raw
-from healthcare.mongodb.base import DatabaseWrapper
 from healthcare.outbox import events
 from healthcare.outbox.models import Event
-from tests.databases import clinical_database
+from tests.databases import clinical_database, existing
 from tests.people import People
 from tests.records import complete, make_appointment
 
@@ -35,12 +34,12 @@ def unreachable(*aliases: str) -> Iterator[None]:
     """Point these databases to addresses where no server listens. The real connections keep their transactions."""
     real = {alias: connections[alias] for alias in aliases}
     for alias in aliases:
-        broken = connections.create_connection(alias)
+        broken: Any = connections.create_connection(alias)
         broken.settings_dict = {**broken.settings_dict, "HOST": UNREACHABLE_HOSTS[alias]}
-        if isinstance(broken, DatabaseWrapper):
-            # These are kept by alias for the whole process.
-            broken._connection_pools, broken._no_primary_since = {}, {}
+        if alias == "clinical":
             broken.settings_dict["OPTIONS"] = {**broken.settings_dict["OPTIONS"], "serverSelectionTimeoutMS": 200}
+        # These are kept by alias for the whole process.
+        broken._connection_pools, broken._no_primary_since = {}, {}
         connections[alias] = broken
     try:
         yield
@@ -102,8 +101,7 @@ def test_not_ready_while_a_migration_is_unapplied(alias: str, where: str) -> Non
     else:
         # Without the ORM, and inserted again afterwards, because MongoDB is not rolled back after the test.
         applied = clinical_database()["django_migrations"]
-        removed = applied.find_one_and_delete(one)
-        assert removed is not None
+        removed = existing(applied.find_one_and_delete(one))
         answer = ask("/readyz")
         applied.insert_one(removed)
     assert problems(answer) == {where: "migrations"}

@@ -8,7 +8,7 @@ import pytest
 from appointments import services as appointment_services
 from patients.models import CHART_LENGTH
 from prescriptions import services as prescription_services
-from tests.databases import clinical_database, stored_document
+from tests.databases import clinical_database, existing
 from tests.people import People
 from tests.records import make_appointment, make_prescription
 
@@ -17,7 +17,9 @@ START = date(2020, 1, 1)
 
 
 def chart(kind: str, patient_id: str = "P1") -> list[dict[str, Any]]:
-    return stored_document("patients", {"_id": patient_id})[kind]
+    patient = clinical_database().patients.find_one({"_id": patient_id})
+    assert patient is not None
+    return patient[kind]
 
 
 def newest(kind: str) -> list[dict[str, Any]]:
@@ -25,11 +27,11 @@ def newest(kind: str) -> list[dict[str, Any]]:
     database = clinical_database()
     if kind == "appointments":
         found = database.appointments.find({"patient_id": "P1"}).sort([("date", -1), ("time", -1), ("_id", -1)])
-        names: tuple[str, ...] = ("doctor_id", "date", "time", "duration_minutes", "status", "disease")
+        names = ("doctor_id", "date", "time", "duration_minutes", "status", "disease")
         return [{"appointment_id": v["_id"], **{n: v[n] for n in names}} for v in found.limit(CHART_LENGTH)]
     found = database.prescriptions.find({"patient_id": "P1"}).sort([("start_date", -1), ("_id", -1)])
-    names = ("doctor_id", "drug", "dosage", "frequency", "start_date", "duration_days", "disease")
-    return [{"prescription_id": p["_id"], **{n: p[n] for n in names}} for p in found.limit(CHART_LENGTH)]
+    fields = ("doctor_id", "drug", "dosage", "frequency", "start_date", "duration_days", "disease")
+    return [{"prescription_id": p["_id"], **{n: p[n] for n in fields}} for p in found.limit(CHART_LENGTH)]
 
 
 def assert_charts_agree() -> None:
@@ -111,7 +113,7 @@ def make_day() -> date:
 
 def test_every_clinical_write_raises_the_revision(people: People) -> None:
     def revision() -> int:
-        return stored_document("patients", {"_id": "P1"})["revision"]
+        return int(existing(clinical_database().patients.find_one({"_id": "P1"}))["revision"])
 
     start = revision()
     visit = make_appointment(people)

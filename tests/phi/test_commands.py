@@ -12,6 +12,7 @@ from django.core.management import CommandError, call_command
 from django.db import connections
 from django.test import override_settings
 
+from accounts.models import User
 from healthcare.mongodb import encryption, raw
 from healthcare.mongodb.encrypted_fields import encrypted_fields
 from operations.management.commands import encrypt_phi
@@ -35,7 +36,7 @@ def run(name: str, **options: Any) -> str:
 
 
 @pytest.fixture
-def admin() -> Any:
+def admin() -> User:
     return make_account("admin", "admin@example.org")
 
 
@@ -50,7 +51,7 @@ def has_plain(document: dict[str, Any]) -> bool:
 # --- encrypt_phi -----------------------------------------------------------------------------------------------------
 
 
-def test_existing_values_are_encrypted(admin: Any, key: bytes) -> None:
+def test_existing_values_are_encrypted(admin: User, key: bytes) -> None:
     for number in range(7):
         make_patient(admin, f"P{number}", **VALUES)
     make_patient(admin, "P9", phone="12345")
@@ -74,7 +75,7 @@ def test_existing_values_are_encrypted(admin: Any, key: bytes) -> None:
     ]
 
 
-def test_it_continues_where_it_was_interrupted(admin: Any, key: bytes, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_it_continues_where_it_was_interrupted(admin: User, key: bytes, monkeypatch: pytest.MonkeyPatch) -> None:
     for number in range(9):
         make_patient(admin, f"P{number}", **VALUES)
     monkeypatch.setattr(encrypt_phi, "BATCH", 4)
@@ -91,7 +92,7 @@ def test_it_continues_where_it_was_interrupted(admin: Any, key: bytes, monkeypat
     encryption.forget()
 
 
-def test_a_change_meanwhile_is_kept(admin: Any, key: bytes, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_change_meanwhile_is_kept(admin: User, key: bytes, monkeypatch: pytest.MonkeyPatch) -> None:
     """A record that changes between the command's read and its write keeps the change."""
     make_patient(admin, "P1", **VALUES)
     encryption.forget()
@@ -126,7 +127,7 @@ def wrapped_by() -> set[str]:
     return {each["masterKey"]["provider"] for each in raw.collection(encryption.DATA_KEYS).find({})}
 
 
-def test_rotation_rewraps_and_the_old_key_can_go(phi: None, admin: Any, key: bytes) -> None:
+def test_rotation_rewraps_and_the_old_key_can_go(phi: None, admin: User, key: bytes) -> None:
     make_patient(admin, "P1", **VALUES)
     (document,) = documents()
     newer = new_key()
@@ -156,13 +157,13 @@ def check() -> None:
     encryption.check(connection.connection, connection.settings_dict["NAME"])
 
 
-def test_start_with_the_right_key(phi: None, admin: Any) -> None:
+def test_start_with_the_right_key(phi: None, admin: User) -> None:
     check()
     make_patient(admin, "P1", **VALUES)
     check()
 
 
-def test_start_without_the_key(phi: None, admin: Any, key: bytes) -> None:
+def test_start_without_the_key(phi: None, admin: User, key: bytes) -> None:
     make_patient(admin, "P1", **VALUES)
     with (
         override_settings(PHI_ENCRYPTION=None),
@@ -171,14 +172,14 @@ def test_start_without_the_key(phi: None, admin: Any, key: bytes) -> None:
         check()
 
 
-def test_start_with_another_key(phi: None, admin: Any) -> None:
+def test_start_with_another_key(phi: None, admin: User) -> None:
     make_patient(admin, "P1", **VALUES)
     other = configured(new_key())
     with override_settings(PHI_ENCRYPTION=other), pytest.raises(encryption.KeyProblem, match=other["provider"]):
         check()
 
 
-def test_start_with_another_key_of_the_same_name(phi: None, admin: Any, key: bytes) -> None:
+def test_start_with_another_key_of_the_same_name(phi: None, admin: User, key: bytes) -> None:
     make_patient(admin, "P1", **VALUES)
     name = configured(key)["provider"]
     other = {"kms_providers": {name: {"key": new_key()}}, "provider": name, "master_key": None}

@@ -12,6 +12,7 @@ from django.db.models import Q
 from django.test import override_settings
 from rest_framework.test import APIClient
 
+from accounts.models import User
 from healthcare.mongodb import encryption, raw
 from healthcare.mongodb.encrypted_fields import encrypted_fields
 from patients.models import Patient
@@ -37,7 +38,7 @@ def stored(patient_id: str = "P1") -> dict[str, Any]:
 
 
 @pytest.fixture
-def admin() -> Any:
+def admin() -> User:
     return make_account("admin", "admin@example.org")
 
 
@@ -47,7 +48,7 @@ def test_the_five_contact_fields_are_encrypted() -> None:
     assert deterministic == {"email", "national_id"}
 
 
-def test_values_are_encrypted_in_mongodb_and_plain_in_python(phi: None, admin: Any) -> None:
+def test_values_are_encrypted_in_mongodb_and_plain_in_python(phi: None, admin: User) -> None:
     made = create_patient(actor=admin, patient_id="P1", name="Ali Raza", **VALUES)
     for value in stored().values():
         assert isinstance(value, Binary)
@@ -57,19 +58,19 @@ def test_values_are_encrypted_in_mongodb_and_plain_in_python(phi: None, admin: A
     assert Patient.objects.values_list("phone", flat=True).get(pk="P1") == VALUES["phone"]
 
 
-def test_absent_values_stay_null(phi: None, admin: Any) -> None:
+def test_absent_values_stay_null(phi: None, admin: User) -> None:
     make_patient(admin, "P1")
     assert set(stored().values()) == {None}
 
 
-def test_equal_values_are_stored_equal_where_they_are_looked_for_only(phi: None, admin: Any) -> None:
+def test_equal_values_are_stored_equal_where_they_are_looked_for_only(phi: None, admin: User) -> None:
     for key in ("P1", "P2"):
         create_patient(actor=admin, patient_id=key, name="Ali Raza", **VALUES)
     one, other = stored("P1"), stored("P2")
     assert {name for name in VALUES if one[name] == other[name]} == {"email", "national_id"}
 
 
-def test_patch_encrypts_and_answers_plain(phi: None, admin: Any) -> None:
+def test_patch_encrypts_and_answers_plain(phi: None, admin: User) -> None:
     make_patient(admin, "P1")
     answer = client_of(admin).patch("/api/patients/P1", VALUES, format="json")
     assert answer.status_code == 200
@@ -79,7 +80,7 @@ def test_patch_encrypts_and_answers_plain(phi: None, admin: Any) -> None:
     assert stored()["phone"] is None
 
 
-def test_search_by_national_id(phi: None, admin: Any) -> None:
+def test_search_by_national_id(phi: None, admin: User) -> None:
     create_patient(actor=admin, patient_id="P1", name="Ali Raza", **VALUES)
     make_patient(admin, "P2", national_id="another")
     found = client_of(admin).get("/api/patients", {"national_id": VALUES["national_id"]}).json()["results"]
@@ -89,7 +90,7 @@ def test_search_by_national_id(phi: None, admin: Any) -> None:
     assert Patient.objects.get(Q(national_id__in=[VALUES["national_id"]])).pk == "P1"
 
 
-def test_search_finds_what_is_not_encrypted_yet(db: None, admin: Any, key: bytes) -> None:
+def test_search_finds_what_is_not_encrypted_yet(db: None, admin: User, key: bytes) -> None:
     create_patient(actor=admin, patient_id="P1", name="Ali Raza", **VALUES)
     encryption.forget()
     with override_settings(PHI_ENCRYPTION=configured(key)):
@@ -100,7 +101,7 @@ def test_search_finds_what_is_not_encrypted_yet(db: None, admin: Any, key: bytes
 
 
 def test_search_sends_no_plain_value_when_all_are_encrypted(
-    phi: None, admin: Any, monkeypatch: pytest.MonkeyPatch
+    phi: None, admin: User, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     from healthcare.mongodb.encrypted_fields import stored_forms
 
@@ -134,7 +135,7 @@ def test_registration_encrypts(phi: None) -> None:
     assert encryption.is_encrypted(document["email"])
 
 
-def test_values_are_validated_before_they_are_encrypted(phi: None, admin: Any) -> None:
+def test_values_are_validated_before_they_are_encrypted(phi: None, admin: User) -> None:
     answer = client_of(admin).post("/api/patients", {"name": "A", "phone": "no"}, format="json")
     assert answer.status_code == 400
     assert answer.json()["errors"][0]["pointer"] == "/phone"
@@ -159,7 +160,7 @@ def test_threads_share_one_key(phi: None, people: People) -> None:
 # --- Without the right key: nothing is written in plain text, and nothing is a 500 -----------------------------------
 
 
-def test_without_a_key_encrypted_values_are_not_shown(phi: None, admin: Any) -> None:
+def test_without_a_key_encrypted_values_are_not_shown(phi: None, admin: User) -> None:
     create_patient(actor=admin, patient_id="P1", name="Ali Raza", **VALUES)
     client = client_of(admin)
     client.raise_request_exception = False
@@ -171,7 +172,7 @@ def test_without_a_key_encrypted_values_are_not_shown(phi: None, admin: Any) -> 
     assert "Retry-After" in answer
 
 
-def test_with_another_key_nothing_is_written(phi: None, admin: Any) -> None:
+def test_with_another_key_nothing_is_written(phi: None, admin: User) -> None:
     make_patient(admin, "P1", phone="12345")
     client = client_of(admin)
     client.raise_request_exception = False
@@ -183,7 +184,7 @@ def test_with_another_key_nothing_is_written(phi: None, admin: Any) -> None:
     assert Patient.objects.get(pk="P1").phone == "12345"
 
 
-def test_tampered_value_is_not_shown(phi: None, admin: Any) -> None:
+def test_tampered_value_is_not_shown(phi: None, admin: User) -> None:
     make_patient(admin, "P1", phone="12345")
     value = bytes(stored()["phone"])
     other = Binary(value[:-1] + bytes([value[-1] ^ 1]), 6)

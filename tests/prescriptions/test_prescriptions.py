@@ -9,7 +9,7 @@ from rest_framework.test import APIClient
 
 from appointments.models import Appointment
 from prescriptions.models import Prescription
-from tests.databases import stored_document
+from tests.databases import clinical_database, existing
 from tests.people import People, client_of, make_account
 from tests.records import days_from_now, make_appointment, make_prescription
 from tests.snapshots import changed, everything
@@ -47,7 +47,7 @@ def test_issued_prescription_is_answered_and_stored(doctor: APIClient):
     assert answer.items() >= {**FULL, "doctor_id": "D1"}.items()
     assert set(answer) == {*FULL, "doctor_id", "id", "created_at"}
     assert doctor.get(f"/api/prescriptions/{answer['id']}").json() == answer
-    stored = stored_document("prescriptions", {})
+    stored = existing(clinical_database()["prescriptions"].find_one())
     assert (str(stored["_id"]), stored["doctor_id"], stored["cost"]) == (answer["id"], "D1", Decimal128("12.50"))
 
 
@@ -135,7 +135,7 @@ def test_money(doctor: APIClient, sent: Any, answered: str):
     response = issue(doctor, cost=sent)
     assert (response.status_code, response.json()["cost"]) == (201, answered)
     assert doctor.get(f"/api/prescriptions/{response.json()['id']}").json()["cost"] == answered
-    assert stored_document("prescriptions", {})["cost"] == Decimal128(answered)
+    assert existing(clinical_database()["prescriptions"].find_one())["cost"] == Decimal128(answered)
 
 
 def test_invalid_amounts(doctor: APIClient):

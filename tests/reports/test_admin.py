@@ -11,7 +11,6 @@ from django.test import Client
 from billing.services import change_bill
 from reports.admin import PAGES
 from tests.audit.entries import recording
-from tests.pages import context_of, streamed_text
 from tests.people import People, make_account
 from tests.records import days_from_now, make_appointment, make_bill, make_prescription
 
@@ -74,9 +73,9 @@ def test_page_has_the_figures_of_the_api(people: People, facts: None, name: str)
     text = page.content.decode()
     assert "As of 20" in text
     assert " UTC" in text
-    shown = [[str(cell) for cell in row] for row in context_of(page)["rows"]]
+    shown = [[str(cell) for cell in row] for row in page.context["rows"]]
     assert shown == [[str(value) for value in row.values()] for row in answered]
-    csv = streamed_text(browser.get(path_of(name) + "?format=csv"))
+    csv = browser.get(path_of(name) + "?format=csv").getvalue().decode()
     assert csv.splitlines()[0] == ",".join(answered[0])
     assert browser.get(path_of(name) + "?format=png").content.startswith(b"\x89PNG")
     assert browser.get(path_of(name) + "?format=svg").content.startswith(b"<?xml")
@@ -92,11 +91,11 @@ def test_empty_report_shows_a_message(people: People, name: str) -> None:
 def test_filters_are_those_of_the_report(people: People, facts: None) -> None:
     browser = browser_of(people, "admin")
     path, day = path_of("top-doctors"), str(days_from_now(-1))
-    assert context_of(browser.get(path, {"since": day, "until": day, "by": "appointments", "limit": "1"}))["rows"]
-    assert not context_of(browser.get(path, {"since": str(days_from_now(1))}))["rows"]
+    assert browser.get(path, {"since": day, "until": day, "by": "appointments", "limit": "1"}).context["rows"]
+    assert not browser.get(path, {"since": str(days_from_now(1))}).context["rows"]
     months = path_of("monthly-appointments-trend")
-    assert context_of(browser.get(months, {"year": "1999"}))["is_empty"]
-    assert context_of(browser.get(path_of("disease-trends"), {"basis": "appointments"}))["rows"]
+    assert browser.get(months, {"year": "1999"}).context["is_empty"]
+    assert browser.get(path_of("disease-trends"), {"basis": "appointments"}).context["rows"]
 
 
 @pytest.mark.parametrize(
@@ -111,8 +110,8 @@ def test_errors_of_filters_are_shown_on_the_form(people: People, facts: None, na
     with recording() as made:
         page = browser.get(path_of(name), query)
     assert page.status_code == 200
-    assert context_of(page)["form"].errors
-    assert context_of(page)["report"] is None
+    assert page.context["form"].errors
+    assert page.context["report"] is None
     assert made.entries == []
 
 
@@ -127,12 +126,12 @@ def test_dashboard_shows_what_the_user_may_see(people: People, groups: None, fac
         ("nobody", set(), False),
     ):  # fmt: skip
         page = browser_of(people, who).get("/admin/")
-        assert {str(label) for label, *_ in context_of(page)["figures"]} == expected, who
-        assert ("reports" in context_of(page)) == has_reports, who
+        assert {str(label) for label, *_ in page.context["figures"]} == expected, who
+        assert ("reports" in page.context) == has_reports, who
         assert (b"/admin/reports/top-doctors/" in page.content) == has_reports, who
     admins = {str(label): value for label, value, *_ in figures(people)}
     assert admins["Visits today"] == 2
-    doctors = context_of(browser_of(people, "doctor").get("/admin/"))["figures"]
+    doctors = browser_of(people, "doctor").get("/admin/").context["figures"]
     assert {str(label): value for label, value, *_ in doctors}["Visits today"] == 1, (
         "doctors see the figures of their own visits"
     )
@@ -155,7 +154,7 @@ def test_dashboard_chart_has_the_figures_of_the_report(people: People, facts: No
     assert [(entry.action, entry.subject) for entry in made.entries] == [("report.viewed", name)]
     page = next(page for page in PAGES if page.name == name)
     answered = people.client("admin").get(f"/api/reports/{name}").json()["results"]
-    shown = context_of(brief)["rows"]
+    shown = brief.context["rows"]
     assert [[str(value) for value, *_ in figures] for _, figures in shown] == [
         [str(row[bar]) for bar in page.bars] for row in answered
     ]
@@ -169,7 +168,7 @@ def test_dashboard_chart_has_the_most_frequent_rows(people: People) -> None:
     for patient in ("P1", "P2"):
         make_prescription(people, patient_id=patient, disease="Yaws", duration_days=10)
     brief = browser_of(people, "admin").get(path_of("disease-trends") + "?format=brief")
-    labels = [label for label, _ in context_of(brief)["rows"]]
+    labels = [label for label, _ in brief.context["rows"]]
     assert (labels[0], len(labels)) == ("Yaws", 8)
     assert "The 8 most frequent rows." in brief.content.decode()
 
@@ -182,7 +181,7 @@ def test_empty_chart_shows_a_message(people: People, name: str) -> None:
 
 
 def figures(people: People) -> list[Any]:
-    return context_of(browser_of(people, "admin").get("/admin/"))["figures"]
+    return browser_of(people, "admin").get("/admin/").context["figures"]
 
 
 def test_dashboard_names_no_patient(people: People, facts: None) -> None:

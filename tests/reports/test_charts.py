@@ -10,7 +10,8 @@ from xml.etree import ElementTree
 import pytest
 
 from reports import charts, queries
-from reports.queries import Report, Row
+from reports.queries import Report
+from tests.databases import existing
 
 ODD = ["$x^2$ & <b>", "心臓病 (Herz)", "الربو", "a" * 300, "line\nbreak", "{braces} %s", "\u202eright to left"]
 MANY = [*ODD, *(f"Chronic condition number {n} of the lower respiratory tract" for n in range(40))]
@@ -42,7 +43,7 @@ def reports(names: list[str]) -> list[Report]:
         queries.MONTHLY_TREND: {"year": 2025},
         queries.PRESCRIPTION_COST: {},
     }
-    rows: dict[str, list[Row]] = dict(zip(queries.NAMES, (doctors, diseases, months, costs), strict=True))
+    rows: dict[str, list[dict[str, Any]]] = dict(zip(queries.NAMES, (doctors, diseases, months, costs), strict=True))
     return [Report(name=n, parameters=parameters[n], rows=rows[n], as_of=as_of) for n in queries.NAMES]
 
 
@@ -73,9 +74,7 @@ def test_a_chart_has_a_title_axes_a_legend_and_a_time(number: int) -> None:
     assert axes.get_xlabel()
     assert axes.get_ylabel()
     assert "as of 2026-11-23 12:00:00 UTC" in texts(figure)
-    legend = axes.get_legend()
-    assert legend is not None
-    assert all(text.get_text() for text in legend.get_texts())
+    assert all(text.get_text() for text in existing(axes.get_legend()).get_texts())
 
 
 @pytest.mark.parametrize("number", [0, 1, 3], ids=[queries.NAMES[number] for number in (0, 1, 3)])

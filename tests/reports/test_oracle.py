@@ -150,7 +150,7 @@ def exported() -> dict[str, list[oracle.Record]]:
     for name, key in (("doctors", "doctor_id"), ("appointments", "appointment_id"), ("prescriptions", "id")):
         found[name] = [plain({**document, key: document["_id"]}) for document in database[name].find()]
     bills = Bill.objects.values("patient_id", "appointment_id", "disease", "total_cost", "status")
-    found["bills"] = [{**bill} for bill in bills]
+    found["bills"] = [dict(bill) for bill in bills]
     return found
 
 

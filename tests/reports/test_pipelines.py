@@ -10,7 +10,6 @@ from django.db import connections
 from pymongo import MongoClient
 
 from appointments.models import Appointment
-from healthcare.mongodb.raw import Document
 from prescriptions.models import Prescription
 from reports import pipelines
 from reports.models import Counter, Treatment
@@ -91,8 +90,7 @@ def test_a_plain_driver_runs_every_pipeline(people: People) -> None:
     make_prescription(people, appointment_id="A1", cost=Decimal("12.50"))
     make_prescription(people, duration_days=None, cost=None)
     settings = connections["clinical"].settings_dict
-    client: MongoClient[Document] = MongoClient(settings["HOST"])
-    with client:
+    with MongoClient[dict[str, Any]](settings["HOST"]) as client:
         database = client[clinical_database().name]
         for name, (model, pipeline, expected) in EXPECTED.items():
             found = [plain(each) for each in database[model._meta.db_table].aggregate(pipeline)]

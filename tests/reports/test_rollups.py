@@ -241,11 +241,11 @@ def test_a_prescription_that_does_not_change_the_treatment_writes_none(
     stored: list[Any] = []
     store = projections._store_treatment
 
-    def noted_store(*of: Any) -> None:
+    def store_and_remember(*of: Any) -> None:
         stored.append(of[1])
         store(*of)
 
-    monkeypatch.setattr(projections, "_store_treatment", noted_store)
+    monkeypatch.setattr(projections, "_store_treatment", store_and_remember)
     of_ten = {"start_date": date(2025, 9, 1), "duration_days": 10}
     make_prescription(people, **of_ten)
     second = make_prescription(people, **of_ten, drug="Prednisolone")

@@ -16,6 +16,7 @@ from django.conf import settings
 from django.core.management import CommandError, call_command
 from django.db import connections
 from django.utils import timezone
+from pymongo.collection import Collection
 from rest_framework.test import APIClient
 
 from accounts.models import User
@@ -65,7 +66,8 @@ def fingerprint() -> str:
 
 def raw_documents(name: str) -> list[RawBSONDocument]:
     options = CodecOptions(document_class=RawBSONDocument)
-    return list(clinical_database()[name].with_options(codec_options=options).find().sort("_id"))
+    collection: Collection[Any] = clinical_database().get_collection(name, codec_options=options)
+    return list(collection.find().sort("_id"))
 
 
 def test_the_stored_records_are_those_of_the_plan():
@@ -337,13 +339,13 @@ def test_flush_asks_before_it_deletes(monkeypatch):
     with pytest.raises(CommandError, match="--noinput"):
         seed(flush=True)
     monkeypatch.setattr(sys.stdin, "isatty", lambda: True, raising=False)
-    asked = []
+    asked: list[str] = []
 
-    def confirm(question: str) -> str:
+    def answer_yes(question: str) -> str:
         asked.append(question)
         return "yes"
 
-    monkeypatch.setattr("builtins.input", confirm)
+    monkeypatch.setattr("builtins.input", answer_yes)
     # The test names its servers by URLs and DEBUG is off, as in production: the answer is the name of the database.
     with pytest.raises(CommandError, match="Nothing was deleted"):
         seed(flush=True)

@@ -262,15 +262,15 @@ def test_charts_agree_with_the_collections(crowded):
     for patient in made.patients:
         visits = [each for each in made.appointments if each["patient_id"] == patient["_id"]]
         visits.sort(key=lambda each: (each["date"], each["time"], each["_id"]), reverse=True)
-        names_: tuple[str, ...] = ("doctor_id", "date", "time", "duration_minutes", "status", "disease")
+        names_ = ("doctor_id", "date", "time", "duration_minutes", "status", "disease")
         assert patient["appointments"] == [
             {"appointment_id": each["_id"], **{name: each[name] for name in names_}} for each in visits[:CHART_LENGTH]
         ]
         courses = [each for each in made.prescriptions if each["patient_id"] == patient["_id"]]
         courses.sort(key=lambda each: (each["start_date"], each["_id"]), reverse=True)
-        names_ = ("doctor_id", "drug", "dosage", "frequency", "start_date", "duration_days", "disease")
+        fields = ("doctor_id", "drug", "dosage", "frequency", "start_date", "duration_days", "disease")
         assert patient["prescriptions"] == [
-            {"prescription_id": each["_id"], **{name: each[name] for name in names_}} for each in courses[:CHART_LENGTH]
+            {"prescription_id": each["_id"], **{name: each[name] for name in fields}} for each in courses[:CHART_LENGTH]
         ]
 
 

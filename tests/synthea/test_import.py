@@ -19,7 +19,7 @@ from datasets.synthea import importing, writing
 from healthcare.mongodb import raw
 from patients.models import CHART_LENGTH, Patient
 from prescriptions.models import Prescription
-from tests.databases import clinical_database, stored_document
+from tests.databases import clinical_database, existing
 from tests.people import People, client_of, make_account
 from tests.synthea.exports import SAMPLE, figures, rejected, row, run_import, stored, write_export
 
@@ -157,10 +157,12 @@ def test_documents_are_those_that_the_api_writes(people: People, tmp_path):
     def shape(document):
         return {name: type(value) for name, value in document.items() if value is not None}
 
-    ours, theirs = stored_document("appointments", {"_id": "e1"}), stored_document("appointments", {"_id": "A1"})
+    appointments = clinical_database()["appointments"]
+    ours, theirs = (existing(appointments.find_one({"_id": key})) for key in ("e1", "A1"))
     assert ours.keys() == theirs.keys()
     assert shape(theirs).items() <= shape(ours).items()
-    ours, theirs = (stored_document("prescriptions", {"patient_id": key}) for key in ("p1", "P1"))
+    prescriptions = clinical_database()["prescriptions"]
+    ours, theirs = (existing(prescriptions.find_one({"patient_id": key})) for key in ("p1", "P1"))
     assert ours.keys() == theirs.keys()
     assert shape(theirs).items() <= shape(ours).items()
 
@@ -398,7 +400,7 @@ def test_changes_to_imported_records_stay(tmp_path):
 
 def test_only_a_deleted_bill_is_created_again(tmp_path):
     run_import(SAMPLE)
-    gone = Bill.objects.earliest("appointment_id")
+    gone = existing(Bill.objects.order_by("appointment_id").first())
     gone.delete()
     output = run_import(SAMPLE)
     assert "bills: 1 created, 139 existing" in output

@@ -13,9 +13,12 @@ import gzip
 import os
 import subprocess
 import sys
+from importlib import import_module
 from pathlib import Path
+from typing import Any
 from unittest.mock import patch
 
+#: All imports of the project are from the old revision, in whose checkout the script runs.
 CHECKOUT = Path.cwd()
 sys.path.insert(0, str(CHECKOUT))
 
@@ -24,9 +27,8 @@ PHI_MASTER_KEY = base64.b64encode(bytes(range(96))).decode()
 
 
 def main(output: Path) -> None:
-    from healthcare.devstack.ephemeral import EphemeralStack
-
-    with EphemeralStack(durable=True) as stack:
+    ephemeral = import_module("healthcare.devstack.ephemeral")
+    with ephemeral.EphemeralStack(durable=True) as stack:
         os.environ.update(
             stack.addresses,
             DEVSTACK_DIR=str(stack.directory),
@@ -41,9 +43,8 @@ def main(output: Path) -> None:
         import django
 
         django.setup()
-        from healthcare import trail
-
-        with trail.opened(channel="command", request_id="make-dump"):
+        audit_context = import_module("healthcare.trail")
+        with audit_context.opened(channel="command", request_id="make-dump"):
             fill()
         dump_postgresql(stack.addresses["DATABASE_URL"], output / "postgresql.sql.gz")
         dump_mongodb(output / "mongodb.jsonl.gz")
@@ -61,9 +62,7 @@ def fill() -> None:
     )  # fmt: skip
     use_api()
     leave_dead_letter_and_waiting_event()
-    from healthcare import heard
-
-    heard.write()
+    import_module("healthcare.heard").write()
     call_command("seal_audit", verbosity=0)
     # Entries that are not sealed yet, and the one for this read.
     call_command("check_consistency", only=["references"], verbosity=0)
@@ -72,8 +71,8 @@ def fill() -> None:
 def use_api() -> None:
     """Book, complete, cancel and prescribe as the demo accounts; leave a token family and rate counters."""
     from django.test import Client
-    from healthcare.management.seeding.demo import DEMO_PASSWORD
 
+    demo = import_module("healthcare.management.seeding.demo")
     client = Client(SERVER_NAME="localhost")
 
     def ask(method: str, path: str, body: object = None, *, token: str = "", status: int) -> dict:
@@ -84,7 +83,7 @@ def use_api() -> None:
         return answer.json()
 
     def log_in(role: str) -> str:
-        body = {"email": f"{role}@example.org", "password": DEMO_PASSWORD}
+        body = {"email": f"{role}@example.org", "password": demo.DEMO_PASSWORD}
         return ask("POST", "/api/auth/login", body, status=200)["access_token"]
 
     ask("POST", "/api/auth/login", {"email": "patient@example.org", "password": "not the password"}, status=401)
@@ -123,10 +122,10 @@ def leave_dead_letter_and_waiting_event() -> None:
     from appointments import services
     from appointments.models import Appointment
     from billing.models import Fee
-    from healthcare import events
     from healthcare.models import Event
     from healthcare.mongodb import raw
 
+    events = import_module("healthcare.events")
     admin = User.objects.get(email="admin@example.org")
     like = Appointment.objects.get(pk="UPGRADE-3")
     for key in ("UPGRADE-4", "UPGRADE-5"):
@@ -154,8 +153,7 @@ def leave_dead_letter_and_waiting_event() -> None:
 
 
 def dump_postgresql(url: str, file: Path) -> None:
-    from healthcare.devstack import binaries
-
+    binaries = import_module("healthcare.devstack.binaries")
     text = subprocess.run(
         [binaries.find_postgresql() / "pg_dump", "--no-owner", "--no-privileges", "--inserts", url],
         check=True, capture_output=True, text=True,
@@ -170,8 +168,9 @@ def dump_mongodb(file: Path) -> None:
     from bson import json_util
     from django.db import connections
 
-    connections["clinical"].ensure_connection()
-    database = connections["clinical"].database
+    connection: Any = connections["clinical"]
+    connection.ensure_connection()
+    database = connection.database
     lines = []
     for described in sorted(database.list_collections(), key=lambda each: each["name"]):
         name = described["name"]

@@ -1,6 +1,6 @@
 """Outages of PostgreSQL or MongoDB under load, with real servers that are stopped, frozen and started.
 
-    OUTAGE_SECONDS=60 python -m pytest tests/live/test_outages.py
+    OUTAGE_SECONDS=60 python -m pytest tests/live/test_unavailable_databases.py
 
 tests outages of a minute; the default is 6 s.
 """
@@ -17,6 +17,7 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from datetime import timedelta
 from functools import partial
+from typing import Any
 
 import psutil
 import psycopg
@@ -25,7 +26,7 @@ import pytest
 from django.utils import timezone
 
 from devstack.ephemeral import EphemeralStack
-from healthcare.mongodb.raw import Document
+from tests.databases import existing
 from tests.live.client import Answer, Client, NoAnswer, at_once
 from tests.live.conftest import LOGS
 from tests.live.server import ROOT, LiveServer
@@ -56,8 +57,7 @@ class Hospital:
 
     def completed_and_billed(self) -> tuple[Counter[str], Counter[str]]:
         """Return the ids of the completed visits, and the ids that the bills name."""
-        mongodb: pymongo.MongoClient[Document] = pymongo.MongoClient(self.stack.addresses["MONGODB_URI"])
-        with mongodb:
+        with pymongo.MongoClient[dict[str, Any]](self.stack.addresses["MONGODB_URI"]) as mongodb:
             visits = mongodb[DATABASE]["appointments"].find({"status": "completed"}, ["_id"])
             completed = Counter(visit["_id"] for visit in visits)
         with psycopg.connect(self.stack.addresses["DATABASE_URL"]) as sql:
@@ -80,8 +80,7 @@ class Hospital:
                 "AND outcome = 'success'",
                 [patient_id],
             ).fetchone()
-            assert found is not None
-            return found[0]
+            return int(existing(found)[0])
 
     @contextmanager
     def without(self, **servers: bool) -> Iterator[None]:
