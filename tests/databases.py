@@ -6,7 +6,8 @@ from django.core.management import call_command
 from django.db import connection, connections
 from pymongo.database import Database
 
-from healthcare.mongodb.base import DatabaseWrapper
+from healthcare.mongodb.base import clinical_connection
+from healthcare.mongodb.raw import Document
 
 Record = TypeVar("Record")
 
@@ -14,17 +15,12 @@ Record = TypeVar("Record")
 KEPT_TABLES = ("auth_permission", "django_content_type")
 
 
-def clinical_connection() -> DatabaseWrapper:
-    """Return Django's connection to the clinical database, as the class of its engine."""
-    return cast(DatabaseWrapper, connections["clinical"])
-
-
 def opened_connections() -> Any:
     """Return the object whose attributes are this thread's connections by alias."""
     return cast(Any, connections)._connections
 
 
-def clinical_database() -> Database[dict[str, Any]]:
+def clinical_database() -> Database[Document]:
     """Return PyMongo's handle of the clinical database."""
     return clinical_connection().database
 
@@ -42,12 +38,12 @@ def empty_collections() -> None:
         database[name].delete_many({})
 
 
-def _filled_collections(database: Database[dict[str, Any]]) -> list[str]:
+def _filled_collections(database: Database[Document]) -> list[str]:
     """Return the collections that hold a document, in one aggregation: most are empty before most tests."""
     names = [name for name in database.list_collection_names() if name != "django_migrations"]
     first, *others = [name for name in names if not name.startswith("system.")]
 
-    def its_name(name: str) -> list[dict[str, Any]]:
+    def its_name(name: str) -> list[Document]:
         return [{"$limit": 1}, {"$project": {"_id": {"$literal": name}}}]
 
     united = [{"$unionWith": {"coll": name, "pipeline": its_name(name)}} for name in others]

@@ -22,10 +22,10 @@ from healthcare.api.checks import api_actions
 from healthcare.api.fields import Boolean, Integer, Money, StrictList
 from healthcare.api.serializers import StrictSerializer
 from healthcare.mongodb import transactions
+from healthcare.mongodb.base import clinical_connection
 from healthcare.mongodb.transactions import ClinicalWriteFailed
 from patients.serializers import PatientIn
 from patients.views import PatientViewSet
-from tests.databases import clinical_connection
 from tests.people import PASSWORD, People
 from tests.records import days_from_now, make_appointment, make_bill, make_prescription
 from tests.snapshots import changed, everything

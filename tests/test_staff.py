@@ -236,7 +236,7 @@ def test_free_slots_and_week_offer_future_slots_only(people: People) -> None:
     offered = [(day, time) for day, times in picker for time in times]
     assert len(offered) > 6 * 200
     assert all((day, time) >= (began.date(), f"{began:%H:%M}") for day, time in offered)
-    assert all((day["date"], time) >= (began.date(), f"{began:%H:%M}") for day in week for time, _ in day["rows"])
+    assert all((day["date"], time) >= (began.date(), f"{began:%H:%M}") for day in week for time, *_ in day["rows"])
 
 
 def test_an_action_by_a_link_does_nothing(people: People, diary: dict[str, str]) -> None:

@@ -139,7 +139,7 @@ def _bills(**which: Any) -> Any:
     return Bill.objects.filter(**which).values("patient_id", "appointment_id", _id=models.F("pk"))
 
 
-def _suspect_bills(rows: list[Document]) -> tuple[list[Document], list[Document]]:
+def _suspect_bills(rows: list[dict[str, Any]]) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
     """Return the bills that name no appointment of their patient, and the bills whose patient does not exist.
 
     The patient of a bill with a valid appointment is not looked up, because the appointment's reference is checked.

@@ -19,9 +19,9 @@ from pymongo.errors import InvalidOperation
 
 from devstack import binaries
 from healthcare.mongodb import raw
-from healthcare.mongodb.base import DatabaseWrapper
+from healthcare.mongodb.base import DatabaseWrapper, clinical_connection
 from healthcare.mongodb.transactions import clinical_transaction
-from tests.databases import clinical_connection, opened_connections
+from tests.databases import opened_connections
 from tests.mongodb.models import Tally
 
 Connect = Callable[..., Any]

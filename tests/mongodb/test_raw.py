@@ -13,13 +13,13 @@ from bson import Decimal128, ObjectId
 from django.db import DatabaseError, IntegrityError, connections
 from django.db.transaction import TransactionManagementError
 from django_mongodb_backend import transaction as engine_transaction
-from pymongo.errors import PyMongoError
+from pymongo.errors import ExecutionTimeout, PyMongoError
 
 from healthcare.mongodb import raw
-from healthcare.mongodb.base import DatabaseWrapper
+from healthcare.mongodb.base import DatabaseWrapper, clinical_connection
 from healthcare.mongodb.raw import Collection, QueryTimedOut
 from healthcare.mongodb.transactions import clinical_transaction, session
-from tests.databases import clinical_connection, clinical_database
+from tests.databases import clinical_database
 from tests.mongodb.models import Tally, Visit
 
 UTC = datetime.UTC
@@ -187,7 +187,8 @@ def test_pipeline_that_takes_too_long_is_ended(tallies: Collection) -> None:
     with pytest.raises(QueryTimedOut, match="tallies: the operation took too long") as raised:
         tallies.aggregate(endless, max_time_ms=50)
     assert isinstance(raised.value, DatabaseError)
-    assert raised.value.__cause__.code == 50  # type: ignore[union-attr]
+    assert isinstance(raised.value.__cause__, ExecutionTimeout)
+    assert raised.value.__cause__.code == 50
 
 
 @pytest.mark.parametrize("operation", ["find", "update_one", "insert_many", "find_one_and_update"])

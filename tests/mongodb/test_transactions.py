@@ -14,7 +14,7 @@ from pymongo.errors import PyMongoError
 
 from healthcare.errors import is_outage
 from healthcare.mongodb import raw, transactions
-from healthcare.mongodb.base import PRIMARY_WAIT_SECONDS, DatabaseWrapper
+from healthcare.mongodb.base import PRIMARY_WAIT_SECONDS, DatabaseWrapper, clinical_connection
 from healthcare.mongodb.transactions import (
     ClinicalWriteFailed,
     clinical_transaction,
@@ -23,7 +23,7 @@ from healthcare.mongodb.transactions import (
     session,
     statistics,
 )
-from tests.databases import clinical_connection, clinical_database, existing
+from tests.databases import clinical_database, existing
 from tests.mongodb.models import Tally, Visit
 
 NO_SUCH_TRANSACTION = 251

@@ -1,9 +1,7 @@
 """Prepared statements survive a connection that died between two requests, as Django's own cursor does."""
 
-from typing import Any
-
 import pytest
-from django.db import DatabaseError, OperationalError, connection, connections, transaction
+from django.db import DatabaseError, OperationalError, connection, transaction
 from django.test.utils import CaptureQueriesContext
 
 from healthcare.postgresql import prepared_statements
@@ -24,22 +22,17 @@ def terminate_connection() -> None:
         other.close()
 
 
-def set_health_check_done(is_done: bool) -> None:
-    wrapper: Any = connections["default"]
-    wrapper.health_check_done = is_done
-
-
 def test_first_statement_of_a_request_takes_a_new_connection_for_a_dead_one() -> None:
     terminate_connection()
     # Django resets this at the start of a request.
-    set_health_check_done(False)
+    prepared_statements.set_health_check_done(connection, is_done=False)
     assert prepared_statements.execute("SELECT 1", []).fetchone() == (1,)
 
 
 def test_later_statement_of_a_request_fails() -> None:
     """Statements before it on the lost connection may have been half of an operation."""
     terminate_connection()
-    set_health_check_done(True)
+    prepared_statements.set_health_check_done(connection, is_done=True)
     with pytest.raises(DatabaseError):
         prepared_statements.execute("SELECT 1", [])
     connection.close()
@@ -47,7 +40,7 @@ def test_later_statement_of_a_request_fails() -> None:
 
 def test_execute_first_reconnects_without_a_check_before() -> None:
     terminate_connection()
-    set_health_check_done(True)
+    prepared_statements.set_health_check_done(connection, is_done=True)
     assert prepared_statements.execute_first("SELECT 1", []).fetchone() == (1,)
     with CaptureQueriesContext(connection) as captured:
         prepared_statements.execute_first("SELECT 1", [])
