@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 ELECTION_SECONDS = 60
 #: How long the server keeps the open transaction of a killed process, whose documents stay locked meanwhile (MongoDB's
 #: default is 60 s). docs/deployment.md asks the same of every deployment. Tests kill processes often, and wait less.
-TRANSACTION_LIFETIME_SECONDS = 30
+TRANSACTION_LIFETIME_SECONDS = 10
 TRANSACTION_LIFETIME_SECONDS_IN_TESTS = 5
 PREFERRED_PRIMARY_SECONDS = 10
 ALREADY_INITIALIZED = 23

@@ -92,11 +92,11 @@ def warnings_of_the_check() -> list[str]:
 @pytest.mark.django_db(transaction=True)
 def test_check_warns_of_a_long_limit(short_lifetime: None) -> None:
     assert warnings_of_the_check() == []
-    set_lifetime(60)
+    set_lifetime(30)
     assert warnings_of_the_check() == []
-    set_lifetime(61)
+    set_lifetime(60)
     (warning,) = warnings_of_the_check()
-    assert f"{PARAMETER} is 61" in warning
+    assert f"{PARAMETER} is 60" in warning
 
 
 @pytest.mark.django_db(transaction=True)
