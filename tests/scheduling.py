@@ -45,9 +45,14 @@ LONG = (
     "tests/reports/test_admin.py",
     "tests/test_benchmark_indexes.py",
 )
-#: Files whose tests start programs, or draw charts and compute reports over many generated records.
+#: Files whose tests start programs, request many pages, or work on many generated records.
 HEAVY = (
+    "tests/audit/test_admin_walk.py",
+    "tests/audit/test_seals.py",
+    "tests/consistency/test_command.py",
     "tests/mongodb/test_conflicts.py",
+    "tests/mongodb/test_connection.py",
+    "tests/seeding/",
     "tests/phi/test_commands.py",
     "tests/audit/test_commands.py",
     "tests/operations/test_deployment.py",
