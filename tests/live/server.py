@@ -39,14 +39,22 @@ class LiveServer:
             self._master = subprocess.Popen(
                 command, cwd=ROOT, env=self.environment, stdout=log, stderr=subprocess.STDOUT
             )
+        try:
+            self._wait_for_all_workers(self._master)
+        except BaseException:
+            # `with` does not call __exit__ when __enter__ fails.
+            self.__exit__()
+            raise
+        return self
+
+    def _wait_for_all_workers(self, master: "subprocess.Popen[bytes]") -> None:
         deadline = time.monotonic() + START_SECONDS
         reached: set[int] = set()
         while len(reached) < self.workers:
-            assert self._master.poll() is None, self.log.read_text()
+            assert master.poll() is None, self.log.read_text()
             assert time.monotonic() < deadline, self.log.read_text()
             reached |= self._reached_at_once()
             time.sleep(0.05)
-        return self
 
     def __exit__(self, *_: object) -> None:
         assert self._master is not None
