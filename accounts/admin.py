@@ -41,7 +41,7 @@ RECORD_URL_PREFIXES = {"doctor_id": "doctors_doctor", "patient_id": "patients_pa
 
 
 class PasswordForm(AdminPasswordChangeForm):
-    """Set or remove another account's password. Accounts without one log in by an identity provider."""
+    """Form that sets or removes another account's password. An account without a password logs in with a provider."""
 
     actor: User
 
@@ -54,7 +54,7 @@ class PasswordForm(AdminPasswordChangeForm):
 
 
 class AccountCreationForm(UserCreationForm):
-    """The form of a new account. The model compares e-mail addresses in lower case."""
+    """Form for a new account. A duplicate e-mail address marks the audit entry of the request as refused."""
 
     usable_password = None  # Django removes a form field that is None.
 
@@ -176,7 +176,7 @@ class AccountAdmin(AutocompleteMixin, DomainErrorAdmin, UserAdmin):
         removed = 0
         for user in queryset:
             if user.pk == request.user.pk:
-                # Removing one's own needs a code, so that somebody else at an unlocked screen cannot do it.
+                # The page requires a code, so that a stranger at an unlocked screen cannot remove the factor.
                 text = _("To remove your own second factor, open the page “Second factor” and enter a code.")
                 self.message_user(request, text, messages.ERROR)
                 continue
@@ -188,14 +188,14 @@ class AccountAdmin(AutocompleteMixin, DomainErrorAdmin, UserAdmin):
         self.message_user(request, _("The second factor of %(number)d accounts was removed.") % {"number": removed})
 
     def has_add_permission(self, request: HttpRequest) -> bool:
-        """Allow admins only: who creates accounts or sets passwords can log in as anybody."""
+        """Allow admins only, because a person who creates accounts or sets passwords can log in as anybody."""
         return request.user.is_superuser
 
     def has_change_permission(self, request: HttpRequest, obj: User | None = None) -> bool:
         return request.user.is_superuser
 
     def user_change_password(self, request: HttpRequest, id: str, form_url: str = "") -> HttpResponse:  # noqa: A002
-        """Change another account's password. One's own page asks for the present password first."""
+        """Change another account's password. Users change their own on a page that asks for the current one first."""
         if id == str(request.user.pk):
             return HttpResponseRedirect(reverse("admin:password_change"))
 
@@ -239,7 +239,7 @@ class StaffGroupAdmin(AuditedAdmin, GroupAdmin):
     names_people = False
 
     def has_add_permission(self, request: HttpRequest) -> bool:
-        """Allow admins only: who writes groups can give themself any permission."""
+        """Allow admins only, because a person who writes groups can give themselves any permission."""
         return request.user.is_superuser
 
     def has_change_permission(self, request: HttpRequest, obj: Group | None = None) -> bool:
@@ -291,7 +291,7 @@ def second_factor_page(request: HttpRequest) -> HttpResponseBase:
             audit_context.mark_refused(error.code)
             form.add_error("code" if error.field else None, error.detail)
     if not is_set_up:
-        # The secret stays the same until it is confirmed: after a wrong code the page is shown again.
+        # The session keeps the secret until a code confirms it, because the page is shown again after a wrong code.
         if _SESSION_KEY not in request.session:
             request.session[_SESSION_KEY] = second_factor.Adapter().encrypt(second_factor.new_secret())
         context["secret"] = second_factor.Adapter().decrypt(request.session[_SESSION_KEY])

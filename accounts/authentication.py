@@ -29,7 +29,7 @@ _OPEN_FAMILY = """
 # Written in SQL because every request runs it: 89 µs against 250 µs with the ORM, most of which builds the query
 # (docs/decisions/0012-account-read-on-each-request.md).
 _ACCOUNT_OF_FAMILY = f"SELECT {_ROW} {_OPEN_FAMILY}"
-# True if the statement above still finds the same row.
+# Condition in SQL that is true if the statement above still finds the same row.
 _ACCOUNT_IS_AS_IT_WAS = f"EXISTS (SELECT {_OPEN_FAMILY} AND ({_ROW}) = ({', '.join(['%s'] * len(_COLUMNS))}))"
 #: The number of tokens whose verified signature a process remembers.
 VERIFIED_TOKENS = 4_096
@@ -37,7 +37,8 @@ VERIFIED_TOKENS = 4_096
 #: How long a process uses an account that it has read, if a later statement checks that it has not changed
 #: (`_assumed_account_of`).
 ASSUMED_SECONDS = 60
-#: How long a process uses an account that it has read while PostgreSQL cannot be reached, and how many it remembers.
+#: While PostgreSQL cannot be reached, a process uses an account for this long after it has read it. The second number
+#: is how many accounts the process remembers.
 LAST_READ_SECONDS = 300
 LAST_READ_LENGTH = 10_000
 _last_read: OrderedDict[int, tuple[float, tuple[Any, ...] | None]] = OrderedDict()
@@ -149,6 +150,6 @@ class SessionAuthentication(authentication.SessionAuthentication):
 
 
 class AccountRequest(Request):
-    """The type of a request that a role table has admitted: `user` is an account. DRF creates plain requests."""
+    """Type of a request that a role table has admitted, with an account as `user`. DRF creates plain requests."""
 
     user: User

@@ -20,8 +20,8 @@ PROVIDERS_OF_ADDRESS = Limit("provider logins of an address", "REGISTER_RATE")
 def login(request: HttpRequest, email: str) -> Iterator[None]:
     """Count a login attempt for the e-mail, and for the client address if it fails.
 
-    The body of the `with` statement logs in; the attempt has failed if it raises. Whether the account exists makes no
-    difference. Raises: TooManyAttempts, Unavailable.
+    The body of the `with` statement logs in. The attempt has failed if the body raises an error. Whether the account
+    exists makes no difference. Raises: TooManyAttempts, Unavailable.
     """
     attempts = count_attempt((LOGINS_OF_ACCOUNT, normalize_email(email)), (FAILURES_OF_ADDRESS, address_of(request)))
     yield
@@ -29,7 +29,7 @@ def login(request: HttpRequest, email: str) -> Iterator[None]:
 
 
 def password_change(user: User) -> None:
-    """Count an attempt, because the holder of a stolen token could guess the password here. Raises: TooManyAttempts."""
+    """Count an attempt to change a password: a holder of a stolen token could guess it. Raises: TooManyAttempts."""
     count_attempt((PASSWORDS_OF_ACCOUNT, str(user.pk)))
 
 

@@ -83,7 +83,7 @@ class MalformedResponseMixin(OAuth2Adapter):
 
 
 class Google(MalformedResponseMixin, GoogleOAuth2Adapter):
-    """Adapter for Google that verifies the signature of the ID token, for which allauth relies on TLS."""
+    """Adapter for Google that verifies the signature of the ID token. allauth relies on TLS instead."""
 
     keys_url = "https://www.googleapis.com/oauth2/v3/certs"
 
@@ -120,10 +120,10 @@ class SocialAdapter(DefaultSocialAccountAdapter):
         """Answer with tokens, before allauth would create a session and an account.
 
         Raises: ImmediateHttpResponse with the tokens, which is how an adapter of allauth answers; NotVerified,
-        AccountExists; services.WrongCredentials for a disabled account, and for one with a second factor, whose code is
-        not asked for here.
+        AccountExists; services.WrongCredentials for a disabled account, and for an account with a second factor,
+        because this login cannot ask for the code.
         """
-        # The session held the state and the PKCE verifier of this login only.
+        # The session is not needed any more: it held only the state and the PKCE verifier of this login.
         request.session.flush()
         request.user = AnonymousUser()
         user = sociallogin.user if sociallogin.is_existing else _make_account(sociallogin)
@@ -150,7 +150,7 @@ def _make_account(sociallogin: SocialLogin) -> User:
     name = " ".join(str(sociallogin.account.extra_data.get("name") or "").split())[:MAX_NAME_LENGTH]
     if not name or not is_clean(name):
         name = email.partition("@")[0]
-    # Of the profile at the provider, only its id is stored.
+    # Only the id of the profile at the provider is stored.
     sociallogin.account.extra_data = {}
     try:
         with events.defer_delivery(), transaction.atomic(using="default"):

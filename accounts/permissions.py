@@ -5,7 +5,7 @@ from healthcare.api.permissions import ANY_ACCOUNT, ANYONE, RoleTable
 
 AUTH: RoleTable = {
     "login": ANYONE,
-    # The refresh token in the body is the credential: an expired access token must not make these fail.
+    # The refresh token in the body is the credential: an expired access token must not make refresh and logout fail.
     "refresh": ANYONE,
     "logout": ANYONE,
     "me": ANY_ACCOUNT,

@@ -38,7 +38,7 @@ def matching(
 
 
 def names_of(account_ids: Collection[int]) -> dict[int, str]:
-    """Return account id → name. The caller must have checked that its reader may know who acted."""
+    """Return account id → name. The caller must have checked that the user may know who acted."""
     return dict(User.objects.filter(pk__in=account_ids).values_list("pk", "name"))
 
 

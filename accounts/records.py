@@ -1,7 +1,7 @@
 """The clinical records that belong to an account.
 
-Apps with such records import `accounts`, which must not import them. Each registers a function here that finds its
-record of an account (`PatientsConfig.ready`).
+Apps with such records import `accounts`, and `accounts` must not import them. Therefore each of these apps registers a
+function here that returns the id of an account's record (`PatientsConfig.ready`).
 """
 
 from collections.abc import Callable

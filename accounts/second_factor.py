@@ -18,7 +18,7 @@ from healthcare.audit_log import recorder
 from healthcare.errors import Conflict, InvalidValue
 from healthcare.web.rate_limits import counting
 
-#: The purpose of the secrets that are stored. Another one would make those of every account unreadable.
+#: The purpose of the stored secrets (`encrypted_tokens`). A change would make the secrets of all accounts unreadable.
 _PURPOSE = "accounts.second_factor"
 
 
@@ -37,7 +37,7 @@ def is_set_up(user: User) -> bool:
 
 
 def accepts(user: User, code: str) -> bool:
-    """Return whether the code is valid, which it is once, or the account has no second factor.
+    """Return whether the code is valid, or the account has no second factor. Each code is valid once.
 
     Raises: Unavailable if the cache that remembers used codes cannot be reached.
     """
@@ -70,8 +70,8 @@ def qr_code(user: User, secret: str) -> str:
 def set_up(*, actor: User, secret: str, code: str) -> list[str]:
     """Set up the second factor of an account, and return its recovery codes, of which each is valid once.
 
-    `code`: the current code of the secret. Tokens and sessions of the account end: they were issued without a code.
-    Raises: InvalidValue for a wrong code; Conflict if the account has a second factor.
+    `code`: the current code of the secret. Tokens and sessions of the account end, because they were issued without a
+    code. Raises: InvalidValue for a wrong code; Conflict if the account has a second factor.
     """
     code = "".join(code.split())
     if not validate_totp_code(secret, code):
@@ -82,7 +82,7 @@ def set_up(*, actor: User, secret: str, code: str) -> list[str]:
             raise Conflict("A second factor is set up already.")
         totp = TOTP.activate(actor, secret)
         with counting():
-            # The code must not be valid for a login too.
+            # The same code must not be valid for a login afterwards.
             totp._mark_code_used(code)
         codes = RecoveryCodes.activate(actor).get_unused_codes()
         _end_tokens(actor)

@@ -35,7 +35,7 @@ class WrongPassword(InvalidValue):
 def create_account(*, actor: User | None, email: str, password: str | None, role: str, name: str = "") -> User:
     """Create an account.
 
-    `actor` is None if a person registers, `password` is None for an account that logs in with a provider.
+    `actor` is None if a person registers. `password` is None for an account that logs in with a provider.
     Raises: InvalidValue for a weak password, EmailTaken.
     """
     user = User(email=normalize_email(email), role=Role(role), name=name)
@@ -43,7 +43,7 @@ def create_account(*, actor: User | None, email: str, password: str | None, role
         check_password_strength(password, user=user, field="password")
     user.set_password(password)
     try:
-        # A savepoint, so that a duplicate e-mail does not abort the transaction of a registration.
+        # This block is a savepoint, so that a duplicate e-mail does not abort the transaction of a registration.
         with transaction.atomic(using="default"):
             user.save(force_insert=True)
             recorder.record("account.created", actor=actor, subject=user.pk)
@@ -53,7 +53,7 @@ def create_account(*, actor: User | None, email: str, password: str | None, role
 
 
 def change_account(*, actor: User, user_id: int, **changes: Any) -> User:
-    """Set `role`, `is_active` or `name`. A change of the first two ends the account's tokens and sessions.
+    """Set `role`, `is_active` or `name` of an account. A change of `role` or `is_active` ends its tokens and sessions.
 
     Raises: NotVisible; Conflict if admins change the role or activity of their own account.
     """
@@ -75,10 +75,10 @@ def change_account(*, actor: User, user_id: int, **changes: Any) -> User:
 
 
 def log_in(*, email: str, password: str, code: str = "") -> dict[str, Any]:
-    """Return a token pair. `code`: of the second factor, if the account has one. Raises: WrongCredentials."""
+    """Return a token pair. `code`: a code of the second factor, if there is one. Raises: WrongCredentials."""
     user = User.objects.filter(email=normalize_email(email)).first()
     if user is None:
-        # The same work as for an existing account, so that the time of the response does not disclose which exist.
+        # Do the same work as for an existing account, so that the time of the response does not disclose which exist.
         make_password(password)
         record_failed_login(None, "unknown_email")
         raise WrongCredentials
@@ -102,7 +102,7 @@ def start_session(user: User) -> dict[str, Any]:
 
 
 def record_failed_login(account: User | None, reason: str) -> None:
-    """Record a failed login in the audit log, without the e-mail: people type passwords into the wrong field."""
+    """Record a failed login without the e-mail, because people type passwords into the wrong field."""
     recorder.record(
         "account.logged_in", actor=None, subject=account.pk if account else None, outcome=REFUSED, reason=reason
     )

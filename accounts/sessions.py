@@ -1,4 +1,4 @@
-"""Browser sessions: login for the browsable API, the end of idle and old sessions, and their entries in the audit log.
+"""Browser sessions: login for the browsable API, the end of idle and old sessions, and audit entries of both.
 
 The admin site has its own login page. Entries are written by receivers of Django's signals, which cover both.
 """
@@ -22,10 +22,10 @@ from accounts.services import record_failed_login
 from healthcare.audit_log import recorder
 from healthcare.web.rate_limits import with_wait
 
-#: Session key of the time of the last request. Updated once a minute, because each update writes the session.
+#: Session key of the time of the last request, which is updated once a minute because each update writes the session.
 LAST_USED_KEY = "seen_at"
 LAST_USED_STEP_SECONDS = 60
-#: Session key of the time of the login. Django computes the age of a session from its last write.
+#: Session key of the time of the login, because Django computes the age of a session from its last write.
 LOGGED_IN_KEY = "begun_at"
 
 
@@ -37,7 +37,7 @@ def user_of(request: HttpRequest) -> User:
 
 
 class IdleSessionMiddleware:
-    """Middleware that logs out a browser SESSION_IDLE_SECONDS after its last request, SESSION_SECONDS after login."""
+    """Middleware that ends a session SESSION_IDLE_SECONDS after its last request, or SESSION_SECONDS after login."""
 
     def __init__(self, get_response: Callable[[HttpRequest], HttpResponseBase]) -> None:
         self.get_response = get_response

@@ -1,4 +1,6 @@
-"""Issue, refresh and end of tokens. simplejwt signs and verifies them; PostgreSQL determines which are valid.
+"""Functions that issue, refresh and end tokens.
+
+simplejwt signs and verifies the tokens; PostgreSQL determines which of them are valid.
 
 An access token names its family and the account's `token_version`. It is invalid from the next request on if the family
 ends (logout, replayed refresh token) or the version changes (new password, new role, disabled account).
@@ -25,7 +27,7 @@ class TokenRejected(Exception):
 
 def start_family(user: User) -> dict[str, Any]:
     """Start a token family, and return its first token pair."""
-    # Families of the account whose last tokens have expired.
+    # Delete the families of the account whose last tokens have expired.
     user.token_families.filter(expires_at__lt=timezone.now()).delete()
     refresh = RefreshToken.for_user(user)
     family = TokenFamily.objects.create(
@@ -37,7 +39,7 @@ def start_family(user: User) -> dict[str, Any]:
 
 
 def rotate(refresh_token: str) -> dict[str, Any]:
-    """Exchange a refresh token, which is possible once, for a new token pair.
+    """Exchange a refresh token for a new token pair. Each refresh token can be exchanged once.
 
     A token that was exchanged before ends its family, because one of its two users has stolen it.
     Raises: TokenRejected.
@@ -72,7 +74,7 @@ def read_refresh_token(text: str) -> RefreshToken:
 
 
 def is_open(token: RefreshToken) -> bool:
-    """Return whether the token is the one of its family that can be exchanged."""
+    """Return whether the token can be exchanged: it is the current token of its family, which has not ended."""
     return TokenFamily.objects.filter(
         pk=token[FAMILY_CLAIM],
         current_jti=token["jti"],

@@ -13,7 +13,7 @@ urlpatterns = [
     path("auth/password", AuthViewSet.as_view({"post": "password"}), name="auth-password"),
     *router.urls,
 ]
-# allauth builds the address to come back to from these names: the provider's id with "_login" and "_callback".
+# allauth builds the redirect address from these URL names: the provider's id with "_login" and "_callback".
 for provider, viewset in (("google", GoogleViewSet), ("github", GitHubViewSet)):
     urlpatterns += [
         path(f"auth/oauth/{provider}", viewset.as_view({"get": "begin"}), name=f"{provider}_login"),

@@ -1,7 +1,7 @@
 from django.db import migrations
 
-#: Group → app and model → what its members may do with it. Everything else stays shut. (Whether somebody reads the reports
-#: is a permission of `reports.Counter`, the first of their collections.)
+#: Group → app and model → what members of the group may do with the model. All other actions are denied. (The permission
+#: to read the reports belongs to `reports.Counter`, the first of their collections.)
 GROUPS = {
     "Front desk": {
         ("patients", "patient"): ("view", "add", "change"),
@@ -27,9 +27,10 @@ GROUPS = {
 
 
 def create(apps, schema_editor):
-    """Make the groups, once: what an admin makes of them afterwards stays.
+    """Create the groups that do not exist. A group that exists keeps the permissions that an admin has given it.
 
-    Django makes permissions after all migrations; those that are needed here are made now and found there.
+    Django creates permissions after all migrations. This function creates those that the groups need, and Django later
+    finds them.
     """  # noqa: S608
     ContentType = apps.get_model("contenttypes", "ContentType")
     Group = apps.get_model("auth", "Group")
