@@ -33,7 +33,7 @@ def _time_input() -> forms.TextInput:
 
 
 class HoursRow(RowForm):
-    """One stretch of a weekday on which the doctor works."""
+    """Form row of the weekly hours: an interval of a weekday on which the doctor works."""
 
     needed = ("start", "end")
     weekday = forms.CharField(
@@ -59,7 +59,7 @@ class HoursRow(RowForm):
 
 
 class ExceptionRow(RowForm):
-    """One day on which the doctor is away, or works other hours than usual."""
+    """Form row of an exception: a day on which the doctor is away, or works other hours than usual."""
 
     needed = ("date", "start", "end")
     date = forms.CharField(label=_("day"), required=False, widget=forms.TextInput(attrs={"type": "date"}))
@@ -118,7 +118,7 @@ class DoctorAdmin(AutocompleteMixin, ImportExportAdmin):
     resource = "doctor"
     table = DoctorTable
     action_names = {"autocomplete": "listed"}
-    names_people = False  # Doctors are no patients.
+    names_people = False  # The rows are doctors, not patients.
     doctor_permissions = frozenset({"view", "change"})
     form = DoctorForm
     list_display = ("doctor_id", "name", "specialty", "accepting_patients", "time_zone")
@@ -195,7 +195,7 @@ class DoctorAdmin(AutocompleteMixin, ImportExportAdmin):
         return obj.user_id == user.pk
 
     def autocomplete_results(self, user: User, words: str) -> Iterable[tuple[str, str]]:
-        """Return the first doctors of the alphabet if no words are given, because there are few of them."""
+        """Return the matching doctors. Without words, return the first ones by name, because there are few doctors."""
         visible = queries.visible_to(user).as_queryset()
         first = visible.order_by("name", "doctor_id")[:MAX_RESULTS]
         for doctor in autocomplete.search_by_name(visible, words, at_most=MAX_RESULTS) if words else first:

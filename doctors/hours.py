@@ -43,14 +43,14 @@ class Slot(NamedTuple):
 
 
 def instant(day: date, wall_time: str, time_zone: str) -> datetime:
-    """Return the UTC instant of a wall time "HH:MM"; the first of the two when the clocks go back.
+    """Return the UTC instant of a wall time "HH:MM"; the earlier of its two instants when the clocks go back.
 
     Raises: SkippedTime when the clocks go forward over it.
     """
     zone = ZoneInfo(time_zone)
     wall = datetime.combine(day, time.fromisoformat(wall_time), tzinfo=zone)
     moment = wall.astimezone(UTC)
-    # A time that does not exist is another one after the conversion to UTC and back (PEP 495).
+    # A wall time that does not exist is changed by the conversion to UTC and back (PEP 495).
     if moment.astimezone(zone).replace(tzinfo=None) != wall.replace(tzinfo=None):
         raise SkippedTime(f"The clocks skip {wall_time} on {day} in {time_zone}.")
     return moment
@@ -64,7 +64,7 @@ def today_of(doctor: Doctor | Schedule) -> date:
 def slot_minutes(doctor: Doctor | Schedule, day: date, wall_time: str) -> int:
     """Return the default duration of a visit in minutes.
 
-    The hours that contain the time determine it; without such hours, the first hours of the weekday do.
+    The hours that contain the time determine the duration; if there are none, the first hours of the day or weekday do.
     """
     windows = windows_on(doctor, day)
     if wall_time:
@@ -121,7 +121,7 @@ def is_within_hours(doctor: Doctor | Schedule, day: date, wall_time: str, durati
 def slots_between(doctor: Doctor | Schedule, since: date, until: date) -> Iterator[Slot]:
     """Yield every slot of the working hours from `since` to `until`, both included, whether it is free or not.
 
-    When the clocks change, a slot is left out if its start does not exist, or if the slot before it has not ended then.
+    When the clocks change, a slot is left out if its start does not exist or lies before the end of the last slot.
     """
     day = since
     while day <= until:

@@ -87,7 +87,7 @@ class Doctor(models.Model):
             TextIndex(fields=["name"], name="doctor_name_text"),
         ]
         constraints = [
-            # See Patient: a bound that the planner matches with an equality.
+            # The planner can use the index for an equality because the condition is a bound (see patients/models.py).
             models.UniqueConstraint(fields=["user_id"], condition=Q(user_id__gt=0), name="doctor_user"),
         ]
 

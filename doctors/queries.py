@@ -17,8 +17,8 @@ from healthcare.mongodb.raw import Document
 def visible_to(user: User) -> DocumentQuery[Doctor]:
     """Return the doctors that the account may see.
 
-    Admins, doctors and patients see every doctor, and so do staff whose groups grant `doctors.view_doctor`. Which
-    doctors work here is not confidential, so that nothing is marked as queried for the audit log.
+    Admins, doctors and patients see every doctor, and so do staff whose groups grant `doctors.view_doctor`. The
+    list of doctors is not confidential, so this function marks nothing as queried for the audit log.
     """
     everyone = DocumentQuery(Doctor)
     if user.role in (Role.ADMIN, Role.DOCTOR, Role.PATIENT) or is_permitted_staff(user, "doctors.view_doctor"):
@@ -65,13 +65,13 @@ def own_doctor_id(user: User) -> str | None:
 
 
 def schedule_of(doctor_id: str) -> Schedule | None:
-    """Return the schedule of the doctor whom a write names, whoever the account is; None for an unknown id."""
+    """Return the schedule of a doctor that a write names, visible to the account or not; None for an unknown id."""
     found = raw.collection(Doctor).find_one({"_id": doctor_id}, projection=Schedule._fields)
     return None if found is None else schedule_from(found)
 
 
 def schedules_of(doctors: QuerySet[Doctor]) -> dict[str, Schedule]:
-    """Return doctor_id → schedule. Read as documents: 500 models would take 0.2 s to make."""
+    """Return doctor_id → schedule. They are read as documents, because 500 models would take 0.2 s."""
     keys = list(doctors.values_list("pk", flat=True))
     found = raw.collection(Doctor).find({"_id": {"$in": keys}}, projection=["_id", *Schedule._fields])
     return {each["_id"]: schedule_from(each) for each in found}
@@ -87,7 +87,7 @@ def schedule_from(document: Document) -> Schedule:
 
 
 def specialty_key_of(doctor_id: str) -> str | None:
-    """Return the key of the doctor's specialty, whoever the account is; None for an unknown id."""
+    """Return the key of the doctor's specialty, visible to the account or not; None for an unknown id."""
     found = raw.collection(Doctor).find_one({"_id": doctor_id}, projection=["specialty_key"])
     return None if found is None else str(found["specialty_key"])
 

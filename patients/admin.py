@@ -84,11 +84,11 @@ class PatientForm(ResourceForm):
         if not self.instance._state.adding:
             del self.fields["is_another"]
         elif not self.data.get("is_another"):
-            # The checkbox is shown after a warning only.
+            # The form shows the checkbox only after a warning.
             self.fields["is_another"].widget = forms.HiddenInput()
 
     def clean(self) -> dict[str, Any]:
-        """Warn once of patients with the same name and birth date."""
+        """Warn once if there are patients with the same name and birth date."""
         values = super().clean()
         if "is_another" not in self.fields or self.errors or values.get("is_another"):
             return values

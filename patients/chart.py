@@ -1,6 +1,6 @@
 """Writes to the chart of a patient: copies of the newest appointments and prescriptions.
 
-Each function must run in the transaction that writes the original, and increments the patient's `revision`. Two
+Each function must run in the transaction that writes the original. Each increments the patient's `revision`. Two
 transactions about one patient therefore always conflict, and the later one is retried on the result of the first
 (docs/decisions/0006-one-transaction-per-clinical-write.md).
 """
@@ -29,7 +29,7 @@ def add(kind: Kind, patient_id: str, entry: Mapping[str, object]) -> bool:
 def amend(kind: Kind, patient_id: str, key: object, changes: Mapping[str, object]) -> bool:
     """Set fields of an entry that are not part of its order. Return False if there is no such patient.
 
-    A chart without the entry, which is then too old for it, stays as it is.
+    If the entry is too old and the chart does not have it, no entry of the chart changes.
     """
     fields = {f"{kind}.$[entry].{name}": value for name, value in changes.items()}
     return _update(

@@ -107,8 +107,8 @@ class Patient(models.Model):
             TextIndex(fields=["name"], name="patient_name_text"),
         ]
         constraints = [
-            # A bound that every account number meets: the planner uses a partial index for `user_id = 5` with this
-            # condition, but not with `$type` or `$exists`.
+            # Every account number is greater than 0. The planner uses a partial index with this condition for
+            # `user_id = 5`, but not one with `$type` or `$exists`.
             models.UniqueConstraint(fields=["user_id"], condition=Q(user_id__gt=0), name="patient_user"),
         ]
 

@@ -12,5 +12,5 @@ ALLOWED: RoleTable = {
 }
 REGISTRATION: RoleTable = {"register": ANYONE}
 
-#: The fields of their own record that patients may change: neither diseases nor ids nor the link to the account.
+#: The fields of their own record that patients may change: not sex, diseases, notes, ids or the link to the account.
 OWNER_MAY_CHANGE = frozenset({"name", "birth_date", "age", "phone", "email", "address"})

@@ -36,7 +36,7 @@ def age_on(birth_date: date, today: date) -> int:
 
 
 def estimated_birth_date(age_years: int, today: date) -> date:
-    """Return the date so many years before today; 28 February for a 29 February that does not exist."""
+    """Return the date `age_years` before today; 28 February if that is a 29 February that does not exist."""
     year = today.year - age_years
     try:
         return today.replace(year=year)
@@ -68,7 +68,7 @@ def register_patient(*, email: str, password: str | None = None, name: str, **fi
 
     `password` is None for a person who logs in with Google or GitHub. The account's transaction stays open until the
     record is committed, so that neither exists without the other. Only a crash between the two commits leaves a record
-    without an account, and the e-mail can be registered again.
+    without an account; the e-mail can then be registered again.
     Raises: InvalidValue, DuplicatePatient, accounts.services.EmailTaken.
     """
     fields = with_birth_date(fields, known=None)
@@ -80,7 +80,7 @@ def register_patient(*, email: str, password: str | None = None, name: str, **fi
 
 def update_patient(*, actor: User, patient_id: str, **changes: Any) -> Patient:
     """Change fields of a patient record. Raises: NotVisible, InvalidValue, DuplicatePatient."""
-    # PostgreSQL is read before the transaction, which must wait for MongoDB only.
+    # PostgreSQL is read before the transaction, because the transaction must wait for MongoDB only.
     _check_account(changes.get("user_id"))
     return _apply(actor=actor, patient_id=patient_id, changes=changes)
 
@@ -139,7 +139,7 @@ def with_birth_date(fields: dict[str, Any], *, known: date | None) -> dict[str, 
     """Return the fields with `age` replaced by an estimated birth date, unless the known one fits the age.
 
     `known`: the birth date that is stored.
-    Raises: InvalidValue for a birth date in the future or too long ago, and for an age that contradicts it.
+    Raises: InvalidValue for a birth date in the future or too long ago, and for an age that contradicts the birth date.
     """
     fields = dict(fields)
     age = fields.pop("age", None)
