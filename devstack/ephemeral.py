@@ -10,12 +10,12 @@ from pathlib import Path
 
 from devstack.stack import DevStack
 
-MEMORY = Path("/dev/shm")  # noqa: S108 - the folder in it has a name that nobody can know before
+MEMORY = Path("/dev/shm")  # noqa: S108 - the folder in it has a random name
 MEMORY_NEEDED_BYTES = 2 * 1024**3
 
 
 def fastest_temp_directory() -> Path:
-    """Return a folder in memory if there is enough: initdb's thousand files take 0.6 s there and 1.8 s on a disk."""
+    """Return a folder in memory if 2 GiB are free. initdb's thousand files take 0.6 s there and 1.8 s on a disk."""
     is_usable = MEMORY.is_dir() and os.access(MEMORY, os.W_OK | os.X_OK)
     if is_usable and shutil.disk_usage(MEMORY).free >= MEMORY_NEEDED_BYTES:
         return MEMORY

@@ -1,4 +1,4 @@
-"""A replica set of three members for fault injection: a member is killed, frozen, made to step down or isolated."""
+"""A replica set of three members for fault injection: kill, freeze, step down or isolate a member."""
 
 import signal
 import time
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from pymongo import MongoClient
 
 NODES = 3
-#: The servers' default is 10 s.
+#: MongoDB's default is 10 s.
 ELECTION_TIMEOUT_MS = 2000
 HEARTBEAT_TIMEOUT_SECONDS = 2
 #: A member that has stepped down does not stand for election for this long.
@@ -65,7 +65,7 @@ class FaultInjectionStack(EphemeralStack):
         return MongoClient(self.addresses["MONGODB_URI"], **options)
 
     def primary(self) -> int:
-        """Return the primary, of several the one with the latest term. Raises: DevStackError."""
+        """Return the primary's node number; the latest term decides between several. Raises: DevStackError."""
         from pymongo.errors import PyMongoError
 
         primaries: list[tuple[int, int]] = []
@@ -134,7 +134,7 @@ class FaultInjectionStack(EphemeralStack):
         super()._await_mongodb(places, members)
 
     def _equalize_priorities(self) -> None:
-        """Give all members the same priority. With different ones the first primary would take over on its return."""
+        """Give all members the same priority. Otherwise the first primary would be primary again on its return."""
         with self.client(self.primary()) as client:
             config = client.admin.command("replSetGetConfig")["config"]
             for member in config["members"]:

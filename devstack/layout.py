@@ -137,7 +137,7 @@ def find_layout(directory: Path, *, nodes: int | None = None) -> Layout:
 
 
 def is_root() -> bool:
-    """Whether this process runs as root on a POSIX system."""
+    """Return whether this process runs as root on a POSIX system."""
     return os.name == "posix" and os.geteuid() == 0
 
 
@@ -174,7 +174,7 @@ def make_directory(directory: Path) -> Path:
 
 
 def make_private(folder: Path, *, owner: tuple[int, int] | None = None) -> None:
-    """Make the folder, or check that it belongs to this user: in the temp directory another user may have made it.
+    """Make the folder, or check that it belongs to this user, because another user may have made it there.
 
     Raises: DevStackError.
     """
@@ -207,7 +207,7 @@ def _can_hold_socket(folder: Path, name: str, allowed: re.Pattern[str]) -> bool:
 
 
 def _is_open_to_others(directory: Path) -> bool:
-    """Whether another user can reach the folder. A folder that does not exist yet will be made reachable."""
+    """Return whether other users can reach the folder. A folder that does not exist yet will be made reachable."""
     for folder in (directory, *directory.parents):
         try:
             if not folder.stat().st_mode & stat.S_IXOTH:

@@ -12,9 +12,10 @@ from devstack.layout import SECRETS_FOLDER, make_directory
 def local_secret(directory: Path, name: str) -> str:
     """Return the secret of that name, which is generated on first use and the same for every process.
 
-    The secret is written completely under another name and then linked, so that of two processes which generate it at
-    the same time one wins, and none reads half of it. `DevStack.reset` deletes the secret with the data, because a
-    token of an old account must not be valid for a new one: account numbers start at 1 again.
+    The secret is written completely under another name and then linked. If two processes generate it at the same time,
+    both therefore return the secret that was linked first, and neither reads an incomplete one. `DevStack.reset`
+    deletes the secret with the data, because a token of an old account must not be valid for a new one: account numbers
+    start at 1 again.
 
     Raises: DevStackError.
     """

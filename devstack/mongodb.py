@@ -1,4 +1,4 @@
-"""Starts the members of the replica set and configures the set."""
+"""Functions that describe and configure the replica set and its members."""
 
 import signal
 import socket
@@ -17,7 +17,8 @@ if TYPE_CHECKING:
 
 ELECTION_SECONDS = 60
 #: How long the server keeps the open transaction of a killed process, whose documents stay locked meanwhile (MongoDB's
-#: default is 60 s). docs/deployment.md asks the same of every deployment. Tests kill processes often, and wait less.
+#: default is 60 s). docs/deployment.md requires the same of every deployment. Tests have a shorter limit, because
+#: they kill processes often.
 TRANSACTION_LIFETIME_SECONDS = 10
 TRANSACTION_LIFETIME_SECONDS_IN_TESTS = 5
 PREFERRED_PRIMARY_SECONDS = 10
@@ -56,7 +57,7 @@ def member(
         *("--wiredTigerEngineConfigString", "log=(file_max=8MB,prealloc=false)"),
         # CVE-2025-14847 is in the decompression of messages, and version 6.0 receives no more fixes.
         *("--networkMessageCompressors", "disabled"),
-        "--nounixsocket",  # would be a second socket in /tmp, shared by all servers of the machine
+        "--nounixsocket",  # else a second socket in /tmp, shared by all servers of the machine
         "--noscripting",
         "--quiet",  # otherwise four lines for each connection fill the log
     ]
@@ -80,7 +81,7 @@ def member(
 
 
 def accepts_connections(layout: Layout, node: int) -> bool:
-    """Whether the member accepts connections. A driver would wait half a second after each failed attempt."""
+    """Return whether the member accepts connections. A driver would wait 0.5 s after each failed attempt."""
     with socket.socket(socket.AF_UNIX) as probe:
         try:
             probe.connect(str(layout.mongodb_socket(node)))
@@ -155,7 +156,7 @@ def _configuration(hosts: Sequence[str], *, durable: bool) -> dict[str, Any]:
         "members": [{"_id": node, "host": host, "priority": len(hosts) - node} for node, host in enumerate(hosts)],
         # With the defaults of 10 s and 2 s, three nodes need 13 s to elect their first primary.
         "settings": {"electionTimeoutMillis": 1000, "heartbeatIntervalMillis": 200},
-        # The data of a test may be lost with the server, so that "majority" may mean in memory.
+        # A test may lose its data with the server, so a majority may acknowledge a write before the journal has it.
         "writeConcernMajorityJournalDefault": durable,
     }
 

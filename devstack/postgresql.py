@@ -1,4 +1,4 @@
-"""Makes the data folder of the PostgreSQL server, and starts the server."""
+"""Functions that make the data folder of the PostgreSQL server and describe its process."""
 
 import os
 import shutil
@@ -26,7 +26,7 @@ NOT_DURABLE = {"fsync": "off", "full_page_writes": "off"}
 
 
 def server_identity() -> tuple[int, int] | None:
-    """Return user and group of the server if this is root, because PostgreSQL refuses to run as root; else None."""
+    """Return the user and group for the server if this process is root, as which PostgreSQL does not run; else None."""
     if not is_root():
         return None
     import pwd

@@ -1,4 +1,4 @@
-"""Starts, finds and stops the server processes, and no other processes."""
+"""Functions that start, find and stop the server processes, and no other processes."""
 
 import json
 import re
@@ -98,7 +98,7 @@ class Program:
                 env=self.environment,
                 **identity,
             )
-        with suppress(psutil.NoSuchProcess):  # it ended at once; `wait_until` reports that
+        with suppress(psutil.NoSuchProcess):  # the process ended at once; `wait_until` reports that
             process = psutil.Process(child.pid)
             self._record(process)
             while not process.cmdline():  # empty during exec, and `find` needs it
@@ -114,7 +114,7 @@ class Program:
 
 
 def find_process(pid: int) -> "psutil.Process | None":
-    """Return the process if it is alive. A zombie is not: some init processes never reap theirs."""
+    """Return the process if it is alive. A zombie is not alive; some init processes never reap zombies."""
     import psutil
 
     try:
@@ -136,7 +136,7 @@ def wait_until(ready: Callable[[], bool], program: Program, *, problem: str) -> 
 
 
 def stop_all(programs: Sequence[Program], *, discard: bool = False) -> None:
-    """Signal all programs at once, because a replica set stops fastest together; kill those that do not end."""
+    """Signal all programs at once, because a replica set stops fastest if all members stop; kill the rest."""
     import psutil
 
     running = []

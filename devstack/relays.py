@@ -1,9 +1,9 @@
 """Relays between the members of a replica set, which simulate a network partition without root's permissions.
 
 The members of a set reach one another by the addresses in the set's configuration. With relays these addresses are
-sockets of this process, which forwards each connection to the member's own socket. The process knows the caller: the
-kernel reports the pid of the other end of a unix socket, and the pid files contain the members' pids. A caller that is
-no member is a client.
+sockets of this process, which forwards each connection to the member's own socket. The process identifies the caller:
+the kernel reports the pid of the other end of a unix socket, and the pid files contain the members' pids. A caller that
+is no member is a client.
 
     python -m devstack.relays DIR
 
@@ -188,5 +188,5 @@ class RelayServer:
 
 if __name__ == "__main__":
     asyncio.run(RelayServer(find_layout(Path(sys.argv[1]))).run())
-    # Handlers of open connections may still wait, and the process that held the pipe has ended.
+    # Exit at once: handlers of open connections may still wait, and the process that held the pipe has ended.
     os._exit(0)

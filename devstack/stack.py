@@ -61,7 +61,7 @@ class DevStack:
         return {"MONGODB_URI": places.mongodb_uri, "DATABASE_URL": places.database_url}
 
     def up(self, *, mongodb: bool = True, postgresql: bool = True) -> None:
-        """Start the servers that do not run, and wait until they serve. A concurrent call waits for the first."""
+        """Start the servers that do not run, and wait until they accept connections. A concurrent call waits."""
         mongod = binaries.find_mongod() if mongodb else None
         if postgresql:
             binaries.find_postgresql()
@@ -109,7 +109,7 @@ class DevStack:
         return {program.name: program.log for program in self._programs(self.layout)}
 
     def status(self) -> list[ServerStatus]:
-        """Query each server. A server that does not answer yet is "starting"."""
+        """Return the status of each server. A server that does not answer yet is "starting"."""
         places = self.layout
         *members, sql = self._programs(places)
         statuses = []
@@ -182,7 +182,7 @@ class DevStack:
 
     @contextmanager
     def _locked(self) -> Iterator[None]:
-        """Hold the folder's lock. A `reset` that held it before may have removed its file."""
+        """Hold the folder's lock. If a `reset` that held the lock before has removed the lock file, make it again."""
         import fcntl
 
         while True:
