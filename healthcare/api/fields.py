@@ -22,7 +22,7 @@ def is_clean(text: str, *, lines: bool = False) -> bool:
     PostgreSQL rejects NUL, and other control characters would forge lines of a log.
     """
     if text.isprintable():
-        # True for nearly every text, and 30 times as fast as a look at each character.
+        # Nearly every text is printable, and this check is 30 times as fast as a loop over the characters.
         return True
     allowed = "\n\r\t" if lines else ""
     return all(character in allowed or unicodedata.category(character) not in ("Cc", "Cs") for character in text)

@@ -86,7 +86,7 @@ def _as_api_exception(error: Exception) -> drf.APIException:
 
 
 def _code_of(known: drf.APIException) -> str:
-    """Return the error's code. simplejwt has a dictionary in its place, for which the default code stands."""
+    """Return the error's code; the default code if simplejwt has put a dictionary in the place of the code."""
     codes = known.get_codes()
     return codes if isinstance(codes, str) else known.default_code
 

@@ -57,7 +57,7 @@ class ResourceViewSet(viewsets.GenericViewSet):
     #: Action → the serializer of its response.
     response_serializers: ClassVar[Mapping[str, type[OutSerializer]]] = {}
 
-    # What the OpenAPI document says of responses: 200 with one object, except for these actions.
+    # In the OpenAPI document every action answers 200 with one object, except for these actions.
     #: Actions that answer 201.
     created_responses: ClassVar[Set[str]] = frozenset({"create"})
     #: Actions that answer 204, without a body.
@@ -107,7 +107,7 @@ class ResourceViewSet(viewsets.GenericViewSet):
         try:
             super().perform_authentication(request)
         except AuthenticationFailed:
-            # A client sends its expired token also when it asks for a new one: that must not be a 401.
+            # A client that asks for a new token still sends its expired one: this request must not be answered 401.
             if self.allowed.get(self.action or "") is not ANYONE:
                 raise
 
@@ -134,8 +134,8 @@ class ResourceViewSet(viewsets.GenericViewSet):
 def _break_reference_cycle(response: Response) -> None:
     """Break the reference cycle of response, view and request after the response has been rendered.
 
-    With the cycle, the rows of a page stay in memory until the garbage collector finds them. Up to 30 MB of rows waited
-    so, and every new page was built in memory outside the processor's caches (docs/performance.md).
+    With the cycle, the rows of a page stay in memory until the garbage collector finds them. Up to 30 MB of rows stayed
+    there, and every new page was built in memory outside the processor's caches (docs/performance.md).
     """
     context = response.renderer_context  # type: ignore[attr-defined]
     response.renderer_context = response.data = None  # type: ignore[attr-defined]
