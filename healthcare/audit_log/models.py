@@ -39,7 +39,7 @@ class InsertOnlyModel(models.Model):
 
 
 class AuditEntry(InsertOnlyModel):
-    """An entry of the audit log: who did what with whose data, and whether it was allowed. Never the data itself.
+    """An entry of the audit log: who did what with whose data, and whether that was allowed, but never the data itself.
 
     healthcare/sql/audit_log.sql creates the table. `id` counts the insertions, `at` is the time of the action. See
     `healthcare.audit_log.recorder`.
