@@ -37,7 +37,7 @@ COMMIT_RETRY_PAUSE_SECONDS = 0.05
 #: serverSelectionTimeoutMS (5 s), so that a request that has waited once does not wait again. Most elections are over
 #: by then.
 PRIMARY_WAIT_SECONDS = 4.0
-#: How long an abort may take. The server ends by itself what was not aborted (`transactionLifetimeLimitSeconds`).
+#: How long an abort may take. The server ends a transaction that is not aborted (`transactionLifetimeLimitSeconds`).
 ABORT_SECONDS = 2.0
 #: How long an abort may take while no primary is known. Waiting longer would only delay the retry or the error. The
 #: driver forgets the primary when one connection to it breaks, and finds it again half a second later; without an abort
@@ -64,8 +64,9 @@ class DatabaseWrapper(base.DatabaseWrapper):
     ops_class = DatabaseOperations
 
     # The stock engine adds `{$exists: true}` and `{$ne: null}` to both operators, so that null is not less than a
-    # value. The query language compares values of one type only, so null never is. An index cannot answer the two
-    # added conditions: each page of a descending list then fetched every document of the date at which it begins.
+    # value. But null is never less than a value, because the query language compares values of one type only. An index
+    # cannot answer the two added conditions: each page of a descending list then fetched every document of the date at
+    # which it begins.
     mongo_operators = {
         **base.DatabaseWrapper.mongo_operators,
         "lt": lambda field, value: {field: {"$lt": value}},
@@ -112,7 +113,7 @@ class DatabaseWrapper(base.DatabaseWrapper):
             self._require_replica_set(client)
             self._replicated.add(self.alias)
         if self.settings_dict["NAME"] not in self._keys_checked:
-            # Checked before anything is read or written with a wrong key, or unencrypted for want of one.
+            # This check comes before anything is read or written with a wrong key, or unencrypted without a key.
             encryption.check(client, self.settings_dict["NAME"])
             self._keys_checked.add(self.settings_dict["NAME"])
         return client
@@ -124,9 +125,9 @@ class DatabaseWrapper(base.DatabaseWrapper):
     def _raise_in_outage(self) -> None:
         """Fail at once if no primary has been found for PRIMARY_WAIT_SECONDS. Raises: OperationalError.
 
-        An election takes seconds, so the first requests after the loss of a primary wait for the next one. Once that
-        wait was in vain, later requests would only occupy threads that log-ins need. The driver's monitors keep looking
-        for a primary meanwhile.
+        An election takes seconds, so the first requests after the loss of a primary wait for the next one. If that wait
+        found none, later requests that wait would only occupy threads that log-ins need. The driver's monitors keep
+        looking for a primary meanwhile.
         """
         if self._has_primary():
             self._no_primary_since.pop(self.alias, None)
@@ -141,7 +142,7 @@ class DatabaseWrapper(base.DatabaseWrapper):
         return bool(self.database.client.topology_description.has_writable_server())
 
     def _require_replica_set(self, client: MongoClient) -> None:
-        """Require a replica set, without which MongoDB has no transactions; each process asks once.
+        """Require a replica set, without which MongoDB has no transactions. Each process asks the servers once.
 
         Raises: ImproperlyConfigured, saying what to do; OperationalError when no server answers.
         """
@@ -237,9 +238,9 @@ class DatabaseWrapper(base.DatabaseWrapper):
         While the driver cannot say whether the commit happened, the commit is sent again: at least once, and until
         `give_up_at` (`time.monotonic()`). That is safe because the server commits a transaction once.
 
-        Raises: DatabaseError, with the driver's error as its cause. The session and the callbacks are gone whatever
-        happens. The stock engine keeps both when a commit fails, and the thread goes on writing into the dead
-        transaction.
+        Raises: DatabaseError, with the driver's error as its cause. The session ends in any case, and the callbacks are
+        dropped if the commit fails. The stock engine keeps both when a commit fails, and the thread goes on writing
+        into the failed transaction.
         """
         self._check_in()
         session, self.session = self.session, None
@@ -254,7 +255,7 @@ class DatabaseWrapper(base.DatabaseWrapper):
                         session.commit_transaction()
                     return resent
                 except PyMongoError as error:
-                    # At least once, as the driver does.
+                    # Send the commit again at least once, as the driver does.
                     if not is_unknown_commit(error) or (resent and time.monotonic() >= give_up_at):
                         raise
                 resent += 1
@@ -338,6 +339,6 @@ def _after_fork_in_child() -> None:
             connection.forget_client()
 
 
-# Kept so that garbage collection in the child does not make the parent's clients warn or close.
+# The parent's clients are kept so that garbage collection in the child does not make them warn or close.
 _inherited: list[MongoClient] = []
 os.register_at_fork(after_in_child=_after_fork_in_child)

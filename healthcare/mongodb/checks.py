@@ -10,7 +10,7 @@ from pymongo.errors import PyMongoError
 from healthcare.mongodb.base import clinical_connection
 from healthcare.routers import CLINICAL
 
-#: docs/deployment.md asks for 10. MongoDB's default is 60, for which the check warns.
+#: docs/deployment.md asks for 10 s. MongoDB's default is 60 s, for which the check warns.
 MAX_TRANSACTION_LIFETIME_SECONDS = 30
 _PARAMETER = "transactionLifetimeLimitSeconds"
 

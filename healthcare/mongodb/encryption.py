@@ -79,7 +79,7 @@ def is_encrypted(value: object) -> bool:
 
 
 def encrypt(text: str, *, is_deterministic: bool) -> Binary:
-    """Return the ciphertext of a text. Deterministic: equal texts give equal ciphertexts, which can be searched for.
+    """Return the ciphertext of a text. If deterministic, equal texts have equal ciphertexts and can be found.
 
     Raises: Unreadable.
     """
@@ -163,10 +163,10 @@ def _cipher() -> _Cipher:
 
 
 def _data_key(client_encryption: ClientEncryption[Any], client: MongoClient[Document], database: str) -> Binary:
-    """Return the id of the data key, created if there is none. Of two processes that create it at once, one wins."""
+    """Return the id of the data key, created if there is none. Processes that create it at once get the same id."""
     keys = client[database][DATA_KEYS]
     try:
-        # Not by `get_key_by_alt_name`, and never in the open transaction, because the key must outlive a rollback.
+        # Do not read the key in the open transaction or by `get_key_by_alt_name`, because it must outlive a rollback.
         found = keys.find_one({"keyAltNames": KEY_NAME}, {"_id": 1})
         if found is None:
             keys.create_index("keyAltNames", unique=True, partialFilterExpression={"keyAltNames": {"$exists": True}})

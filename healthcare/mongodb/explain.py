@@ -80,7 +80,7 @@ def explain(
     *,
     hint: str | None = None,
 ) -> Plan:
-    """Run a queryset, or a pipeline on a model or collection name, and return its plan. Not inside a transaction."""
+    """Run a queryset, or a pipeline on a model or collection name, and return its plan; outside a transaction only."""
     if isinstance(query, models.QuerySet):
         return read_plan(json_util.loads(query.explain(verbosity="executionStats")))
     name = query if isinstance(query, str) else query._meta.db_table

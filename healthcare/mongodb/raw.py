@@ -138,7 +138,7 @@ def aggregate(
 
 @contextmanager
 def snapshot() -> Iterator[None]:
-    """Make every read of this thread inside the block see the data as of one and the same moment.
+    """Make every read of this thread inside the block see the data of one moment.
 
     Commands that compare collections use it while others write. A snapshot takes no locks and no transaction. MongoDB
     keeps the history of five minutes; writes inside the block are not possible.
@@ -216,7 +216,7 @@ class Collection:
             cursor = self._find_in_transaction(where, projection, sort, max_time_ms, limit=limit, **options)
             if not cursor["id"]:
                 return cast(list[Document], cursor["firstBatch"])
-        # Outside a transaction, or if the documents do not fit into one batch.
+        # The driver reads outside a transaction, or again if the documents do not fit into one batch.
         with self._operation() as (documents, session):
             return list(
                 documents.find(
@@ -224,7 +224,7 @@ class Collection:
                     projection,
                     sort=sort,
                     limit=limit,
-                    # Without it the server's first batch ends at 101 documents, and the rest costs a round trip.
+                    # Without `batch_size` the first batch ends at 101 documents, and the rest costs a round trip.
                     batch_size=limit,
                     hint=hint,
                     session=session,
@@ -425,7 +425,7 @@ class Collection:
 
     @contextmanager
     def _limited_operation(self, max_time_ms: int) -> Iterator[tuple[DriverCollection[Document], ClientSession | None]]:
-        """Do the same with a time limit for writes, whose driver methods take no maxTimeMS but heed `pymongo.timeout`.
+        """Do as `_operation`, with a time limit for writes: they take no maxTimeMS, but `pymongo.timeout` limits them.
 
         Reads do not use it, because it also ends the driver's wait at that moment. The wait then races with the
         server's reply, drops the connection and, in a transaction, looks like a network error that is worth a retry.

@@ -55,7 +55,7 @@ class UniqueIndex(models.Index):
             stock_column = column if field else each.column
             rule = dict(condition.pop(stock_column, {}))
             rule.pop("$type", None)
-            # In a document without the embedded one every field is missing.
+            # In a document without the embedded document, every field of the embedded one is missing.
             if not rule and (each.null or column_prefix):
                 rule = {"$gte": _LOWEST[db_type]} if db_type in _LOWEST else {"$type": db_type}
             if rule:

@@ -57,7 +57,7 @@ class ClinicalWriteFailed(DatabaseError):
 
 @dataclass
 class TransactionStatistics:
-    """How many transactions this process has begun, retried and lost since it started; for metrics.
+    """Counts of the transactions that this process has begun, retried and given up since it started, for metrics.
 
     attempts: transactions begun; retries: those begun again after a conflict; aborts: those rolled back, because of a
     conflict or an error of the service; commits_resent: commits sent again because their outcome was unknown;
@@ -152,7 +152,7 @@ def _run(connection: DatabaseWrapper, call: Callable[[], R]) -> R:
                 ) from error
             statistics.add("retries")
             time.sleep(pause)
-    # Outside the loop, because an error of a callback must not start the write again.
+    # The callbacks run outside the loop, because an error of a callback must not start the write again.
     connection.run_and_clear_commit_hooks()
     return result
 
