@@ -33,12 +33,12 @@ class Readiness(NamedTuple):
     """The result of a readiness check: ready if `problems` is empty."""
 
     problems: list[ReadinessProblem]
-    #: None when MongoDB cannot be asked.
+    #: None when MongoDB cannot be queried.
     event_lag: events.Lag | None
 
 
 def readiness() -> Readiness:
-    """Query both databases. This takes milliseconds, or seconds if one of them does not answer."""
+    """Query both databases and return the result, in milliseconds, or in seconds if one of them does not answer."""
     problems = [
         *_database_problems(DEFAULT, "postgresql", "PostgreSQL"),
         *_database_problems(CLINICAL, "mongodb", "MongoDB"),

@@ -33,7 +33,7 @@ class _Formatter(logging.Formatter):
             return record.getMessage()
         request = getattr(record, "request", None)
         if request is not None and record.name.startswith("django."):
-            # Django's own lines about a request end in its path.
+            # Django's own lines about a request end in the request's path.
             status = getattr(record, "status_code", "")
             return f"{status} {getattr(request, 'method', '')} {route_name(request)}".strip()
         if record.name.startswith("django.security"):

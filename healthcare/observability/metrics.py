@@ -69,7 +69,7 @@ def count_transactions(name: str, number: int) -> None:
 
 
 class MetricsMiddleware:
-    """Count and time each request. Must be the outermost middleware, so that it sees every request."""
+    """Middleware that counts and times each request. It must be the outermost, so that it sees every request."""
 
     def __init__(self, get_response: Callable[[HttpRequest], HttpResponseBase]) -> None:
         self.get_response = get_response
