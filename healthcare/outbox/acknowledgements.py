@@ -1,7 +1,7 @@
 """Acknowledgements: mark events as delivered to all of their consumers, singly, or in batches in a server process.
 
-A separate write for each event was a seventh of what a booking cost the process and both databases. If a batch is lost,
-with the process or with a primary, its events are delivered again, which consumers must tolerate.
+A separate write for each event took a seventh of the cost of a booking for the process and both databases. If a batch
+is lost, with the process or with a primary, its events are delivered again, which consumers must tolerate.
 """
 
 import atexit

@@ -39,7 +39,7 @@ MAX_RETRY_SECONDS = 600
 _REASON_LENGTH = 300
 #: A bound that makes queries use the partial indexes: the indexed dates are all later.
 _EPOCH = datetime.fromtimestamp(0, tz=UTC)
-#: Of how many events, those that are due first, `oldest_pending_at` takes the oldest.
+#: `oldest_pending_at` looks for the oldest event among the events that are due first, this many of them.
 _OLDEST_AMONG = 1_000
 #: The highest number that `lag` counts to.
 COUNT_LIMIT = 100_000
@@ -89,7 +89,7 @@ def register_projection(name: str, kinds: set[str], handler: Handler) -> None:
 def register_consumer(name: str, kinds: set[str] | None, handler: Handler) -> None:
     """Run `handler(event)` after the commit of every event of these kinds (None: all), until it has succeeded once.
 
-    Consumers run in the order of registration. If one fails, those after it wait with it.
+    Consumers run in the order of registration. If one fails, the consumers after it wait for its next attempt.
     """
     _consumers[name] = _Registration(name, None if kinds is None else frozenset(kinds), handler)
 
@@ -138,10 +138,10 @@ def publish(
 
 @contextmanager
 def defer_delivery() -> Iterator[None]:
-    """Defer delivery until the block exits. For blocks that keep a transaction of PostgreSQL open.
+    """Defer delivery until the block exits. Use this for a block that keeps a transaction of PostgreSQL open.
 
-    If that transaction failed, the consumers' rows would be rolled back with it although the event is acknowledged. If
-    the block fails, the relay delivers the events, because their changes are committed to MongoDB.
+    If that transaction failed after a delivery, the consumers' rows would be rolled back with it although the event is
+    acknowledged. If the block fails, the relay delivers the events, because their changes are committed to MongoDB.
     """
     if _deferred.get() is not None:
         yield
@@ -268,7 +268,7 @@ def requeue(*, since: datetime, event_ids: Sequence[ObjectId]) -> None:
 
 
 def retry(event_id: ObjectId) -> bool:
-    """Make a dead letter due again; return False if the event is none. The admin's action uses it."""
+    """Make a dead letter due again; return False if the event is not one. The admin's action calls this."""
     result = raw.collection(Event).update_one(
         {"_id": event_id, "set_aside_at": {"$gt": _EPOCH}},
         {"$set": {"due_at": clock.now(), "attempts": 0}, "$unset": {"set_aside_at": ""}},
@@ -277,7 +277,7 @@ def retry(event_id: ObjectId) -> bool:
 
 
 def _deliver_now(event: dict[str, Any]) -> None:
-    """Deliver an event in the request that published it, unless PostgreSQL is out; the relay delivers the others."""
+    """Deliver an event in the request that published it, unless PostgreSQL is out; the relay then delivers it."""
     if (deferred := _deferred.get()) is not None:
         deferred.append(event)
         return
@@ -292,7 +292,7 @@ def _deliver_now(event: dict[str, Any]) -> None:
 
 
 def _is_in_transaction_of_postgresql() -> bool:
-    """Return whether a transaction is open although no `defer_delivery` block is.
+    """Return whether a transaction of PostgreSQL is open without a `defer_delivery` block.
 
     The transaction that Django's TestCase opens around a test does not count.
     """
