@@ -17,7 +17,7 @@ from healthcare.postgresql.circuit_breaker import ANSWER_SECONDS
 class Connection(psycopg.Connection[Any]):
     """A psycopg connection that closes itself if a statement is not answered within `answer_seconds`."""
 
-    #: For all connections of this process; None waits as long as the statement takes.
+    #: The limit for all connections of this process; with None they wait as long as the statement takes.
     answer_seconds: ClassVar[float | None] = None
 
     def wait(self, gen: Any, *args: Any, **options: Any) -> Any:
@@ -27,7 +27,7 @@ class Connection(psycopg.Connection[Any]):
             return super().wait(gen, *args, **{"timeout": self.answer_seconds, **options})
         except psycopg.OperationalError:
             if self.answer_seconds is not None and time.monotonic() - began >= self.answer_seconds:
-                # The late answer must not be taken for that of the next statement.
+                # Close the connection: the late answer must not be taken for the answer to the next statement.
                 self.pgconn.finish()
             raise
 
@@ -40,6 +40,6 @@ class DatabaseWrapper(base.DatabaseWrapper):
 def limit_answer_time() -> None:
     """Give up on each statement after ANSWER_SECONDS, in this process; server processes call this once.
 
-    Commands do not: a migration or a backup may take longer.
+    Management commands do not call it, because a migration or a backup may take longer.
     """
     Connection.answer_seconds = ANSWER_SECONDS

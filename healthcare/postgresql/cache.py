@@ -36,7 +36,7 @@ _GET = "SELECT value FROM healthcare_counter WHERE key = %s AND expires_at > %s"
 _DELETE = "DELETE FROM healthcare_counter WHERE key = %s RETURNING value"
 _CLEAR = "DELETE FROM healthcare_counter WHERE expires_at <= %s"
 
-#: On average one in so many new keys deletes the expired ones.
+#: On average, one of this many calls of `add` also deletes the expired keys.
 CLEAR_EVERY = 200
 FOREVER_SECONDS = 10 * 366 * 86_400.0
 

@@ -16,7 +16,7 @@ OPEN_SECONDS = 1.0
 
 
 class CircuitBreaker:
-    """Whether a database answered when this process last asked it. Closed: it did; open: it did not."""
+    """State of a database: closed if the database answered the last request of this process, open if not."""
 
     def __init__(self) -> None:
         #: When the next request may try the database; None while the circuit is closed.
@@ -28,7 +28,7 @@ class CircuitBreaker:
         return self._try_at is None
 
     def allows_request(self) -> bool:
-        """Return whether the caller may ask the database. While the circuit is open one trial at a time may."""
+        """Return whether the caller may ask the database. While the circuit is open, one caller at a time may."""
         with self._lock:
             if self._try_at is None:
                 return True
