@@ -14,7 +14,7 @@ from unfold.widgets import UnfoldAdminTextInputWidget
 from healthcare import audit_context
 from healthcare.staff_admin.model_admin import AuditedAdmin
 
-#: Results of one request.
+#: The maximum number of results of one request.
 MAX_RESULTS = 20
 
 
@@ -45,7 +45,7 @@ class AccountAutocompleteField(AutocompleteField):
 class AutocompleteMixin(AuditedAdmin):
     """A ModelAdmin whose records the forms of other apps search for by name, at `<list>/autocomplete/?q=`."""
 
-    #: Whether the results are patients. The audit log then names them.
+    #: Whether the results are patients. If so, the audit log names them.
     suggests_patients: ClassVar[bool] = False
 
     def autocomplete_results(self, user: Any, words: str) -> Iterable[tuple[str, str]]:

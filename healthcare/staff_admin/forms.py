@@ -33,7 +33,8 @@ class LinesField(forms.CharField):
 class ResourceForm(forms.ModelForm):
     """A model form whose values are validated by the serializers of the API.
 
-    `validated` holds the arguments for the service: all given values for a new object, the changed ones for an old one.
+    `validated` holds the arguments for the service: all given values of a new object, or the changed values of an
+    existing one.
     """
 
     new: ClassVar[type[StrictSerializer]]
@@ -67,7 +68,7 @@ class ResourceForm(forms.ModelForm):
         return values
 
     def add_domain_error(self, message: str, *, field: str | None = None, row: int | None = None) -> None:
-        """Add the message to its field, and to the row that it is about if the field is a table."""
+        """Add the message to its field, and if the field is a table, to the row that the message is about."""
         if field not in self.fields:
             field = None
         elif row is not None and isinstance(bound := self[field], RowTableBoundField):

@@ -1,8 +1,9 @@
 """Import and export of an app's records in the admin, by django-import-export: CSV and XLSX, with ids as the key.
 
-The rows of a file take the same way as requests of the API: the app's serializer validates the values, and the app's
-service writes them. Each row is a write of its own, because MongoDB has no transaction over a thousand services. The
-preview runs the same services and rolls each of their transactions back. The import reports its errors row by row.
+The rows of a file are processed like requests of the API: the app's serializer validates the values, and the app's
+service writes them. Each row is a write of its own, because no transaction of MongoDB can span the services of all
+rows. The preview runs the same services and rolls each of their transactions back. The import reports its errors row by
+row.
 
 The server stores nothing of a file. A file is read in memory, and the form of the preview carries it to the import; the
 preview shows its contents anyway. The session holds the digest of the file until it is imported, so that only the file
@@ -50,12 +51,13 @@ from healthcare.staff_admin.forms import as_request_by
 from healthcare.staff_admin.import_export_widgets import SpreadsheetWidget
 from healthcare.staff_admin.model_admin import ResourceAdmin
 
-#: Rows of one file, which one request tries, writes and reports. Larger files need a management command.
+#: The maximum number of rows of a file, because one request checks, writes and reports all of them. Larger files need a
+#: management command.
 MAX_IMPORT_ROWS = 500
 MAX_EXPORT_ROWS = 10_000
-#: A workbook is a ZIP archive. Larger ones are not unpacked.
+#: The maximum unpacked size of a workbook, which is a ZIP archive. Larger workbooks are not unpacked.
 MAX_UNPACKED_BYTES = 50 * 1_048_576
-#: The encoded file in the form of the preview. The rest of the allowed size is for the form's other fields.
+#: The maximum size of the encoded file in the form of the preview. The rest of the allowed size is for other fields.
 MAX_FORM_FILE_BYTES = settings.DATA_UPLOAD_MAX_MEMORY_SIZE - 16_384
 
 logger = logging.getLogger("healthcare.errors")
@@ -115,7 +117,7 @@ class XlsxFormat(base_formats.XLSX):
 
 
 class FormStorage(BaseStorage):
-    """Stores a file between preview and import in its own name, which the form of the preview sends back."""
+    """Storage of a file between preview and import. The preview's form sends the encoded file back as its name."""
 
     data: bytes
 
@@ -175,7 +177,7 @@ class ResourceTable(Resource):
         self.existing: dict[str, Any] = {}
         #: The columns of the file. The preview shows no others of a record.
         self.file_columns = frozenset(self.columns)
-        #: Why the remaining rows are not tried.
+        #: Why the remaining rows are not imported; None while no row has failed unexpectedly.
         self.stop_reason: str | None = None
 
     @classmethod
@@ -270,7 +272,7 @@ class ResourceTable(Resource):
         instance.validated = {}
 
     def import_instance(self, instance: Any, row: Mapping[str, object], **kwargs: object) -> None:
-        """Validate the row by the serializer: all values of a new record, or the changed values of an old one."""
+        """Validate the row by the serializer: all values of a new record, or the changed values of an existing one."""
         is_new = instance._state.adding
         given, errors = self._given_values(instance, row, is_new)
         form = self.model_admin.form
@@ -361,11 +363,11 @@ class ResourceTable(Resource):
 
 
 class _DryRunRollback(Exception):
-    """Rolls the transactions of a dry run back."""
+    """Raised to roll back the transactions of a dry run."""
 
 
 def _dry_run(write: Callable[[], Any]) -> None:
-    """Call the function, and roll its writes to both databases back. Raises: the errors of the function."""
+    """Call the function, and roll back its writes to both databases. Raises: the errors of the function."""
 
     @clinical_transaction
     def attempt() -> None:
@@ -394,7 +396,7 @@ def _invalid_row(row: object, message: str) -> RowResult:
 
 
 class UploadForm(ImportForm):
-    """The first step of an import."""
+    """Form of the first step of an import, the upload of a file."""
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
@@ -524,7 +526,7 @@ class ImportExportAdmin(ImportExportMixin, ResourceAdmin):
         return f"admin:{self.opts.app_label}_{self.opts.model_name}_{page}"
 
 
-#: Holds the digest of the file of the last preview.
+#: Session key of the digest of the file of the last preview.
 _SESSION_KEY = "import"
 
 

@@ -37,7 +37,7 @@ class SpreadsheetWidget(widgets.Widget):
         return str(csv_export.cell(super().render(value, obj, **kwargs)))
 
     def clean(self, value: object, row: object = None, **kwargs: object) -> Any:
-        """Raises: ValueError with a message for the person who imports."""
+        """Return the value of a cell. Raises: ValueError with a message for the person who imports."""
         if isinstance(value, str):
             value = csv_export.value_of(value)
         return None if value is None or value == "" else self.read(value)
@@ -47,11 +47,11 @@ class SpreadsheetWidget(widgets.Widget):
 
 
 class TextWidget(SpreadsheetWidget, widgets.CharWidget):
-    """Text."""
+    """A text."""
 
 
 class DateWidget(SpreadsheetWidget, widgets.DateWidget):
-    """A date in ISO 8601. Workbooks have midnight of the day."""
+    """A date in ISO 8601. A workbook stores midnight of the day."""
 
     def __init__(self) -> None:
         super().__init__(format="%Y-%m-%d")

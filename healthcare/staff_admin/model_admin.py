@@ -1,6 +1,6 @@
 """Base classes of every ModelAdmin of the project.
 
-A form of the admin takes the same way as a request of the API: the app's serializer validates the values, the app's
+A form of the admin is processed like a request of the API: the app's serializer validates the values, the app's
 service writes them, and an error that the service raises is shown on the form. Django's own saving and deleting are
 never used.
 """
@@ -31,12 +31,12 @@ from healthcare.outbox import events
 from healthcare.staff_admin.forms import ResourceForm
 
 COUNT_LIMIT = 1_000
-#: Rows that one action changes: enough for a doctor's day, and not the whole list.
+#: The maximum number of rows that one action changes: enough for a doctor's day, but not the whole list.
 MAX_SELECTED_ROWS = 200
 
 
 class CappedPaginator(Paginator):
-    """Count up to COUNT_LIMIT, because counting a million documents takes longer than showing fifty of them."""
+    """Paginator that counts up to COUNT_LIMIT: counting a million documents takes longer than showing fifty of them."""
 
     @cached_property
     def count(self) -> int:
@@ -61,14 +61,14 @@ unfold_list.result_headers = _compute_once(unfold_list.result_headers)
 
 
 class SortableChangeList(ChangeList):
-    """Sort by the columns in `sortable_by` only. Django hides the links of the others, but still sorts by them."""
+    """List that sorts by the columns in `sortable_by` only. Django hides the links of the others but sorts by them."""
 
     def get_ordering_field(self, field_name: str) -> Any:
         return super().get_ordering_field(field_name) if field_name in self.sortable_by else None
 
 
 class AuditedAdmin(ThemedModelAdmin):
-    """A ModelAdmin in the site's theme that records in the audit log who was shown, and what was written or refused.
+    """A ModelAdmin in the site's theme that records in the audit log what was shown, written or refused.
 
     Every ModelAdmin of the site inherits from this class (tests/audit/test_guard.py).
     """
@@ -104,7 +104,7 @@ class AuditedAdmin(ThemedModelAdmin):
         return row
 
     def get_changelist_instance(self, request: HttpRequest) -> Any:
-        """Raises: IncorrectLookupParameters also for NUL characters, which PostgreSQL does not accept."""
+        """Return the list. Raises: IncorrectLookupParameters, also for NUL characters, which PostgreSQL rejects."""
         if any("\0" in value for _, values in request.GET.lists() for value in values):
             raise IncorrectLookupParameters
         return super().get_changelist_instance(request)
@@ -196,7 +196,7 @@ class DomainErrorAdmin(AuditedAdmin):
         return rows
 
     def apply_to_rows(self, request: HttpRequest, rows: Iterable[Any], operation: Callable[[Any], Any]) -> list[Any]:
-        """Return the results of `operation`. Errors become messages and are recorded in the audit log."""
+        """Return the results of `operation` for each row. Errors become messages and are recorded in the audit log."""
         results = []
         for row in rows:
             try:

@@ -71,7 +71,7 @@ class RowTableWidget(forms.Widget):
         return self.formset(data, prefix=name, auto_id="")
 
     def render(self, name: str, value: Any, attrs: object = None, renderer: object = None) -> SafeString:
-        """Render a template of the project, which the default renderer of forms does not look for."""
+        """Render a template of the project, which the default renderer of forms does not find."""
         is_sent = isinstance(value, BaseFormSet)
         formset = value if is_sent else self.formset(prefix=name, initial=value, auto_id="")
         return render_to_string("admin/widgets/row_table.html", {"formset": formset})
@@ -80,7 +80,7 @@ class RowTableWidget(forms.Widget):
 class RowTableBoundField(forms.BoundField):
     @cached_property
     def data(self) -> Any:
-        """The formset, made once, so that it keeps the errors of its rows until the page is rendered."""
+        """The formset, which is made once, so that it keeps the errors of its rows until the page is rendered."""
         return super().data
 
     def add_row_error(self, row: int, message: str) -> str:

@@ -39,7 +39,7 @@ relax_csp_for_theme = csp_update({"script-src": ["'unsafe-eval'"], "style-src": 
 
 
 class OwnPasswordView(PasswordChangeView):
-    """Passes the request to the form, which counts attempts by it."""
+    """Password page that passes the request to its form, which marks the request if there are too many attempts."""
 
     def get_form_kwargs(self) -> dict[str, Any]:
         return {**super().get_form_kwargs(), "request": self.request}
@@ -166,5 +166,5 @@ class HospitalAdminSite(UnfoldAdminSite):
 
 
 def hospital_site() -> HospitalAdminSite:
-    """Return the project's admin site; Django's `admin.site` stands for it, with the type of any site."""
+    """Return the project's admin site, which is Django's `admin.site`, with its own type."""
     return cast(HospitalAdminSite, admin.site)
