@@ -53,7 +53,7 @@ worker_class = "healthcare.web.gunicorn_conf.Worker"
 logger_class = "healthcare.web.gunicorn_conf.Log"
 threads = 4
 graceful_timeout = 30
-# gunicorn would put it into a folder that two checkouts share.
+# gunicorn would put the control socket into a folder that two checkouts share.
 control_socket_disable = True
 
 # --- Logs: gunicorn's lines have the form of the application's (healthcare.observability.logs) ----------------------
@@ -81,11 +81,11 @@ if _METRICS not in os.environ:
     os.environ[_METRICS] = tempfile.mkdtemp(prefix="healthcare-metrics-")
 
     def _remove(folder: str, made_by: int) -> None:
-        # Workers are forks of the process that made the folder, and end before it does.
+        # Workers are forks of the process that made the folder and end before it, so they must not remove it.
         if os.getpid() == made_by:
             shutil.rmtree(folder, ignore_errors=True)
 
-    # gunicorn has no hook for a process that only checks its settings.
+    # This uses atexit because gunicorn has no hook for a process that only checks its settings.
     atexit.register(_remove, os.environ[_METRICS], os.getpid())
 
 

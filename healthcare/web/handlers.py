@@ -1,8 +1,8 @@
 """The WSGI application: Django's handler, with a middleware list of its own for API requests that carry a token.
 
-A token names the account by itself, so sessions, cookies and the protection against forged forms have no part in such a
-request (`accounts.authentication.SessionAuthentication` ignores the session when there is an `Authorization` header).
-`API_MIDDLEWARE` leaves them out. Views, permissions and the audit log are the same on both lists.
+A token names the account by itself, so such a request needs no session, no cookie and no CSRF protection
+(`accounts.authentication.SessionAuthentication` ignores the session when there is an `Authorization` header).
+`API_MIDDLEWARE` leaves out the middleware for these. Views, permissions and the audit log are the same on both lists.
 """
 
 from collections.abc import Callable, Iterable
@@ -18,7 +18,7 @@ StartResponse = Callable[..., Any]
 
 
 def unclassified_middleware() -> list[str]:
-    """Return the members of MIDDLEWARE that nobody has assigned to the API or to browsers."""
+    """Return the members of MIDDLEWARE that are neither in API_MIDDLEWARE nor in BROWSER_ONLY_MIDDLEWARE."""
     known = {*settings.API_MIDDLEWARE, *settings.BROWSER_ONLY_MIDDLEWARE}
     return [path for path in settings.MIDDLEWARE if path not in known]
 
@@ -26,7 +26,7 @@ def unclassified_middleware() -> list[str]:
 def has_api_token(environ: dict[str, Any]) -> bool:
     """Return whether the request addresses the API with a token.
 
-    /api/auth is left out because logging in by a provider keeps its state in a session.
+    Paths under /api/auth do not count, because a login with a provider keeps its state in a session.
     """
     path = environ.get("PATH_INFO", "")
     return "HTTP_AUTHORIZATION" in environ and path.startswith("/api/") and not path.startswith("/api/auth/")
@@ -38,7 +38,8 @@ class ApiHandler(WSGIHandler):
     def load_middleware(self, is_async: bool = False) -> None:
         """Build the chain as Django does; `super()` reads `settings.MIDDLEWARE` and nothing else.
 
-        An unclassified middleware comes first: forgetting to assign one must not open the API.
+        Unclassified middleware runs as well, before the rest, because a forgotten entry must not leave the API
+        unprotected.
         """
         self._view_middleware: list[Any] = []
         self._template_response_middleware: list[Any] = []

@@ -1,4 +1,4 @@
-"""The project's middleware: which of it runs for which request is in the settings (`MIDDLEWARE`, `API_MIDDLEWARE`)."""
+"""The project's middleware. The settings `MIDDLEWARE` and `API_MIDDLEWARE` say which requests run which of it."""
 
 import logging
 import traceback
@@ -139,7 +139,7 @@ class ReaderZoneMiddleware:
 
 
 class AuditMiddleware:
-    """Open the audit context of each request, and write its entries to the audit log before the answer leaves."""
+    """Open the audit context of each request, and write its entries to the audit log before the answer is sent."""
 
     def __init__(self, get_response: Callable[[HttpRequest], HttpResponseBase]) -> None:
         self.get_response = get_response
@@ -159,7 +159,7 @@ class AuditMiddleware:
         return response
 
     def _answer(self, request: HttpRequest, *, may_defer_check: bool) -> HttpResponseBase:
-        """Raises: StaleAuthorization, only if `may_defer_check`."""
+        """Return the response after its audit entries are written. Raises: StaleAuthorization if `may_defer_check`."""
         channel = "admin" if request.path_info.startswith("/admin/") else "api"
         with audit_context.audit_context(
             channel=channel, address=client_address(request), may_defer_check=may_defer_check
@@ -173,7 +173,7 @@ class AuditMiddleware:
                 recorder.flush(current, actor=getattr(request, "user", None), answered=is_answer)
             except recorder.StaleAuthorization:
                 raise
-            except Exception as error:  # noqa: BLE001 - whatever it is, the answer must not leave
+            except Exception as error:  # noqa: BLE001 - after any error the answer must not be sent
                 response = self._instead(request, error)
             response["X-Request-ID"] = current.request_id
         return response

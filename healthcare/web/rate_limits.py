@@ -82,10 +82,10 @@ class Attempts:
 def count_attempt(*limits: tuple[Limit, str]) -> Attempts:
     """Count an attempt for each limit in order, up to the first that is exhausted.
 
-    Stopping there lets exactly as many simultaneous attempts through as the narrowest limit allows. If all limits were
-    always counted, one request could exhaust the second limit for another that the first has refused.
+    The limits after that one are not counted, so that exactly as many simultaneous attempts pass as the narrowest limit
+    allows. Otherwise an attempt that the first limit refuses could exhaust the second limit for another attempt.
 
-    Raises: TooManyAttempts; Unavailable when nobody can count.
+    Raises: TooManyAttempts; Unavailable if the cache cannot be reached.
     """
     attempts = Attempts()
     with counting():
@@ -97,7 +97,7 @@ def count_attempt(*limits: tuple[Limit, str]) -> Attempts:
 
 @contextmanager
 def counting() -> Iterator[None]:
-    """Translate Redis's errors; those of PostgreSQL are handled already. Raises: Unavailable."""
+    """Translate Redis's errors; errors of PostgreSQL count as outages already. Raises: Unavailable."""
     try:
         yield
     except RedisError as error:
@@ -105,7 +105,7 @@ def counting() -> Iterator[None]:
 
 
 def address_of(request: HttpRequest) -> str:
-    """Return what a limit by address counts: the client's IPv4 address or IPv6 network; "-" over a unix socket."""
+    """Return the value that a limit by address counts: the IPv4 address or IPv6 network; "-" over a unix socket."""
     text = client_address(request)
     if text is None:
         return "-"
@@ -122,7 +122,7 @@ def _counter_key(limit: Limit, value: str) -> str:
 
 
 def require_wait(request: HttpRequest, error: TooManyAttempts) -> None:
-    """Mark the request, so that the page of its form is answered with 429 (`with_wait`)."""
+    """Mark the request, so that `with_wait` answers with the page of the form and status 429."""
     request.META[_WAIT] = error.wait_seconds
 
 
