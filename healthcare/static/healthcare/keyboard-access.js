@@ -1,10 +1,10 @@
-// Makes parts of the theme that react to the mouse only usable by keyboard and by screen readers. The test is
+// Makes parts of the theme usable by keyboard and by screen readers that otherwise react only to the mouse. The test is
 // tests/browser/test_accessibility.py.
 "use strict";
 (() => {
   const FOCUSABLE = "a[href], button, input, label, select, summary, textarea";
 
-  // The dialog becomes visible after the event, and cannot take the focus before: try for two seconds.
+  // The dialog becomes visible after the event and cannot take the focus before, so this tries for two seconds.
   function focusWhenVisible(button, attempts = 40) {
     if (!button?.isConnected || !attempts) return;
     setTimeout(() => {
@@ -14,7 +14,7 @@
   }
 
   function prepare(part) {
-    // The theme's menus, filters and closing crosses are plain elements with a click handler.
+    // The theme's menus, filters and close buttons are plain elements with a click handler.
     part.querySelectorAll("[x-on\\:click]").forEach((element) => {
       if (element.matches(FOCUSABLE) || element.hasAttribute("tabindex")) return;
       element.tabIndex = 0;

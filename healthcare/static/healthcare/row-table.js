@@ -19,7 +19,7 @@
       total.value = body.rows.length;
     }
 
-    // One empty row is enough where a button adds more.
+    // One empty row is enough, because the button adds more.
     body.querySelectorAll("tr[data-spare]").forEach((row, index) => index && row.remove());
     table.querySelectorAll("[data-remove], [data-add]").forEach((button) => (button.hidden = false));
     renumber();
