@@ -1,4 +1,5 @@
--- The tables of the audit log for a trial on SQLite: the same columns, and no changes either. No partitions, no roles.
+-- The tables of the audit log for a trial on SQLite. They have the same columns and reject changes too, but there are
+-- no partitions and no roles.
 
 CREATE TABLE audit_entries (
     id integer PRIMARY KEY AUTOINCREMENT,

@@ -25,7 +25,7 @@ GRANT SELECT, INSERT, UPDATE, DELETE ON ALL TABLES IN SCHEMA public TO healthcar
 GRANT USAGE, SELECT ON ALL SEQUENCES IN SCHEMA public TO healthcare_app;
 REVOKE INSERT, UPDATE, DELETE ON django_migrations FROM healthcare_app;
 
--- It inserts and reads entries of the audit log, through the two parent tables only and not through a partition.
+-- The application inserts and reads entries of the audit log through the parent tables only, never through a partition.
 DO $$
 DECLARE
     part regclass;
