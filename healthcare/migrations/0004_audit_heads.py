@@ -16,7 +16,7 @@ def create(apps, schema_editor):
 
 
 class Migration(migrations.Migration):
-    """There is no reverse migration, for the reason that 0002 gives."""
+    """Create the table of the hashes of seals by SQL. 0002 says why there is no reverse migration."""
 
     dependencies = [("healthcare", "0003_counters")]
 
