@@ -16,13 +16,14 @@ class HealthcareConfig(AppConfig):
         from healthcare.observability import metrics
         from healthcare.outbox import events
 
-        # Registered before the consumers of the apps, because an audit entry must not wait for a bill that fails.
+        # The audit log comes before the consumers of the apps, because an audit entry must not wait for a bill that
+        # fails.
         events.register_consumer(events.AUDIT, None, recorder.deliver)
         transactions.statistics.observer = metrics.count_transactions
 
 
 class HospitalAdminConfig(admin_apps.AdminConfig):
-    """Django's admin with our site in the place of its own."""
+    """Configuration of Django's admin app, with the project's admin site in place of Django's."""
 
     default = False
     default_site = "healthcare.staff_admin.site.HospitalAdminSite"

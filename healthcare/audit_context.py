@@ -1,4 +1,4 @@
-"""The audit context: what one request or command has done with people's data so far.
+"""The audit context: the record of what one request or command has done with people's data so far.
 
 The middleware (or manage.py) opens a context. The code that handles data reports to it without knowing who asked:
 
@@ -7,9 +7,9 @@ The middleware (or manage.py) opens a context. The code that handles data report
 - services record what they write (`events.publish`, `recorder.record`);
 - permissions, visibility queries and services call `mark_refused`.
 
-`healthcare.audit_log.recorder.flush` makes entries of the audit log from it when the request ends, and raises an error
-if data was queried and nothing was recorded. Outside a request or command, for example in a shell or in the test of one
-function, there is no context: reads leave no entries, writes leave them as always.
+`healthcare.audit_log.recorder.flush` makes entries of the audit log from the context when the request ends, and raises
+an error if data was queried and nothing was recorded. Outside a request or command, for example in a shell or in the
+test of one function, there is no context: reads leave no entries, but writes do.
 """
 
 import re
@@ -50,7 +50,7 @@ class Precondition:
 
 @dataclass
 class AuditContext:
-    """Where a request or command came from, and what it has done so far."""
+    """The origin of a request or command, and what the request or command has done so far."""
 
     channel: str
     address: str | None
@@ -64,7 +64,7 @@ class AuditContext:
     recorded_denials: set[str] = field(default_factory=set)
     involved: dict[str, None] = field(default_factory=dict)
     attempted: AttemptedAction | None = None
-    #: Whether the precondition may be checked as late as in `flush`, before the answer leaves.
+    #: Whether the precondition may be checked as late as in `flush`, which runs before the answer is sent.
     may_defer_check: bool = False
     #: The condition under which the entries of this request may be inserted.
     precondition: Precondition | None = None
@@ -163,7 +163,7 @@ def involves(*patient_ids: str | None) -> None:
 
 
 def begin_action(action: str, *, subject: object = None) -> None:
-    """Say what is being tried, before anything can refuse it."""
+    """Set the action that the request attempts, before any code can refuse it."""
     if context := _current.get():
         context.attempted = AttemptedAction(action, as_id(subject))
 
@@ -205,7 +205,7 @@ def facts(
         "actor_id": getattr(actor, "pk", None),
         "role": str(role),
         "action": action,
-        # The value of a filter may be any text that a user typed.
+        # An id may be the value of a filter, which may be any text that a user typed.
         "patient_ids": [patient_id for patient_id in patient_ids if _ID.fullmatch(patient_id)],
         "subject": as_id(subject),
         "outcome": outcome,
@@ -219,7 +219,7 @@ def facts(
 def facts_of_event(event: Mapping[str, Any]) -> Facts:
     """Return the facts of the entry that is stored with an event.
 
-    An event that is older than the audit log has none; its actor is unknown.
+    An event that is older than the audit log has no such facts, and its actor is unknown.
     """
     if "audit" in event:
         return dict(event["audit"])

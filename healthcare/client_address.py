@@ -1,4 +1,4 @@
-"""The client's address, also behind proxies.
+"""Functions that find the client's address, also behind proxies.
 
 Anybody can send X-Forwarded-For. The header counts only as far as proxies that TRUSTED_PROXIES names have written it.
 Each proxy appends the address that it saw, so the header is read from the right. X-Forwarded-Proto, too, counts only
@@ -55,7 +55,7 @@ def _is_from_proxy(request: HttpRequest) -> bool:
 
 
 def _is_from_proxy_socket(request: HttpRequest) -> bool:
-    """Return whether the request came over a unix socket, whose peer has no address, and only the proxy uses that."""
+    """Return whether the request came over a trusted unix socket, which is one whose peer has no address."""
     return settings.TRUSTED_PROXY_SOCKET and not request.META.get("REMOTE_ADDR")
 
 

@@ -37,5 +37,5 @@ def value_of(text: str) -> str:
 
 
 def _is_formula(text: str) -> bool:
-    # Also with quotes in front; else `value_of` could not tell which quotes belong to the text.
+    # Quotes in front are ignored; otherwise `value_of` could not tell which quotes belong to the text.
     return text.lstrip("'").startswith(_FORMULA)

@@ -1,4 +1,4 @@
-"""Errors that services and queries raise, as facts about the request that know nothing of HTTP.
+"""Errors that services and queries raise: facts about a request, which the API and the admin translate.
 
 The API makes problem details of them (`healthcare.api.problem_details`), the admin makes sentences on a form.
 """
@@ -16,7 +16,7 @@ T = TypeVar("T")
 
 
 class DomainError(Exception):
-    """A fact because of which a request cannot be carried out. `detail` is a sentence for the person who asked."""
+    """A reason why a request cannot be carried out. `detail` is a sentence for the person who sent the request."""
 
     status = HTTPStatus.BAD_REQUEST
     code = "refused"
@@ -83,7 +83,7 @@ def is_outage(error: BaseException | None) -> bool:
             | ClinicalWriteFailed
             | OperationalError
             | InterfaceError
-            # A process that started while MongoDB was out learns only later that its master key is wrong.
+            # A process that started while MongoDB was out finds only later that its master key is wrong.
             | KeyProblem,
         ):
             return True

@@ -9,7 +9,7 @@ from typing import NamedTuple
 
 from healthcare.errors import Conflict
 
-#: Where counting ends, because "1000 or more" is as good a reason as the exact number.
+#: Counting ends at this number, because "1000 or more" is as good a reason as the exact number.
 COUNT_LIMIT = 1000
 
 

@@ -181,7 +181,7 @@ CONTENT_SECURITY_POLICY = {
         "object-src": ["'none'"],
     },
 }
-# CORS is off unless origins are named.
+# CORS is off unless CORS_ALLOWED_ORIGINS names origins.
 CORS_ALLOWED_ORIGINS = env.list("CORS_ALLOWED_ORIGINS", default=[])
 CORS_URLS_REGEX = r"^/api(/|$)"
 CORS_ALLOW_METHODS = ["GET", "POST", "PATCH", "DELETE"]
@@ -210,7 +210,7 @@ if METRICS_TOKEN and not DEBUG and len(METRICS_TOKEN) < 32:
 
 LOG_FORMAT = env.str("LOG_FORMAT", default="text" if DEBUG else "json")
 if LOG_FORMAT not in ("json", "text"):
-    raise ImproperlyConfigured("LOG_FORMAT is json or text.")
+    raise ImproperlyConfigured("LOG_FORMAT must be json or text.")
 # Write a log line with route, status and duration for each request. The audit log names the account; this log does not.
 LOG_REQUESTS = env.bool("LOG_REQUESTS", default=False)
 LOGGING = {
@@ -223,11 +223,11 @@ LOGGING = {
     "handlers": {"stderr": {"class": "logging.StreamHandler", "formatter": LOG_FORMAT}},
     "root": {"handlers": ["stderr"], "level": "WARNING"},
     "loggers": {
-        # Replaces Django's handlers, which mail whole requests.
+        # No handlers here: those of Django mail whole requests.
         "django": {"handlers": [], "level": "INFO"},
         # Responses of 400 to 499 are counted (healthcare.observability.metrics), and denied access is in the audit log.
         "django.request": {"level": "INFO" if DEBUG else "ERROR"},
-        # Scanners send wrong host names all day.
+        # Such errors are not logged, because scanners send wrong host names all day.
         "django.security.DisallowedHost": {"level": "CRITICAL"},
         "healthcare": {"level": "INFO"},
     },
@@ -385,7 +385,7 @@ UNFOLD = {
     "SHOW_BACK_BUTTON": True,
     "BORDER_RADIUS": "6px",
     "COLORS": {
-        # This teal has a contrast of 4.5:1 on white from 600 on, and on the dark background up to 400.
+        # The contrast of this teal is at least 4.5:1 on white from shade 600, and on the dark background up to 400.
         "primary": {
             "50": "#effaf9", "100": "#d2f1ee", "200": "#a8e3de", "300": "#72cdc8", "400": "#41afab", "500": "#25928f",
             "600": "#0f7472", "700": "#115e5d", "800": "#124b4b", "900": "#133f3f", "950": "#042525",

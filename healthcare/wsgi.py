@@ -1,4 +1,4 @@
-"""The WSGI application, and what a server process sets up before its first request."""
+"""The WSGI application, and the set-up of a server process before its first request."""
 
 import logging
 import os
