@@ -46,15 +46,15 @@ from patients.models import Patient
 #: Functions of other apps that return a link for an appointment's page, or None if the user may not follow it.
 APPOINTMENT_LINKS: list[Callable[[HttpRequest, Appointment], tuple[Any, str] | None]] = []
 
-#: Explains to users what a final status means.
+#: Final status → the sentence that explains the status to users.
 STATUS_EXPLANATIONS = {
     Status.COMPLETED: _("The visit took place. This is final and creates a bill."),
-    Status.CANCELLED: _("The time is free for others at once. A cancelled visit cannot be scheduled again."),
+    Status.CANCELLED: _("The time becomes free for others immediately. A cancelled visit cannot be scheduled again."),
 }
 
 
 class VisitRequest(HttpRequest):
-    """The type of a request about one appointment, which is read once for all of its permission checks."""
+    """A request about one appointment, with that appointment, so that several permission checks read it once."""
 
     visit: Appointment | None
 
@@ -359,7 +359,7 @@ class AppointmentAdmin(ImportExportAdmin):
             self.message_user(request, texts[status] % {"n": len(changed)}, messages.SUCCESS)
         if not (changed and is_cancelling):
             return None
-        explanation = _("These visits were cancelled. Call the patients, who do not know it yet.")
+        explanation = _("These visits were cancelled. Call the patients, because the system does not notify them.")
         return self._visits_page(request, changed, title=_("Patients to call"), explanation=explanation)
 
     def _visits_page(self, request: HttpRequest, visits: list[Appointment], **texts: Any) -> HttpResponse:

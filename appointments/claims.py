@@ -61,7 +61,7 @@ def holder_kind(claim_id: str) -> str:
 
 
 def replace(*, appointment_id: str, held: list[str], wanted: list[str]) -> None:
-    """Replace the claims that an appointment holds by those that it wants. Raises: SlotTaken."""
+    """Replace the claims that an appointment holds by those that it must hold. Raises: SlotTaken."""
     released, new = set(held) - set(wanted), [claim for claim in wanted if claim not in set(held)]
     if released:
         raw.collection(Claim).delete_many({"_id": {"$in": sorted(released)}})

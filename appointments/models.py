@@ -22,7 +22,7 @@ class Appointment(models.Model):
     patient_id = models.CharField(_("patient id"), max_length=64)
     doctor_id = models.CharField(_("doctor id"), max_length=64)
     #: The wall date and wall time in the doctor's time zone. An untimed visit has the empty string and not null,
-    #: because MongoDB compares null only on documents: each page would read the documents that it skips.
+    #: because MongoDB must read a document to compare null: a page would also read the documents before it.
     date = models.DateField(_("date"))
     time = models.CharField(_("time"), max_length=5, blank=True, default="")
     duration_minutes = models.PositiveSmallIntegerField(_("minutes"))

@@ -11,5 +11,5 @@ ALLOWED: RoleTable = {
     "destroy": {Role.ADMIN, Role.PATIENT},
 }
 SLOTS: RoleTable = {"slots": {Role.ADMIN, Role.DOCTOR, Role.PATIENT}}
-#: The roles that may complete a visit, which states that it took place.
+#: The roles that may complete a visit, and so confirm that the visit took place.
 MAY_COMPLETE = frozenset({Role.ADMIN, Role.DOCTOR})

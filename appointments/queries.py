@@ -138,7 +138,7 @@ def count_free_today(schedules: Mapping[str, hours.Schedule]) -> int:
     }
     days = {slot.date for each in slots.values() for slot in each}
     taken: dict[str, set[datetime]] = {}
-    # Visits are read and not claims, because the ids of claims are ordered by doctor and not by time.
+    # This query reads visits instead of claims, because the ids of claims are ordered by doctor and not by time.
     booked = Appointment.objects.filter(date__in=sorted(days), status=Status.SCHEDULED, starts_at__isnull=False)
     for doctor_id, starts_at, minutes in booked.values_list("doctor_id", "starts_at", "duration_minutes"):
         taken.setdefault(doctor_id, set()).update(claims.quanta(starts_at, minutes))

@@ -103,7 +103,7 @@ def change_appointment(*, actor: User, appointment_id: str, **changes: Any) -> A
         raise FinalStatus(visit.status)
     is_moved = bool(_TIME_FIELDS & set(changes))
     if is_moved and target != Status.SCHEDULED:
-        raise InvalidValue("A visit is moved or it ends, not both at once.", field="status")
+        raise InvalidValue("One request cannot both move and end a visit: move it first.", field="status")
     before, held = as_document(visit), claims.ids_of(visit)
     if "time" in changes:
         changes["time"] = changes["time"] or ""
@@ -113,11 +113,11 @@ def change_appointment(*, actor: User, appointment_id: str, **changes: Any) -> A
         _resolve_time(actor, visit)
         changes |= {"starts_at": visit.starts_at, "duration_minutes": visit.duration_minutes}
     visit.clean_fields()
-    # Conditional on the status, so that the write itself decides who ends a visit first.
+    # The update requires the scheduled status, so that only one of two concurrent requests ends the visit.
     if not Appointment.objects.filter(pk=appointment_id, status=Status.SCHEDULED).update(**changes):
         raise FinalStatus(queries.get_visible(actor, appointment_id)["status"])
     if is_moved:
-        # Its place in the chart may change, and an older visit may come back into it.
+        # The visit's place in the chart may change, and an older visit may enter the chart.
         chart.replace("appointments", visit.patient_id, queries.newest_entries(visit.patient_id))
     else:
         entry: Document = {name: changes[name] for name in ("status", "disease") if name in changes}
@@ -129,7 +129,7 @@ def change_appointment(*, actor: User, appointment_id: str, **changes: Any) -> A
 
 @clinical_transaction
 def delete_appointment(*, actor: User, appointment_id: str) -> None:
-    """Raises: NotVisible, FinalStatus for a completed visit, StillReferenced."""
+    """Delete an appointment. Raises: NotVisible, FinalStatus for a completed visit, StillReferenced."""
     visit = queries.get_changeable(actor, appointment_id)
     if visit.status == Status.COMPLETED:
         raise FinalStatus(visit.status)

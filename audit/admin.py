@@ -1,4 +1,4 @@
-"""Admin page of the audit log, which can be searched and exported, and not be changed."""
+"""Admin page of the audit log, which can be searched and exported, but not changed."""
 
 import re
 from datetime import date, timedelta
@@ -136,7 +136,7 @@ class AuditEntryAdmin(AuditedAdmin):
         except IncorrectLookupParameters:
             return HttpResponseRedirect(reverse("admin:healthcare_auditentry_changelist"))
         patients = patients_in_search(request.GET.get("q", ""))
-        # The entry is written before the first line is sent.
+        # The audit entry of the export is written before the first line is sent.
         recorder.record("audit.exported", actor=request.user, patient_ids=patients)
         rows = entries.values_list(*COLUMNS).iterator(chunk_size=EXPORT_BATCH)
         response = StreamingHttpResponse(csv_export.csv_lines(COLUMNS, rows), content_type="text/csv; charset=utf-8")

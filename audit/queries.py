@@ -156,7 +156,7 @@ def entries(
 ) -> Iterator[dict[str, Any]]:
     """Yield the entries with after < id <= upto as dicts by column, ordered by id.
 
-    Sealing, verifying and archiving use the result. Nobody sees the entries.
+    Sealing, verifying and archiving use the entries, and show them to nobody.
     """
     found = AuditEntry.objects.all() if month is None else entries_of_month(month)
     found = found.filter(id__lte=upto).order_by("id", "at")
@@ -211,7 +211,7 @@ def has_entries(month: str, *, upto: int | None = None) -> bool:
 
 
 def first_moment() -> datetime | None:
-    """Return the time of the oldest entry in the tables."""
+    """Return the time of the oldest entry that is still in PostgreSQL, or None if there is no entry."""
     return AuditEntry.objects.order_by("at", "id").values_list("at", flat=True).first()
 
 

@@ -14,7 +14,7 @@ from typing import Any, NamedTuple
 
 from healthcare.audit_log.models import AuditEntry
 
-#: The hash that the first seal has as that of its predecessor.
+#: The previous hash in the first seal, which has no predecessor.
 GENESIS_HASH = "0" * 64
 #: The maximum number of entries that one seal covers.
 MAX_ENTRIES = 5_000

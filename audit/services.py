@@ -81,11 +81,12 @@ def seal() -> Sealed:
 
 
 def last_final_id() -> int:
-    """Return the highest id up to which all entries are visible that ever will be.
+    """Return the highest id up to which no further entry can appear.
 
-    The default of the column `id` gives an entry's transaction its number before the entry gets its id. Therefore this
-    function reads the sequence, takes a transaction number, and waits until all transactions with lower numbers have
-    ended. By then each entry with an id up to the one that was read is committed or never will be. No lock is held.
+    A transaction gets its number before its entry gets an id, because the default of the column `id` does both in this
+    order. Therefore this function reads the last id of the sequence, takes a transaction number, and waits until all
+    transactions with lower numbers have ended. After that, each entry with an id up to the one that was read is either
+    committed or rolled back. No lock is held.
 
     Raises: TransactionStillOpen.
     """
@@ -152,7 +153,7 @@ def archive(*, before: date, directory: Path) -> Iterator[Archived]:
             archive_seal = _append(
                 head, kind=Seal.Kind.ARCHIVE, upto=head["upto"], count=count, month=month, file_hash=file_hash
             )
-        # Recorded before the entries are dropped, and by each run that takes part.
+        # The archiving is recorded before the entries are dropped, and by each run that takes part in it.
         recorder.record("audit.archived", actor=None, subject=month)
         if _drop(month, upto=archive_seal["upto"]):
             yield Archived(month, archive_seal["count"], directory / file_name(month))
@@ -178,7 +179,7 @@ def _append(head: Document, **fields: Any) -> Document:
 
 
 def _store_head(seal: Document) -> None:
-    """Store the hash of a seal in PostgreSQL, once. `verify_audit` compares it, so a chain that was cut is found."""
+    """Store the hash of a seal in PostgreSQL, once. By this hash `verify_audit` detects a truncated chain."""
     if not seal["_id"]:
         return
     with connections[DEFAULT].cursor() as cursor:
@@ -245,7 +246,7 @@ def _write_file(month: str, directory: Path, head: Document) -> tuple[int, str]:
     file, unfinished = directory / file_name(month), directory / f".{file_name(month)}.unfinished"
     # Only the owner may read the file, because it names patients.
     with open(unfinished, "wb", opener=partial(os.open, mode=0o600)) as target:
-        # Without a name and a time inside, the same entries always make the same file.
+        # The gzip header has no file name and no time, so that the same entries always give the same file.
         with gzip.GzipFile(filename="", mode="wb", fileobj=target, mtime=0) as lines:
             for entry in queries.entries(month=month, upto=head["upto"]):
                 lines.write(seals.canonical(entry) + b"\n")

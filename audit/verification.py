@@ -47,7 +47,7 @@ def verify(*, head: str | None = None, directory: Path | None = None) -> Verific
     seal or started again. `directory` has the files of archived months, which are verified if it is given.
     """
     result = Verification()
-    # Read before the chain, so that a month that is archived meanwhile is no difference.
+    # The archive seals are read before the chain, so that a month that is archived meanwhile is no difference.
     archive_seals: dict[str, Document | None] = {**queries.archive_seals()}
     stored_heads = queries.stored_heads(upto=queries.last_stored_head())
     stored = next(stored_heads, None)

@@ -36,7 +36,7 @@ from healthcare.staff_admin.site import hospital_site
 from patients.admin import PATIENT_LINKS, TIMELINE_SOURCES, PatientLink, TimelineEntry
 from patients.models import CHART_LENGTH, Patient
 
-#: Explains to users what a final status means.
+#: Final status → the sentence that explains the status to users.
 STATUS_EXPLANATIONS = {
     Status.PAID: _("The bill was paid in full."),
     Status.VOID: _("A void bill need not be paid, and the reports leave it out."),
@@ -44,7 +44,7 @@ STATUS_EXPLANATIONS = {
 
 
 class BillRequest(HttpRequest):
-    """The type of a request about one bill, which is read once for all of its permission checks."""
+    """A request about one bill, with that bill, so that several permission checks read it once."""
 
     bill: Bill | None
 

@@ -17,7 +17,10 @@ class Status(models.TextChoices):
 
 
 class Fee(models.Model):
-    """The fee of a completed visit, by the doctor's specialty; the row with an empty one applies to all others."""
+    """The fee of a completed visit, by the doctor's specialty.
+
+    The row with an empty specialty applies to every specialty that has no row of its own.
+    """
 
     specialty = models.CharField(
         _("specialty"), max_length=120, blank=True, help_text=_("Empty: every specialty that has no row of its own.")
@@ -70,10 +73,10 @@ class Bill(models.Model):
 
 
 class DeletedBill(models.Model):
-    """The mark of a bill that does not exist on purpose.
+    """A marker for a bill that must not exist.
 
-    Its event, if it is delivered again, does not create it again, and `check_consistency` does not report it missing.
-    Reasons are a deletion by an admin, and an imported completed visit that costs nothing.
+    If the bill's event is delivered again, the marker prevents a new bill. `check_consistency` does not report a marked
+    bill as missing. An admin's deletion of a bill stores a marker, and so does the import of a visit without a cost.
     """
 
     source_event_id = models.CharField(max_length=24, null=True, unique=True)

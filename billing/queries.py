@@ -66,7 +66,7 @@ def count_of_appointment(appointment_id: str) -> int:
 
 
 def billed(appointment_ids: Collection[str]) -> set[str]:
-    """Return those of the appointments that have a bill, or a mark of a deleted one."""
+    """Return those of the appointments that have a bill, or a marker of a deleted one."""
     return _named("appointment_id", appointment_ids)
 
 
@@ -77,7 +77,7 @@ def delivered(source_event_ids: Collection[str]) -> set[str]:
 
 def _named(column: str, values: Collection[str]) -> set[str]:
     found: set[str] = set()
-    # Bills are read first: a bill that is deleted between the two queries is found as a deleted one.
+    # Bills are read first, so that the second query finds a bill that is deleted between the two queries.
     for model in (Bill, DeletedBill):
         others = set(values) - found
         if others:

@@ -19,7 +19,7 @@ from healthcare.errors import Conflict, InvalidValue
 from healthcare.routers import DEFAULT
 from patients import queries as patient_queries
 
-#: The number of the advisory lock; any number that no other lock has.
+#: The number of the advisory lock. The value is arbitrary, but no other lock may have the same number.
 _LOCK = 0x51A7_3EA0
 
 #: Final status → the action in the audit log.
@@ -95,11 +95,11 @@ def close_bill(*, actor: User, bill_id: int, status: str) -> Bill:
 
 
 def delete_bill(*, actor: User, bill_id: int) -> None:
-    """Delete a bill, and mark that it was deleted. Raises: NotVisible."""
+    """Delete a bill, and store a marker of its deletion. Raises: NotVisible."""
     bill = queries.get_visible(actor, bill_id)
     with transaction.atomic(using="default"):
         deleted = DeletedBill(source_event_id=bill.source_event_id, appointment_id=bill.appointment_id)
-        # The mark may exist: a delivery of the event that ran at the same time may have created the bill again.
+        # The marker may exist: a delivery of the event that ran at the same time may have created the bill again.
         DeletedBill.objects.bulk_create([deleted], ignore_conflicts=True)
         bill.delete()
         recorder.record("bill.deleted", actor=actor, patient_ids=[bill.patient_id], subject=bill_id)
@@ -119,7 +119,7 @@ def bill_completed_visit(event: Mapping[str, Any]) -> None:
 
 
 def bill_visit_without_event(visit: Mapping[str, Any]) -> None:
-    """Create the bill of a completed visit that has no event, unless it has a bill or a mark of a deleted one.
+    """Create the bill of a completed visit that has no event, unless it has a bill or a marker of a deleted one.
 
     Idempotent: the source of the bill is derived from the id of the visit, and the database keeps sources unique.
     Raises: LookupError if there is neither a fee for the specialty nor one for all others.
@@ -146,7 +146,10 @@ def lock_bills_without_event() -> None:
 
 
 def _source_of_visit(appointment_id: str) -> str:
-    """Return the source of a bill without an event: it fits the column, and its "v" occurs in no id of an event."""
+    """Return the `source_event_id` of a bill without an event.
+
+    The value fits the column. No id of an event contains a "v", so the value equals no id of an event.
+    """
     return "v" + hashlib.blake2b(appointment_id.encode(), digest_size=11).hexdigest()
 
 
@@ -165,7 +168,7 @@ def _bill_once(visit: Mapping[str, Any], *, source: str) -> None:
             ],
             ignore_conflicts=True,
         )
-        # The mark is read after the insert, which waits for a deletion that is in progress and then sees its mark.
+        # The marker is read after the insert, because the insert waits for a concurrent deletion that stores it.
         if DeletedBill.objects.filter(source_event_id=source).exists():
             Bill.objects.filter(source_event_id=source).delete()
 

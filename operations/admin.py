@@ -18,7 +18,7 @@ from healthcare.staff_admin.model_admin import AuditedAdmin, CappedPaginator
 
 
 class DeliveryFilter(admin.SimpleListFilter):
-    """Filters by events that are not delivered. Most events of the outbox are."""
+    """Filters the outbox by events that are not delivered, because most of its events are delivered."""
 
     title = _("state")
     parameter_name = "state"

@@ -10,7 +10,7 @@ SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
 
 def install_handlers() -> None:
-    """Raise KeyboardInterrupt for SIGTERM and SIGHUP too, so that each of the signals runs the same clean-up."""
+    """Raise KeyboardInterrupt for SIGTERM and SIGHUP too, so that each of these signals runs the same clean-up."""
     for number in SIGNALS:
         signal.signal(number, _interrupt)
 

@@ -66,9 +66,9 @@ UNITS = {
     # strength of a preparation
     "%": ("percent",),
 }
-# Accepted in the spelling of UCUM only; see "Case" above.
+# These units are accepted in the spelling of UCUM only; see "Case" above.
 CASE_SENSITIVE_UNITS = frozenset({"U", "mU", "kU", "Bq", "kBq", "MBq", "GBq", "Ci", "mCi", "uCi", "mGy", "cGy", "Gy"})
-# Counted units. UCUM has no codes for them but annotations, so that "{tablet}" is accepted as well as "tablet(s)".
+# Counted units. UCUM writes them only as annotations, so "{tablet}" is accepted as well as "tablet(s)".
 DOSAGE_FORMS = {
     "actuation": ("actuations",),
     "ampoule": ("ampoules", "ampule", "ampules", "amp", "amps"),

@@ -168,7 +168,7 @@ def _paint_bars(
         texts = ["–" if row[name] is None else _format_figure(row[name]) for row in rows]
         axes.bar_label(bars, texts, padding=3, fontsize=8, color=TEXT)
     axes.set_yticks(range(len(rows)), [label(row) for row in rows])
-    # Without this a single bar would fill the picture.
+    # Without this limit a single bar would fill the picture.
     axes.set_ylim(max(len(rows), MIN_ROWS) - 0.5, -0.5)
     axes.margins(x=0.1)
     axes.set_xlim(left=0)
@@ -217,7 +217,7 @@ def _footnote(report: Report, row_count: int) -> str:
 
 
 def _metadata(kind: str) -> dict[str, Any]:
-    # Without a date, so that the same report gives the same bytes.
+    # The file has no date, so that the same report gives the same bytes.
     return {"Date": None, "Creator": "Smart Healthcare"} if kind == "svg" else {"Software": "Smart Healthcare"}
 
 

@@ -91,7 +91,7 @@ class Treatment(models.Model):
 
 
 class Result(models.Model):
-    """The stored rows of a report that is rebuilt at most once a minute, and the time at which they were right."""
+    """The stored rows of a report that is rebuilt at most once a minute, and the time as of which they are correct."""
 
     name = models.CharField(primary_key=True, db_column="_id", max_length=64)
     as_of = models.DateTimeField(null=True)

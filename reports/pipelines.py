@@ -15,16 +15,16 @@ from reports.rollups import COUNTED, Basis
 Stage = dict[str, Any]
 Pipeline = list[Stage]
 
-#: The figure by which the doctors are ordered → the figures of the order.
+#: The parameter `by` of the report → the fields by which the doctors are sorted, in this order.
 ORDERS: Mapping[str, Sequence[str]] = {
     "patients": ("patients", "appointments"),
     "appointments": ("appointments", "patients"),
 }
-#: The index for each order; `reports.models.Counter` defines it.
+#: The index for each sort order; `reports.models.Counter` defines it.
 ORDER_INDEXES: Mapping[str, str] = {"patients": "report_by_patients", "appointments": "report_by_appointments"}
 #: The index for periods; `appointments.models.Appointment` defines it.
 PERIOD_INDEX = "appointment_report"
-#: The index for prescriptions without a visit. For the others, which are the most, a collection scan is faster.
+#: The index for prescriptions without a visit. Most prescriptions have a visit; for these a collection scan is faster.
 COST_INDEX = "prescription_appointment"
 
 

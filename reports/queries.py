@@ -45,7 +45,7 @@ Row = dict[str, Any]
 
 @dataclass(frozen=True, kw_only=True)
 class Report:
-    """A report of docs/reports.md: its rows as dicts by field, and the instant at which they were right."""
+    """A report of docs/reports.md: its rows as dicts by field, and the instant as of which they are correct."""
 
     name: str
     parameters: dict[str, Any]
@@ -190,8 +190,8 @@ def _named(names: Sequence[str], parts: Iterable[raw.Document]) -> list[set[str]
     return [sets.get(name, set()) for name in names]
 
 
-# A bill either has an appointment or has none, so no bill is in both halves. A disease has each id once. An id has no
-# line break.
+# A bill either has an appointment or has none, so no bill is in both parts of the UNION. Each id occurs once for a
+# disease. An id has no line break.
 _BILLED = f"""
     SELECT number - 1, count(*), (sum(total_cost) * 100)::bigint FROM (
         SELECT disease.number, bill.total_cost
@@ -238,7 +238,7 @@ def _acquire_lease(stored: raw.Document | None) -> bool:
 
 
 def _rebuild_costs() -> Report:
-    # Read before the databases, so that the rows are at least as new as this time.
+    # The time is taken before the databases are read, so that the rows are at least as new as this time.
     as_of = clock.now()
     done: dict[str, Any] = {"busy_until": None}
     try:

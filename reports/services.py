@@ -27,12 +27,12 @@ from reports.rollups import (
     TreatmentKey,
 )
 
-#: Patients whose pairs and treatments one transaction rebuilds, which must commit within seconds.
+#: Patients whose pairs and treatments one transaction rebuilds. The transaction must commit within seconds.
 PATIENTS_PER_TRANSACTION = 100
 MAX_TIME_MS = 60_000
 #: The bucket of corrections, which belongs to no thread.
 CORRECTIONS = projections.BUCKETS
-#: Counters that one transaction corrects. Few, because bookings write the counters of doctors at the same time.
+#: Counters that one transaction corrects. The number is low because bookings write the counters of doctors meanwhile.
 CORRECTIONS_PER_TRANSACTION = 20
 #: The id of the counter of corrections, by which a process sees that another one has corrected counters.
 CORRECTION_COUNT = "corrections"

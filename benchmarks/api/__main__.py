@@ -36,7 +36,7 @@ from operations.serving import production_server
 CONNECTIONS = 8
 WORKERS = 2
 PATIENTS = 20_000
-#: Requests to prepare for each second of a case that must not repeat a request; more than the floor answers.
+#: Requests to prepare per second of a case that must not repeat a request. The floor answers fewer per second.
 MAX_PER_SECOND = 2_500
 SCRIPT = Path(__file__).with_name("requests.lua")
 #: If the floor's rounds differ by more than this share of their median, other load disturbed the measurement.

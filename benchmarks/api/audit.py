@@ -3,8 +3,9 @@
     python -m benchmarks.api.audit [--rounds 7] [--seconds 3] [--clients 4] [--json FILE]
 
 Two production servers with two workers each use the same databases (embedded, durable, one MongoDB node): the system,
-and the system without audit entries (benchmarks/api/without_audit.py). They are driven in turns. A read inserts its
-audit entry before the response is sent; the entry of a booking is stored with its event and inserted after the commit.
+and the system without audit entries (benchmarks/api/without_audit.py). The two servers are driven in turns. A read
+inserts its audit entry before the response is sent; the entry of a booking is stored with its event and inserted after
+the commit.
 """
 
 import itertools

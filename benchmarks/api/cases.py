@@ -40,7 +40,7 @@ class Case:
     at_least: float | None = None
     role: str = "admin"
     is_write: bool = False
-    #: Long enough for one request on each connection: bcrypt takes a quarter of a second of a core.
+    #: The shortest round, in which each connection can send a request: bcrypt takes a quarter of a second of a core.
     least_seconds: int = 1
 
 

@@ -3,7 +3,8 @@
     python -m benchmarks.api.encryption [--rounds 7] [--seconds 3] [--clients 4] [--json FILE]
 
 Two production servers with two workers each use the same embedded servers (durable, one MongoDB node) and different
-databases; one of them has PHI_MASTER_KEY. Every patient has all five encrypted fields. They are driven in turns.
+databases; one of them has PHI_MASTER_KEY. Every patient has all five encrypted fields. The servers are driven in
+turns.
 """
 
 import base64

@@ -264,7 +264,7 @@ def log_in(body: dict[str, Any]) -> Response:
 
 
 def is_password(password: str, stored: str) -> bool:
-    """Whether the password matches a hash of Django's BCryptSHA256PasswordHasher."""
+    """Return whether the password matches a hash of Django's BCryptSHA256PasswordHasher."""
     digest = hashlib.sha256(password.encode()).hexdigest().encode()
     hashed = stored.partition("$")[2].encode()
     return secrets.compare_digest(bcrypt.hashpw(digest, hashed), hashed)

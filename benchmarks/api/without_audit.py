@@ -10,12 +10,12 @@ __all__ = ["application"]
 
 
 def _nothing(*args: object, **kwargs: object) -> bool:
-    """Replace the function that inserts entries."""
+    """Replace `recorder._insert`: insert no entry and report success."""
     return True
 
 
 def _check_precondition(current: AuditContext, **_: object) -> None:
-    """In the place of what settles a request: an account that was assumed is looked at all the same."""
+    """Replace `recorder.flush`: check the request's precondition as usual, and insert no entry."""
     if current.precondition is not None:
         recorder._insert_if_authorized(current.precondition, [])
 

@@ -44,7 +44,7 @@ def print_results(results: Sequence[Result], stream: TextIO) -> None:
         )
     console.print(table)
     console.print(
-        "Times are medians. Unseen are reads that did not find a document that the same client had just written."
+        "Times are medians. Unseen is the share of reads that did not find a document the client had just written."
     )
     console.print("Writes that can be lost, and data that a read may return:")
     console.print()

@@ -304,7 +304,7 @@ class Demonstration:
         elected_at = time.monotonic()
         self._wait_for(lambda: any(at > elected_at for at in run.acknowledged()[-1:]), "a write after the fault")
         window = run.window()
-        self.report_event(f"Writes go on, after {window[1] - window[0]:.1f} s without" if window else "Writes go on")
+        self.report_event(f"Writes go on after a gap of {window[1] - window[0]:.1f} s" if window else "Writes go on")
         if run.fault == STEP_DOWN:
             run.recovered_at = run.fault_at
         else:

@@ -23,7 +23,7 @@ import django
 os.environ.setdefault("DJANGO_SETTINGS_MODULE", "healthcare.settings")
 django.setup()
 
-from django.core.management import call_command  # noqa: E402 - after the applications are there
+from django.core.management import call_command  # noqa: E402 - needs the app registry of django.setup()
 from django.db import connections  # noqa: E402
 from django.utils import timezone  # noqa: E402
 
@@ -105,7 +105,7 @@ class Client:
 
     def _run(self, number: int, books_only: bool, connection: Callable[[], DatabaseWrapper] | None) -> None:
         if connection is not None:
-            connections[CLINICAL] = connection()  # the connections of this thread only
+            connections[CLINICAL] = connection()  # `connections` is local to this thread
         choice, count = random.Random(number), 0  # noqa: S311
         while not self.stopped.is_set():
             count += 1

@@ -53,12 +53,12 @@ class ReplicaSetMonitor:
             thread.join()
 
     def primary(self) -> int | None:
-        """Return the primary, of several the one with the latest term."""
+        """Return the primary. If several members claim to be primary, return the one with the latest term."""
         primaries = [(member.term, node) for node, member in self.current.items() if member.state == "primary"]
         return max(primaries)[1] if primaries else None
 
     def follows(self, node: int) -> bool:
-        """Whether the member has all writes that the primary had at its last poll, or is primary itself."""
+        """Return whether the member has all writes that the primary had at its last poll, or is primary itself."""
         primary = self.primary()
         member = self.current[node]
         if primary is None:

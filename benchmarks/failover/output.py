@@ -107,7 +107,7 @@ def _rate(run: FailoverRun, now: float, width: int) -> Table:
     """Return a bar for each half second of acknowledged writes, the latest at the right."""
     label = "writes"
     columns = max(10, width - len(label) - 12)
-    # Only complete half seconds, because the current one would look like a gap.
+    # The graph has only complete half seconds, because the current one would look like a gap.
     last = int(((run.ended or now) - run.began) / BAR_SECONDS)
     first = max(0, last - columns)
     counts = [0] * (last - first)
@@ -174,13 +174,13 @@ def print_report(run: FailoverRun, stream: TextIO) -> None:
     until = "the old primary follows the new one" if run.fault == STEP_DOWN else "the member has every write"
     figures.add_row("catch-up", f"{_seconds(catch_up)} until {until}")
     longest = max((write.took for write in run.writes if write.client == MAIN), default=0.0)
-    figures.add_row("longest write", f"{longest:.1f} s, from the call to the answer")
+    figures.add_row("longest write", f"{longest:.1f} s, from the call to the response")
     figures.add_row("rate", f"{run.rate_before():.0f} writes/s before the fault, by {run.writers} writers")
     errors = run.errors()
     figures.add_row("errors", ", ".join(f"{count} × {name}" for name, count in errors.items()) or "none")
     if errors:
         kept = sum(row["kept"] for row in run.rows[MAIN].values())
-        figures.add_row("", f"{kept} of these writes are stored nevertheless: only their answer was lost")
+        figures.add_row("", f"{kept} of these writes are stored nevertheless: only the response was lost")
     figures.add_row("charts", f"{run.charts - run.differing_charts} of {run.charts} agree with the collections")
     console.print(figures)
     if run.fault == PARTITION:

@@ -65,7 +65,7 @@ def _get_or_create_account(login: DemoLogin) -> User:
         account = create_account(
             actor=None, email=login.email, password=login.password, role=login.role, name=f"Demo {login.role}"
         )
-    except EmailTaken:  # another process has just created it
+    except EmailTaken:  # Another process has just created the account.
         return User.objects.get(email=login.email)
     if account.role == Role.STAFF:
         # Without a group the account has no permission in the admin.

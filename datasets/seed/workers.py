@@ -55,7 +55,7 @@ def write_blocks(plan: Plan, *, count: int) -> Iterator["Written"]:
 
 
 def _initialise(databases: dict[str, str]) -> None:
-    """Set up Django in a worker, with the databases of the parent. The databases of a test have names of their own."""
+    """Set up Django in a worker, with the names of the parent's databases, because tests use other names."""
     # Ctrl-C reaches every process of the terminal; only the parent decides when to stop.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     threading.Thread(target=_exit_with_parent, daemon=True).start()

@@ -147,7 +147,7 @@ def write_block(plan: Plan, number: int) -> Written:
 
 
 def _record_seeding(patient_ids: Sequence[str], plan: Plan) -> None:
-    """Record in the audit log whose data was block. A worker process needs an audit context for that."""
+    """Record in the audit log which patients were seeded. A worker process has no audit context, so this opens one."""
     with audit_context.audit_context(channel="command", request_id=audit_context.as_id(f"seed-{plan.seed}")):
         for batch in _batches(iter(patient_ids), PATIENTS_PER_ENTRY):
             recorder.record("patient.seeded", actor=None, patient_ids=batch)

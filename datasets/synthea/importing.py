@@ -90,7 +90,7 @@ class Import:
                     elif self.staging.can_add_disease(row["PATIENT"], disease):
                         self.staging.add_condition(record.line, row["PATIENT"], disease)
                     else:
-                        raise RowRejected("The patient's record holds no more diseases.")
+                        raise RowRejected("The patient's record already has the maximum number of diseases.")
 
     def _import_patients(self) -> None:
         for batch in self._batches("patients"):
@@ -105,7 +105,7 @@ class Import:
             self._count("patients", len(patients), len(new))
 
     def _count_conditions(self) -> None:
-        """Count the conditions by their patients. A patient who existed before keeps the diseases of the record."""
+        """Count the conditions by their patients. Existing patients keep their recorded diseases."""
         tally = self.tallies["conditions"]
         tally.imported = self.staging.count_conditions(is_new=True)
         tally.existing = self.staging.count_conditions(is_new=False)

@@ -112,8 +112,8 @@ class Databases:
     def book(self, visit: Appointment) -> bool:
         """Book a scheduled visit by the appointments app and update the chart; return False if the visit exists.
 
-        The claims of the appointments app refuse overlaps (docs/decisions/0008-claims-against-double-booking.md). The
-        check before names the other visit.
+        The claims of the appointments app prevent overlaps (docs/decisions/0008-claims-against-double-booking.md). An
+        earlier check is made only to name the other visit in the reason.
 
         Raises: RowRejected.
         """
@@ -157,7 +157,7 @@ class Databases:
     def _add_with_charts(self, chart: ChartList, items: Sequence[Any]) -> set[Any]:
         rebuilt = self.rebuilt_charts.setdefault(chart.field, set())
         new = self._insert_with_charts(chart, items, rebuilt)
-        # Only after the commit, because a failed attempt leaves the charts as they were.
+        # Charts count as rebuilt only after the commit, because a failed attempt leaves them unchanged.
         rebuilt |= {item.patient_id for item in items if item.pk in new}
         return new
 
@@ -214,7 +214,7 @@ class Databases:
             raise PatientDeleted("A patient was deleted during the import. Run the import again.")
 
     def _require_no_overlap(self, visit: Appointment) -> None:
-        """Raises: RowRejected if a scheduled visit of the doctor or the patient takes up some of the same time."""
+        """Check that no scheduled visit of the doctor or the patient overlaps this visit. Raises: RowRejected."""
         for claim, holder in sorted(self._holders(claims.ids_of(visit)).items()):
             raise RowRejected(f"Overlaps the {claims.holder_kind(claim)}'s scheduled visit {holder}.")
 

@@ -1,4 +1,4 @@
-"""Creates a backup of both databases.
+"""Creation of a backup of both databases.
 
 The two databases have no common clock, so the backup takes three snapshots, milliseconds apart and in this order:
 
@@ -12,7 +12,7 @@ are left out, and so are PostgreSQL's copies of their hashes. PostgreSQL's half 
 waited at (1) or happened since, and a consumer leaves the same result however often an event is delivered. In the
 opposite order PostgreSQL could contain bills for visits that MongoDB's half does not contain.
 
-MongoDB's half is nevertheless read first, because MongoDB keeps a snapshot for only five minutes by default.
+MongoDB's data are nevertheless copied first, because MongoDB keeps a snapshot for only five minutes by default.
 """
 
 from collections.abc import Callable
@@ -55,14 +55,14 @@ def create_backup(directory: Path, *, report_progress: ReportProgress) -> str:
     if problems:
         raise CannotBackUp(" ".join(problem.detail for problem in problems))
     files.prepare_directory(directory)
-    # Recorded before anything is read, so that the entry is part of the backup.
+    # The backup is recorded before anything is read, so that the audit entry is part of the backup.
     recorder.record("backup.made", actor=None)
     for _ in range(_MAX_ATTEMPTS):
         head = audit_queries.head()["_id"]
         pending = events.pending_ids()
         with postgresql.snapshot() as postgresql_time, mongodb.snapshot() as snapshot:
             if _was_archived_since(snapshot, head):
-                # PostgreSQL's snapshot may lack that month already, and the backup lacks the seal that records it.
+                # PostgreSQL's snapshot may lack the month, and the backup lacks the seal that records its archiving.
                 continue
             clinical = _copy_collections(directory, snapshot, head=head, report_progress=report_progress)
             tables = _copy_tables(directory, head=head, report_progress=report_progress)
@@ -84,7 +84,7 @@ def create_backup(directory: Path, *, report_progress: ReportProgress) -> str:
 
 
 def _was_archived_since(snapshot: mongodb.Snapshot, head: int) -> bool:
-    """Whether a month was archived after that seal. This is the first read of the snapshot, which fixes its time."""
+    """Return whether a month was archived after that seal. This first read fixes the time of the snapshot."""
     later = snapshot.documents(_SEALS, {"_id": {"$gt": head}, "kind": Seal.Kind.ARCHIVE.value})
     return any(True for _ in later)
 

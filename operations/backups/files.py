@@ -71,7 +71,7 @@ def compressed_file(directory: Path, name: str) -> Iterator[tuple[IO[bytes], lis
     target = _HashingFile(path)
     written: list[WrittenFile] = []
     try:
-        # Without a file name and a time in the header, so that the same data produce the same file.
+        # The header has no file name and no time, so that the same data produce the same file.
         with gzip.GzipFile(
             filename="", mode="wb", compresslevel=_COMPRESSION, fileobj=cast(Any, target), mtime=0
         ) as out:

@@ -1,4 +1,4 @@
-"""Restores a backup into two empty databases."""
+"""Restoration of a backup into two empty databases."""
 
 from collections.abc import Iterator
 from datetime import datetime

@@ -24,7 +24,7 @@ def find(counts: CheckCounts) -> Iterator[Inconsistency]:
         waiting = raw.collection(Event).stream([{"$match": {field: {"$gt": _EPOCH}}}, {"$project": {"_id": True}}])
         for batch in batches(waiting):
             counts.add_compared(len(batch))
-            # Read again, because the stream may have fetched them some time ago.
+            # The events are read again, because the stream may have fetched them some time ago.
             for event_id, event in documents_of(Event, [each["_id"] for each in batch], FIELDS).items():
                 sentence = _sentence(event)
                 if sentence:

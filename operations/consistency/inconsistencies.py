@@ -63,7 +63,7 @@ def batches(items: Iterable[T], size: int = BATCH) -> Iterator[list[T]]:
     source = iter(items)
     while batch := list(islice(source, size)):
         yield batch
-        # With DEBUG, Django keeps the text of every query, and each of these contains a batch of keys.
+        # With DEBUG, Django keeps the text of every query, and each query of a check contains a batch of keys.
         reset_queries()
 
 
@@ -76,11 +76,11 @@ def documents_of(
 
 
 def is_past_grace_period(document: raw.Document) -> bool:
-    """Whether a document is older than GRACE_PERIOD. A document without `created_at` counts as old."""
+    """Return whether a document is older than GRACE_PERIOD. A document without `created_at` counts as old."""
     created_at = document.get("created_at")
     return created_at is None or created_at <= clock.now() - GRACE_PERIOD
 
 
 def pluralize(number: int, singular: str) -> str:
-    """Return such as "1 claim" or "1,200 claims"."""
+    """Return a number with its noun, such as "1 claim" or "1,200 claims"."""
     return f"{number:,} {singular}" if number == 1 else f"{number:,} {singular}s"

@@ -1,3 +1,5 @@
+"""`manage.py import_synthea` imports a Synthea CSV export into both databases."""
+
 from argparse import ArgumentParser
 from pathlib import Path
 from typing import TextIO, cast
@@ -13,7 +15,7 @@ from healthcare import clock
 
 
 class Command(BaseCommand):
-    help = "Import a Synthea CSV export into both databases. You can run it again: existing records stay as they are."
+    help = "Import a Synthea CSV export into both databases. Repeated runs are safe: existing records are not changed."
 
     def add_arguments(self, parser: ArgumentParser) -> None:
         parser.add_argument("directory", metavar="DIR", type=Path, help="the csv folder of the export")

@@ -1,3 +1,5 @@
+"""`manage.py seed` fills the databases with invented records."""
+
 import sys
 import time
 from argparse import ArgumentParser

@@ -56,7 +56,7 @@ class Command(BaseCommand):
                     "or start again with `manage.py seed --flush`."
                 )
                 raise CommandError(message, returncode=NOT_CHECKED)
-            # Recorded before the checks, because they read the records of every patient even if they are interrupted.
+            # The access is recorded before the checks, because even interrupted checks have read patients' records.
             recorder.record_read(f"patient.{'mended' if repair else 'checked'}")
             # The reporter needs the stream behind Django's wrapper, which ends every write with a line break.
             with runner.open_reporter(cast(TextIO, self.stdout._out)) as reporter:

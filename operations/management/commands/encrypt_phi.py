@@ -47,7 +47,7 @@ class Command(BaseCommand):
         done = 0
         with Progress(disable=not self.stdout.isatty()) as progress:
             task = progress.add_task(f"Encrypting {model._meta.verbose_name_plural}", total=number)
-            # A record that changes during a pass is left to the next pass, which nearly always finds none.
+            # The next pass encrypts records that changed during this one, but nearly always finds none.
             while found := encrypt_once(model, lambda batch: progress.advance(task, batch)):
                 done += found
         return done
@@ -67,10 +67,10 @@ def encrypt_once(model: type[models.Model], advance: Any) -> int:
         for document in batch:
             stored = encrypted_document(model, document)
             changed = {name: value for name, value in stored.items() if document[name] is not value}
-            # Only if the values are those that were read, so that no concurrent change is undone.
+            # The filter requires the values that were read, so that no concurrent change is undone.
             unchanged = {"_id": document["_id"], **{name: document[name] for name in changed}}
             updates.append(UpdateOne(unchanged, {"$set": changed}))
-        # Recorded before the write, so that a run which is killed has left its audit entry.
+        # The entry is recorded before the write, so that it exists even if the run is killed.
         recorder.record(f"{model._meta.model_name}.encrypted", actor=None, patient_ids=[each["_id"] for each in batch])
         written = raw.collection(model).bulk_write(updates, is_ordered=False, max_time_ms=MAX_TIME_MS)
         done += written.modified_count

@@ -32,7 +32,7 @@ class Command(BaseCommand):
     )
 
     def add_arguments(self, parser: ArgumentParser) -> None:
-        parser.add_argument("--watch", action="store_true", help="continue until stopped, also through outages")
+        parser.add_argument("--watch", action="store_true", help="continue until stopped, also during outages")
         parser.add_argument(
             "--interval", type=float, default=1.0, help="seconds between two queries for due events (1)"
         )
@@ -74,7 +74,7 @@ class Command(BaseCommand):
         except DatabaseError as error:
             if is_outage(error):
                 raise
-            # For example a missing permission. Deliveries must not wait until that is corrected.
+            # The cause may be a missing permission, for example. Deliveries must not wait until somebody corrects it.
             self.stderr.write(f"The audit log was not sealed: {type(error.__cause__ or error).__name__}.")
 
     def _relay(self, *, grace: timedelta, verbose: bool) -> None:

@@ -1,6 +1,6 @@
 """`manage.py shell`, recorded in the audit log.
 
-The audit log contains that the shell was opened, and nothing about the data that was read in it.
+The audit entry states that the shell was opened, but not which data were read in it.
 """
 
 from typing import Any

@@ -96,7 +96,7 @@ class Command(BaseCommand):
         signal.signal(signal.SIGINT, signal.SIG_IGN)
         signal.signal(signal.SIGTERM, lambda *_: server.terminate())
         self._wait_until_ready(server, port)
-        # As in production: the relay delivers events that an outage has delayed, and seals the audit log.
+        # The relay runs as in production: it delivers events that an outage has delayed, and seals the audit log.
         watch = [sys.executable, "manage.py", "relay_events", "--watch", "--verbosity", "0"]
         relay = subprocess.Popen(watch, cwd=settings.BASE_DIR, env=environment)  # noqa: S603
         self._print_addresses(port)

@@ -1,4 +1,4 @@
-"""Rebuild the rollups of the reports."""
+"""`manage.py rebuild_reports` rebuilds the rollups of the reports from the records."""
 
 from typing import Any
 
@@ -10,7 +10,7 @@ from reports import services
 
 
 class Command(BaseCommand):
-    help = "Rebuild the rollups that the reports read from the records, while the system runs. You can run it again."
+    help = "Rebuild the rollups that the reports read from the records, while the system runs. Repeated runs are safe."
 
     def handle(self, *args: object, **options: Any) -> None:
         checked = corrected = 0

@@ -1,4 +1,4 @@
-"""Verify the rollups of the reports by the records."""
+"""`manage.py verify_reports` compares the rollups of the reports with the records."""
 
 from argparse import ArgumentParser
 
@@ -32,7 +32,7 @@ class Command(BaseCommand):
             raise CommandError("--limit must be 0 or more.", returncode=NOT_COMPARED)
         found = 0
         try:
-            # Recorded first, because the command reads everybody's records even if it is interrupted.
+            # The access is recorded first, because even an interrupted command has read patients' records.
             recorder.record_read("report.verified")
             for sentence in services.find_differences():
                 found += 1
