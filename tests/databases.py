@@ -1,4 +1,4 @@
-"""Both databases as the tests see them past the application, and how they are emptied."""
+"""Direct access of the tests to both databases without the application, and functions that empty them."""
 
 from typing import Any, TypeVar, cast
 

@@ -1,4 +1,4 @@
-"""`lt` and `lte` on MongoDB mean what they mean in SQL: null is less than nothing (healthcare.mongodb.base)."""
+"""`lt` and `lte` on MongoDB work as in SQL: null is not less than any value (healthcare.mongodb.base)."""
 
 from datetime import date
 

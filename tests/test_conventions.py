@@ -216,7 +216,7 @@ def test_every_field_takes_its_own_type_only(people: People, view: str, action: 
             if action in ("login", "refresh", "logout") and response.status_code == 401:
                 continue
             if (view, action, name) == ("PrescriptionViewSet", "create", "doctor_id") and response.status_code == 403:
-                continue  # A doctor who names another one, whether there is one or not.
+                continue  # A doctor who names another doctor is refused, whether that doctor exists or not.
             assert response.status_code == 400, context
             body = assert_problem(response, 400)
             assert any(pointer == f"/{name}" or pointer.startswith(f"/{name}/") for pointer in pointers(body)), context
@@ -608,7 +608,7 @@ def test_bad_dates_in_bodies(people: People):
         ]
         for ask, url, body, at in requests:
             if value is None and at == "birth_date":
-                continue  # Nobody knows it: that is taken.
+                continue  # A birth date may be null, if nobody knows it.
             assert pointers(assert_problem(ask(url, body, format="json"), 400)) == [f"/{at}"], value
     assert changed(before, everything()) == set()
 

@@ -20,7 +20,7 @@ ADMIN = frozenset({Role.ADMIN})
 
 
 class Complete(ResourceViewSet):
-    """Without a mistake."""
+    """A viewset without a mistake."""
 
     resource = "patient"
     allowed = {"retrieve": ADMIN}
@@ -40,7 +40,7 @@ class MisspelledMixin:
 
 
 class WithMixin(MisspelledMixin, Complete):
-    """Has the mistake of its mixin."""
+    """A viewset that inherits the mistake of its mixin."""
 
 
 class MisspelledActions(Complete):
@@ -132,7 +132,7 @@ def test_the_views_of_the_project_have_no_mistake() -> None:
 
 
 def test_manage_py_check_knows_these_checks() -> None:
-    """In a process of its own: this module has imported the checks, and that alone would register them."""
+    """The command runs in another process, because the imports of this module already register the checks."""
     program = (
         "import django; django.setup(); from django.core.checks.registry import registry;"
         "print(*(check.__name__ for check in registry.get_checks()))"

@@ -1,4 +1,4 @@
-"""A request frees all that it made with its answer, and leaves nothing for the collector of reference cycles."""
+"""A request leaves no reference cycles: its objects are freed with the response, without the garbage collector."""
 
 import gc
 import io
@@ -20,7 +20,7 @@ pytestmark = pytest.mark.django_db
 
 @contextmanager
 def left_behind() -> Iterator[Counter[str]]:
-    """What only the collector finds of the block, by the names of the classes; known at its end."""
+    """Yield a counter that, after the block, has the classes of the objects that only the collector could free."""
     gc.collect()
     gc.disable()
     gc.set_debug(gc.DEBUG_SAVEALL)
@@ -58,14 +58,14 @@ def handler(kept_connections: None) -> ApiHandler:
 def test_a_request_leaves_nothing(people: People, handler: Any, path: str, status: int) -> None:
     make_prescription(people, appointment_id=make_appointment(people).pk)
     token = tokens.start_family(people.admin)["access_token"]
-    # The first one makes what stays.
+    # The first request creates objects that the process keeps, such as compiled serializers.
     ask(handler, path, token)
     with left_behind() as left:
         assert ask(handler, path, token) == status
     if status == 200:
         assert not left
     else:
-        # An error knows the frames that it came through, which know it.
+        # An error and its traceback refer to each other, so an error response may leave a cycle of them.
         assert not {"Response", "ObjectId"} & set(left)
 
 

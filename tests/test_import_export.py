@@ -537,7 +537,7 @@ def test_doctors_export_and_import_their_own_records(people: People, records: No
     assert [row["appointment_id"] for row in rows_of(export(doctor, "appointments_appointment"))] == ["A1"]
     assert export(doctor, "billing_bill").status_code == 403
     assert doctor.get(reverse("admin:patients_patient_import")).status_code == 403
-    # Another doctor's appointment does not exist for them, and they cannot book with another doctor.
+    # Doctors do not see another doctor's appointment, and cannot book with another doctor.
     for row, sentence in (
         ({"appointment_id": "A2", "patient_id": "P2", "doctor_id": "D2", "date": "2031-03-03"}, "themself only"),
         (visit_row(), "themself only"),

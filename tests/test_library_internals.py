@@ -131,7 +131,7 @@ def test_pinned_version_is_within_the_bound(library: str) -> None:
 
 
 def resolve(name: str) -> Any:
-    """Return what a dotted name stands for; of an attribute of objects, the class whose methods use it.
+    """Return the object that a dotted name stands for; for an instance attribute, the class whose methods use it.
 
     Raises: ModuleNotFoundError, AttributeError.
     """

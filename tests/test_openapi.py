@@ -1,4 +1,4 @@
-"""docs/openapi.yaml is what the code says, and it is a valid OpenAPI document."""
+"""docs/openapi.yaml is the document that the code generates, and it is a valid OpenAPI document."""
 
 from pathlib import Path
 

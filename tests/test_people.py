@@ -15,7 +15,7 @@ pytestmark = pytest.mark.django_db
 
 
 def stored(people: People, entries_after: int) -> dict[str, Any]:
-    """Return what the databases hold of the people and what the objects say, with names in the place of new ids."""
+    """Return the stored rows and documents and the attributes of the people, with names instead of generated ids."""
     database = clinical_database()
     persons = {field.name: getattr(people, field.name) for field in fields(people)}
     accounts = {person.pk: name for name, person in persons.items() if isinstance(person, User)}

@@ -248,7 +248,7 @@ def plain(route: str) -> str:
 
 def routed_methods() -> Iterator[tuple[str, str]]:
     for route, view, actions in api_actions():
-        if "format" in route:  # the same endpoint by another ending: tests/reports
+        if "format" in route:  # the same endpoint with a format ending: tests/reports
             continue
         methods = actions or [name for name in view.http_method_names if hasattr(view, name)]
         for method in methods:
@@ -292,14 +292,14 @@ def test_every_row_has_its_audit_entries():
 
 def test_pages_that_are_not_endpoints_are_listed():
     strangers = [path for path in other_routes() if not path.startswith(NOT_OF_THE_API)]
-    assert strangers == [""]  # the way from / to the API
+    assert strangers == [""]  # the redirect from / to the API
     # One pattern under /api is not an endpoint: it answers 404 to every path that no other pattern matches.
     assert [path for path in other_routes() if path.startswith("api")] == ["api/"]
 
 
 @pytest.mark.parametrize("row", ROWS, ids=str)
 def test_every_row_is_allowed_to_somebody(row: Row):
-    """Otherwise a denial could be an error in the body."""
+    """If no actor were allowed, an error in the body could be mistaken for a denial."""
     assert row.path.startswith("api/auth/oauth/") or any(status < 300 for status in row.statuses)
 
 
@@ -383,12 +383,12 @@ def test_lists_hold_what_the_actor_may_see(people: People, resource: str, actor:
 
 
 def test_account_without_a_record_owns_nothing(people: People):
-    """It sees no rows, also none without an id: a missing record must not match a missing id."""
+    """The account sees no rows, not even rows without an id: a missing record must not match a missing id."""
     make_patient(people.admin, "P3")
     make_appointment(people)
     make_prescription(people)
     make_bill(people)
-    # A row that no service could have written.
+    # No service would write this row.
     for name in ("appointments", "prescriptions"):
         documents = clinical_database()[name]
         stored = documents.find_one({})

@@ -1,7 +1,8 @@
-"""What the lists read: a page of 50 of 50,000 is read by an index that gives filter and order, wherever the page lies.
+"""Query plans of the lists: an index gives filter and order of a page of 50 among 50,000 rows, also of a deep page.
 
-The requests go through the API. MongoDB's profiler tells what they found pages by, Django which SQL, and the plan of
-exactly that is asked for: no timing is measured. Documents are made by hand, one collection at a time, once.
+The requests go through the API. MongoDB's profiler gives the command that found a page, and Django gives the SQL. The
+tests ask each database for the plan of that command, and measure no times. The module fixture inserts the documents
+once.
 """
 
 import json
@@ -31,7 +32,8 @@ from tests.people import client_of, make_account
 MANY = 50_000
 PAGE = 50
 BEGIN = datetime(2023, 1, 1)  # noqa: DTZ001 - naive, as the engine stores dates
-#: Keys may be skipped where the status stands behind the date; those of equal dates may not (see `a_day`).
+#: A scan may skip index keys if the status follows the date in the index. It must not skip the keys of all visits on
+#: one date (see `a_day`).
 MOST_KEYS = 2 * (PAGE + 1)
 
 ORDERS: dict[str, tuple[Any, tuple[str, ...]]] = {
@@ -48,7 +50,7 @@ LAST_NAMES = [f"Last{n:03}" for n in range(50)]
 
 
 def a_day(chance: Random) -> datetime:
-    """One of 1,000, but every fourth time the one in the middle: there the deep pages lie, among 12,500 equal dates."""
+    """Return one of 1,000 days, in a quarter of the calls the middle one: deep pages lie among 12,500 equal dates."""
     return BEGIN + timedelta(days=500 if chance.random() < 0.25 else chance.randrange(1_000))
 
 
@@ -114,9 +116,10 @@ BILLS = """
 
 @pytest.fixture(scope="module")
 def clients(django_db_setup: None, django_db_blocker: DjangoDbBlocker) -> Iterator[dict[str, APIClient]]:
-    """Fill both databases; clients of the accounts 1 to 5, whose records are P1, P2, D1, D2 and none (an admin).
+    """Fill both databases, and yield clients of accounts 1 to 5 with the records P1, P2, D1, D2 and none (an admin).
 
-    No test here declares the databases: nothing is rolled back or wiped between them, and all is emptied at the end.
+    No test in this module declares a database, so nothing is rolled back or emptied between the tests. The fixture
+    empties both databases at the end.
     """
     database = clinical_database()
     makers = {"patients": patients, "doctors": doctors, "appointments": appointments, "prescriptions": prescriptions}
@@ -148,7 +151,7 @@ def ask(client: APIClient, url: str) -> dict[str, Any]:
 
 
 def find_of(client: APIClient, url: str) -> tuple[dict[str, Any], list[dict[str, Any]]]:
-    """Ask the API: the command that found the page, and its rows."""
+    """Request a page, and return the command that found it and its rows."""
     database = clinical_database()
     collection = url.removeprefix("http://testserver").removeprefix("/api/").split("?")[0]
     database.command("profile", 2)
@@ -158,7 +161,7 @@ def find_of(client: APIClient, url: str) -> tuple[dict[str, Any], list[dict[str,
         database.command("profile", 0)
     ran = list(database["system.profile"].find({"op": "query", "command.find": collection}).sort("ts", 1))
     database["system.profile"].drop()
-    # The account's own record is looked up before; the page is what sorts.
+    # The request also looks up the account's own record; only the query of the page has a sort.
     pages = [entry["command"] for entry in ran if "sort" in entry["command"]]
     assert len(pages) == 1
     return {name: pages[0][name] for name in ("find", "filter", "sort", "limit")}, rows
@@ -174,7 +177,7 @@ def count_of(command: dict[str, Any]) -> int:
 
 
 def pages_around(client: APIClient, url: str) -> tuple[str, str]:
-    """The pages behind and before a row in the middle of the list: page 500 of 1,000 when nothing is filtered."""
+    """Return the URLs of the pages after and before the middle row of the list: page 500 of 1,000 without a filter."""
     command, _ = find_of(client, url)
     model, order = ORDERS[command["find"]]
     found = clinical_database()[command["find"]].find(command["filter"], ["_id"])
@@ -186,7 +189,7 @@ def pages_around(client: APIClient, url: str) -> tuple[str, str]:
 
 # --- MongoDB ---------------------------------------------------------------------------------------------------------
 
-#: (who asks, list with its filters): first pages that are full, so that the least to read is 50 and one more.
+#: (client, list with its filters) whose first page is full: a request must read at least 51 documents.
 FULL_PAGES = [
     ("admin", "patients"),
     ("doctor", "patients"),
@@ -218,7 +221,7 @@ FULL_PAGES = [
     ("admin", "prescriptions?doctor_id=D1"),
     ("admin", "prescriptions?disease=Asthma"),
 ]
-#: Lists whose filters leave fewer rows than a page holds: no more documents are read than that.
+#: (client, list with its filters) with fewer rows than a page holds: a request must read no other documents.
 SHORT_PAGES = [
     ("admin", "patients?disease=Rare"),
     ("admin", "patients?national_id=N7"),
@@ -236,7 +239,8 @@ SHORT_PAGES = [
     ("admin", "prescriptions?disease=Rare"),
     ("admin", "appointments?patient_id=P0"),
 ]
-#: Two filters of which no index holds both: the rows of the rarer one are read, which is few.
+#: (client, list with two filters, list with the rarer filter) without an index for both filters: a request may read
+#: the rows of the rarer filter, which are few.
 RARER_FILTER = [
     ("admin", "appointments?patient_id=P2&doctor_id=D1", "appointments?patient_id=P2"),
     ("doctor", "appointments?patient_id=P2", "appointments?patient_id=P2"),
@@ -290,19 +294,19 @@ def test_two_filters_read_the_rows_of_the_rarer(clients: dict[str, APIClient], w
 
 @pytest.mark.parametrize("collection", ["patients", "doctors"])
 def test_search_reads_what_it_finds(clients: dict[str, APIClient], collection: str):
-    """The one list that is sorted in memory: a text index finds words and knows no order (MongoDB manual, $text)."""
+    """Only a search is sorted in memory, because a text index has no order (MongoDB manual, $text)."""
     url = f"/api/{collection}?search=first007 last003"
     plan, rows = plan_of(clients["admin"], url)
     assert rows
     assert {row["name"] for row in rows} == {"First007 Last003"}
     assert not plan.reads_all
     assert f"{collection[:-1]}_name_text" in plan.indexes
-    # Each word is looked up by itself; what has all of them is kept.
+    # MongoDB looks up each word separately, and keeps the documents that contain all words.
     assert plan.documents_examined <= MANY / len(FIRST_NAMES) * 1.5 + MANY / len(LAST_NAMES) * 1.5
 
 
 def test_own_record_is_found_by_an_index(clients: dict[str, APIClient]):
-    """What every request of a patient or doctor begins with."""
+    """Every request of a patient or doctor begins with this query."""
     for model in (Patient, Doctor):
         plan = explain(model.objects.filter(user_id=3))
         assert not plan.reads_all
@@ -311,7 +315,7 @@ def test_own_record_is_found_by_an_index(clients: dict[str, APIClient]):
 
 # --- PostgreSQL ------------------------------------------------------------------------------------------------------
 
-#: PostgreSQL may find that following the primary key and leaving out every second row costs less than another index.
+#: PostgreSQL may follow the primary key and discard every second row, if that costs less than another index.
 SQL_MOST_ROWS = 4 * (PAGE + 1)
 
 SQL_LISTS = [
@@ -361,7 +365,7 @@ def sql_plan_of(client: APIClient, url: str) -> list[dict[str, Any]]:
 def test_page_of_sql_list_is_read_by_an_index(clients: dict[str, APIClient], who: str, url: str):
     model, order = (Bill, "-id") if url.startswith("billing") else (User, "id")
     places = Order(model.objects.order_by(order))
-    # Row 25,000 of accounts and bills, where a page in the middle begins.
+    # The row of accounts or bills at which a page in the middle begins.
     row = model(pk=25_000)
     link = f"/api/{url}{'&' if '?' in url else '?'}cursor="
     for page in (f"/api/{url}", link + places.cursor(row), link + places.cursor(row, backwards=True)):
@@ -370,7 +374,7 @@ def test_page_of_sql_list_is_read_by_an_index(clients: dict[str, APIClient], who
         assert "Seq Scan" not in kinds
         read = [node for node in nodes if "Relation Name" in node]
         assert sum(node["Actual Rows"] + node.get("Rows Removed by Filter", 0) for node in read) <= SQL_MOST_ROWS, nodes
-        # It would rather sort the few rows of a rare value than follow the index from row to row.
+        # PostgreSQL may sort the few rows of a rare value instead of following the index.
         if "Sort" in kinds:
             assert sum(node["Actual Rows"] for node in read) <= PAGE, nodes
         if "?" not in url and who == "admin":

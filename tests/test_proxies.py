@@ -1,4 +1,4 @@
-"""Whose word counts about where a request comes from."""
+"""The client address: X-Forwarded-For counts only if it comes from a trusted proxy."""
 
 import os
 import subprocess
@@ -21,10 +21,10 @@ PROXIES = ["10.0.0.5", "10.1.0.0/16", "2001:db8::/32"]
     ("remote", "forwarded", "trusted", "expected"),
     [
         ("192.0.2.1", None, PROXIES, "192.0.2.1"),
-        ("192.0.2.1", "203.0.113.9", PROXIES, "192.0.2.1"),  # nobody's proxy
-        ("10.0.0.5", "203.0.113.9", [], "10.0.0.5"),  # no proxy is named
+        ("192.0.2.1", "203.0.113.9", PROXIES, "192.0.2.1"),  # not a trusted proxy
+        ("10.0.0.5", "203.0.113.9", [], "10.0.0.5"),  # no proxy is trusted
         ("10.0.0.5", "203.0.113.9", PROXIES, "203.0.113.9"),
-        ("10.0.0.5", "198.51.100.7, 203.0.113.9", PROXIES, "203.0.113.9"),  # the client's own invention in front
+        ("10.0.0.5", "198.51.100.7, 203.0.113.9", PROXIES, "203.0.113.9"),  # the client has forged the first address
         ("10.0.0.5", "203.0.113.9, 10.1.2.3", PROXIES, "203.0.113.9"),
         ("10.0.0.5", "10.1.2.3", PROXIES, "10.1.2.3"),
         ("10.0.0.5", "", PROXIES, "10.0.0.5"),

@@ -1,4 +1,4 @@
-"""The lists of slow files in `tests.scheduling` name files that exist, so that a renamed one does not drop out."""
+"""The lists of slow files in `tests.scheduling` name files that exist, so that a renamed file fails a test here."""
 
 from pathlib import Path
 

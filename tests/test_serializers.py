@@ -1,4 +1,4 @@
-"""Input serializers: what requests share, and what they do not."""
+"""Input serializers: requests share the fields of a class, and share no state of a request."""
 
 from types import SimpleNamespace
 from typing import Any

@@ -68,7 +68,7 @@ def test_secret_from_a_file(tmp_path: Path) -> None:
     given = {"MONGODB_URI": GIVEN["MONGODB_URI"], "JWT_SECRET_KEY": "j" * 50, "SECRET_KEY_FILE": str(key)}
     result = settings_in({**given, "DATABASE_URL_FILE": str(url)})
     assert result.stdout.split()[2] == "django.db.backends.sqlite3", result.stderr
-    # The secret is too short without the line break, which does not count.
+    # The line break does not count, so the secret is too short.
     key.write_text("s" * 49 + "\n")
     assert "SECRET_KEY is shorter than 50 bytes" in settings_in({**given, "DATABASE_URL_FILE": str(url)}).stderr
 

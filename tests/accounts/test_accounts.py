@@ -109,7 +109,7 @@ def test_other_fields_are_not_changed_here(client: APIClient, change: dict[str, 
 
 @pytest.mark.parametrize("change", [{"is_active": False}, {"role": "staff"}])
 def test_admin_cannot_disable_their_own_account(client: APIClient, admin: User, change: dict[str, Any]):
-    """Otherwise the last admin could disable their account, and nobody could undo it."""
+    """If the last admin could disable their own account, nobody could undo it."""
     assert client.patch(f"/api/accounts/{admin.pk}", change, format="json").status_code == 409
     admin.refresh_from_db()
     assert (admin.is_active, admin.role) == (True, "admin")

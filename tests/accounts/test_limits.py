@@ -215,7 +215,7 @@ def test_refreshes_of_an_address(store: str, user: User) -> None:
     assert [refresh("made up").status_code for _ in range(7)] == [401] * 7
     token = tokens.start_family(user)["refresh_token"]
     assert_too_many(refresh(token))
-    # The token was not read, so that it is still valid.
+    # The server did not read the refresh token, so it is still valid.
     cache.clear()
     assert refresh(token).status_code == 200
 

@@ -195,7 +195,7 @@ def test_one_code_at_once_is_accepted_once(admin: User, secret: str) -> None:
 
 
 def test_tokens_and_sessions_from_before_end(admin: User) -> None:
-    """They end when a factor is added and when it is removed; the browser that did it stays logged in."""
+    """Earlier tokens end when a factor is added or removed; the browser that changed it stays logged in."""
     here, elsewhere = browser_of(admin), browser_of(admin)
     pair = tokens.start_family(admin)
     secret = SECRET.search(here.get(PAGE).content.decode())

@@ -120,7 +120,7 @@ def described(entries: list[AuditEntry]) -> list[Entry]:
 
 
 def _patients_of_refused_request(row: Row, actor: str, status: int) -> list[str]:
-    """Return whom a refusal names: the patient of the path or of a record that was read, and otherwise nobody."""
+    """Return the patients whom a refusal names: that of the path or of a record that was read, otherwise none."""
     if "{id}" in row.path and row.path.startswith("api/patients/"):
         return P1
     was_read = status == 404 or (status == 403 and actor in SERVICE_REFUSES.get(str(row), ()))
@@ -130,7 +130,7 @@ def _patients_of_refused_request(row: Row, actor: str, status: int) -> list[str]
 def _recorded_actor(
     row: Row, action: str, people: People, who: tuple[str, int | None], response: Any
 ) -> tuple[str, int | None]:
-    """Return who the entry names: the actor, except where the request logs in or registers somebody."""
+    """Return the account that the entry names: the actor, unless the request logs in or registers somebody."""
     if row.path == "api/auth/login":
         return ("patient", people.patient.pk)
     if row.path == "api/auth/register":

@@ -71,7 +71,7 @@ def test_the_relay_seals_while_it_watches() -> None:
 
 
 def test_commands_that_read_everything_are_recorded_before_they_read(monkeypatch: pytest.MonkeyPatch) -> None:
-    """The entry is there even if somebody interrupts the command."""
+    """The entry is stored before the read, so that it exists even if somebody interrupts the command."""
 
     def interrupt(*_: Any, **__: Any) -> NoReturn:
         raise KeyboardInterrupt

@@ -327,7 +327,7 @@ def test_entries_hold_no_data(people: People) -> None:
         said = str([getattr(entry, field.name) for field in entry._meta.concrete_fields])
         # A made-up id is recorded as the id that was requested; a text that cannot be an id is not recorded.
         assert ("Quarx" in said) == (entry.patient_ids == ["Quarx"])
-        # The number in any spelling. (Three digits alone occur in keys.)
+        # The phone number must not occur with or without spaces. (Its groups of digits alone can occur in ids.)
         assert "9997733" not in said.replace(" ", "")
     assert "Quarx" not in str(list(clinical_database()["events"].find()))
 

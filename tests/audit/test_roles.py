@@ -192,7 +192,7 @@ def test_archiving_uses_the_role_of_archive_database_url(tmp_path: Path, setting
         with acting_as("healthcare_app"):
             with pytest.raises(services.MonthNotArchived, match="may not drop months"):
                 list(services.archive(before=date(2024, 4, 1), directory=tmp_path / "mine"))
-            # Without the privilege nothing is written at all.
+            # Without the privilege the command writes neither a file nor a seal.
             assert not (tmp_path / "mine").exists()
             assert not queries.archive_seal_of("2024-03")
             settings.ARCHIVE_DATABASE_URL = (

@@ -135,7 +135,7 @@ def test_an_inserted_entry_is_found() -> None:
     ids = write(5)
     tamper("DELETE FROM audit_entries WHERE id = %s", ids[2])
     services.seal()
-    assert verify()[0] is False  # the row of its patient refers to no entry
+    assert verify()[0] is False  # the row of its patient now refers to no entry
     tamper("DELETE FROM audit_patients WHERE entry_id = %s", ids[2])
     assert verify()[0]
     tamper(

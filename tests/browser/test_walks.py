@@ -56,7 +56,7 @@ def said_about(patient_id: str, account: User) -> list[str]:
 
 
 def test_a_day_at_the_hospital(visitors: Visitors, people: People, doctor: User) -> None:
-    """Registered, booked, moved, cancelled, booked again, treated, billed, paid, counted and looked up."""
+    """Staff register a patient, book, move, cancel, book again, treat, bill, mark as paid, report and read the log."""
     with recording() as made:
         patient_id, desk = front_desk(visitors)
         visit_id = Appointment.objects.get(status="scheduled").pk

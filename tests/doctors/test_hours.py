@@ -70,7 +70,7 @@ def test_extra_clinic_on_a_day_without_hours() -> None:
         ("09:00", 30, True),
         ("09:05", 25, True),
         ("11:30", 30, True),
-        ("11:45", 30, True),  # into the hours that follow at once
+        ("11:45", 30, True),  # the visit extends into the hours that follow directly
         ("11:30", 95, False),
         ("12:30", 30, True),
         ("12:45", 30, False),

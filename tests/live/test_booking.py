@@ -29,7 +29,7 @@ def clock(minutes: int) -> str:
 
 
 def test_many_clients_reach_several_processes(server: LiveServer, admin: Client) -> None:
-    """The prerequisite of all tests here. One process may accept all connections, so several rounds are allowed."""
+    """All tests of this file need several processes. One may accept all connections, so several rounds are allowed."""
     for _ in range(5):
         clients = [Client(admin.port, admin.token) for _ in range(50)]
         at_once([partial(client.get, "/patients/P1") for client in clients])

@@ -46,8 +46,8 @@ DATABASE = "failover"
 #: The longest acceptable time without an acknowledged booking while other tests run (`failover_demo`: 5 s).
 MAX_GAP_SECONDS = 12.0
 
-#: Patient, day and time. Each client requests each visit once, and no index prevents that a visit without a time is
-#: stored twice.
+#: Patient, day and time of a visit. Each client requests each visit once. No index prevents a visit without a time from
+#: being stored twice.
 Visit = tuple[str, str, str]
 
 

@@ -140,7 +140,7 @@ def log_in(client: Client) -> Answer:
 
 @pytest.fixture
 def account_is_cached(hospital: Hospital) -> None:
-    """Every process has read the account."""
+    """Make sure that every process has read the account."""
     known: set[int] = set()
     deadline = time.monotonic() + 30
     while len(known) < hospital.server.workers:
@@ -231,7 +231,7 @@ def test_clinical_work_continues_without_postgresql(
             time.sleep(2)
             with outage:
                 began = time.monotonic()
-                # Before any process has detected the outage. A frozen server executes these requests when it resumes.
+                # No process has detected the outage yet. A frozen server executes these requests when it resumes.
                 viewed = at_once([lambda: hospital.client().get("/patients/P0")] * 6)
                 time.sleep(1)
                 client = hospital.client()

@@ -24,7 +24,7 @@ def run_writers(**job: Any) -> Counter[str]:
 
 
 def test_no_update_of_one_document_is_lost() -> None:
-    """8 processes add one 10 times each by read, modify and write."""
+    """8 processes increment a number 10 times each by read, modify and write."""
     Tally.objects.create(name="shared")
     outcomes = run_writers(processes=8, threads=1, turns=10, is_insert=False, is_retried=True, thinking_seconds=0.001)
     assert outcomes["retries"] > 0, "the processes never met"

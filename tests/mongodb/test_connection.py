@@ -138,7 +138,7 @@ def test_unreachable_server_is_not_called_standalone(connect: Connect, tmp_path:
 )  # fmt: skip
 @pytest.mark.parametrize("separator", ["&", ";"])
 def test_option_that_loses_writes_is_refused(connect: Connect, name: str, value: str, separator: str) -> None:
-    """Also in the URI, although OPTIONS would override it, because the operator must learn of the mistake."""
+    """The URI is checked too, although OPTIONS would override it, because the operator must learn of the mistake."""
     with pytest.raises(ImproperlyConfigured, match=rf"{name}={value} in MONGODB_URI .* Remove it"):
         connect(separator.join([usual_uri(), f"{name}={value}"]))
 

@@ -409,7 +409,7 @@ def test_hint_names_an_index() -> None:
 
 
 def test_read_that_finds_a_primary_ends_the_outage(tallies: Collection, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The next primary that is lost is waited for as long as the first was."""
+    """After the outage has ended, the next lost primary is waited for as long as the first one."""
     monkeypatch.setitem(DatabaseWrapper._no_primary_since, connections["clinical"].alias, 0.0)
     tallies.find({}, limit=1)
     assert connections["clinical"].alias not in DatabaseWrapper._no_primary_since

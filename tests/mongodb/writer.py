@@ -34,7 +34,7 @@ START_SECONDS = 60
 
 
 def add_one() -> None:
-    """Read, think, write. Without a transaction this loses updates, and in one it fails without a retry."""
+    """Read, wait and write. Without a transaction this loses updates, and in a transaction it fails without a retry."""
     tally = Tally.objects.get(name="shared")
     time.sleep(job["thinking_seconds"])
     tally.total += 1

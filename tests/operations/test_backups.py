@@ -71,7 +71,7 @@ def test_an_unfinished_backup_has_no_manifest(people: People, tmp_path: Path, mo
 
 
 def alter(backup: Path, change: str) -> str:
-    """Change a backup and return the expected message."""
+    """Change a file of the backup, and return the message that the command must print."""
     manifest = json.loads((backup / "manifest.json").read_text())
     victim = backup / "mongodb/appointments.bson.gz"
     match change:

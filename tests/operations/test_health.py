@@ -99,7 +99,7 @@ def test_not_ready_while_a_migration_is_unapplied(alias: str, where: str) -> Non
         MigrationRecorder(connections[alias]).migration_qs.filter(**one).delete()
         answer = ask("/readyz")
     else:
-        # Without the ORM, and inserted again afterwards, because MongoDB is not rolled back after the test.
+        # The test deletes the record without the ORM and inserts it again, because MongoDB is not rolled back.
         applied = clinical_database()["django_migrations"]
         removed = existing(applied.find_one_and_delete(one))
         answer = ask("/readyz")

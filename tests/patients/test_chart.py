@@ -83,7 +83,8 @@ def test_the_newest_fifty_whatever_order_they_come_in(people: People) -> None:
         make_appointment(people, appointment_id=f"A{day:02}", date=START + timedelta(days=day), time=None)
     assert_charts_agree()
     assert chart("appointments")[-1]["appointment_id"] == "A03"
-    # A deletion lets an older entry in, a move to the past takes one out; a status of an entry too old has no effect.
+    # A deletion lets an older entry into the chart, and a move to the past removes one. A change of an entry that is
+    # too old for the chart has no effect.
     appointment_services.delete_appointment(actor=people.admin, appointment_id="A52")
     assert chart("appointments")[-1]["appointment_id"] == "A02"
     appointment_services.change_appointment(actor=people.admin, appointment_id="A51", date=START - timedelta(days=9))

@@ -107,7 +107,7 @@ def test_no_mark_is_readable_at_rest(databases: EphemeralStack, tmp_path: Path) 
 
 
 def live(server: LiveServer) -> None:
-    """Send the requests of a hospital, invalid ones included."""
+    """Send the requests of a hospital day, including invalid ones."""
     client = server.client()
     login = client.post("/auth/login", {"email": "root@example.org", "password": PASSWORD})
     client = server.client(login.body["access_token"])

@@ -88,17 +88,17 @@ def test_monthly_trend(doctor: APIClient) -> None:
 
 @pytest.mark.usefixtures("records")
 def test_prescription_cost(people: People) -> None:
-    make_bill(people, total_cost=Decimal("30.00"))  # of P1 and Asthma, without an appointment
+    make_bill(people, total_cost=Decimal("30.00"))  # a bill of P1 for Asthma, without an appointment
     make_bill(people, total_cost=Decimal("999.00"), disease="Flu")  # P1 has no prescription for it
     billing_services.change_bill(actor=people.admin, bill_id=make_bill(people).pk, status="void")
-    fee = Decimal(queries.costs_from_databases()[1]["average_total_cost"])  # of D2's visit A3, by Flu
+    fee = Decimal(queries.costs_from_databases()[1]["average_total_cost"])  # the bill of visit A3 with D2, for Flu
     found = rows(people.client("admin"), "average-prescription-cost?fresh=true")
     (asthma, flu) = found
     fees = {bill.appointment_id: bill.total_cost for bill in billing_services.Bill.objects.exclude(appointment_id=None)}
     assert asthma == {
         "disease": "Asthma",
         "prescriptions": 2,
-        "average_prescription_cost": "15.00",  # 15.005 to the even cent
+        "average_prescription_cost": "15.00",  # 15.005 rounded to the even cent
         "billed_visits": 2,
         "average_total_cost": str((fees["A1"] + 30) / 2),
     }

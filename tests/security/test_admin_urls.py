@@ -213,7 +213,7 @@ def test_every_page_has_a_row() -> None:
 
 @pytest.mark.parametrize("who", WHO)
 def test_pages_answer_as_the_table_says(groups: None, people: People, paths: dict[str, str], who: str) -> None:
-    """Nothing changes, neither by requesting all pages nor by sending forms to those that accept none."""
+    """Neither a GET of any page nor a POST to a page without a form changes stored data."""
     browser = browser_of(people, who)
     expected = {route: answers[WHO.index(who)] for answers, route in PAGES}
     before = everything()

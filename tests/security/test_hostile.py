@@ -304,7 +304,7 @@ TEXTS = [
 
 @pytest.mark.parametrize("text", TEXTS)
 def test_search_takes_every_text_for_words(people: People, text: str) -> None:
-    """The search returns the patients whose names hold all of the words; other characters have no meaning."""
+    """The search returns the patients whose names contain all of the words; other characters have no meaning."""
     began = time.monotonic()
     answer = client_of(people.admin).get("/api/patients", {"search": text})
     assert answer.status_code == 200
@@ -337,7 +337,7 @@ def assert_text(answer: Any, path: str) -> None:
 
 
 def test_html_is_text_everywhere(people: People) -> None:
-    """In the admin's pages, the browsable API and its JSON."""
+    """HTML in a stored value stays text in the admin's pages, the browsable API and its JSON."""
     from django.test import Client
 
     client = client_of(people.admin)

@@ -222,7 +222,7 @@ def test_admin_answers_hostile_filters_and_keys(people: People) -> None:
 
 
 def test_values_that_the_api_accepts_fit_their_columns() -> None:
-    """A text that is longer than its column would be a 500."""
+    """A text that is longer than its column would be answered with 500."""
     compared = set()
     pairs = (
         (PatientIn, Patient), (RegistrationIn, Patient), (DoctorIn, Doctor), (AppointmentIn, Appointment),

@@ -346,7 +346,7 @@ def test_flush_asks_before_it_deletes(monkeypatch):
         return "yes"
 
     monkeypatch.setattr("builtins.input", answer_yes)
-    # The test names its servers by URLs and DEBUG is off, as in production: the answer is the name of the database.
+    # The test names its servers by URLs and DEBUG is off, as in production, so the confirmation is the database's name.
     with pytest.raises(CommandError, match="Nothing was deleted"):
         seed(flush=True)
     assert fingerprint() == before

@@ -31,7 +31,7 @@ from tests.consistency.commands import assert_clean, check
 from tests.phi.conftest import configured
 from tests.upgrade.databases import upgraded_databases
 
-#: The key of `make_dump.py`, which protects nothing.
+#: The encryption key that `make_dump.py` uses. It protects nothing, because the patients are invented.
 PHI_MASTER_KEY = bytes(range(96))
 #: Partitions of the audit log are named by months, so that they depend on the day on which a database was made.
 PARTITION = re.compile(r"audit_(entries|patients)_\d{4}_\d{2}")
@@ -63,7 +63,7 @@ def upgraded(usual_schema: dict[str, Any], django_db_blocker: DjangoDbBlocker) -
         encryption.forget()
         for alias in settings.DATABASES:
             call_command("migrate", database=alias, verbosity=0, interactive=False)
-        # As the relay does every minute: the months of the dump may have ended.
+        # The relay does this every minute. The months of the dump may have ended.
         call_command("seal_audit", verbosity=0)
         yield
         encryption.forget()
@@ -99,7 +99,7 @@ def schema() -> dict[str, Any]:
 
 
 def log_in(role: str) -> tuple[APIClient, dict[str, Any]]:
-    """A client with the token that the demo account's login is answered, and the account."""
+    """Log in as the demo account, and return a client with its token, and the account."""
     client = APIClient()
     body = {"email": f"{role}@example.org", "password": DEMO_PASSWORD}
     answer = client.post("/api/auth/login", body, format="json")

@@ -37,7 +37,7 @@ from tests.records import complete, days_from_now, make_appointment, make_bill, 
 pytestmark = [pytest.mark.django_db, pytest.mark.usefixtures("kept_connections")]
 
 Answered = tuple[str, dict[str, str], Any]
-#: What differs from answer to answer.
+#: Headers whose values differ between two responses to the same request.
 OWN = ("X-Request-ID", "Content-Length")
 
 
@@ -66,7 +66,7 @@ def environ(method: str, path: str, user: User | None, body: Any = None, **more:
 
 
 def sent(application: Any, asked: dict[str, Any]) -> Answered:
-    """Status, headers and body, which is None when there is none."""
+    """Send the request, and return status, headers and body (None if it is empty)."""
     begun: list[Any] = []
     asked["wsgi.input"].seek(0)
     parts = application(dict(asked), lambda status, headers, _error=None: begun.append((status, dict(headers))))
@@ -99,14 +99,14 @@ def assert_alike(one: Answered, other: Answered) -> None:
     assert headers.keys() == other_headers.keys()
     for each in (body, other_body):
         if isinstance(each, dict):
-            # Sealed anew, and said when it was made.
+            # Each response encrypts its cursors anew, and a report says when it was computed.
             each.pop("as_of", None)
             each["next"], each["previous"] = bool(each.get("next")), bool(each.get("previous"))
     assert body == other_body
 
 
 def entries_of(send: Any, asked: dict[str, Any]) -> tuple[Answered, list[Any]]:
-    """Return the answer and the audit entries that it left."""
+    """Return the response, and the audit entries that the request left."""
     last = AuditEntry.objects.order_by("-id").values_list("id", flat=True).first() or 0
     answered = send(asked)
     kept = ("actor_id", "role", "action", "patient_ids", "subject", "outcome", "reason", "channel", "address")
@@ -136,7 +136,7 @@ def test_a_read_is_answered_alike(everything: People, who: str, path: str) -> No
     is_answered = expected[0] == "200 OK"
     found, left = entries_of(by_application, asked)
     if path == "/api/audit" or path.endswith("/access-log"):
-        # The second one reads about the first.
+        # The response to the second request also contains the audit entries of the first.
         for _, _, body in (found, expected):
             body.pop("results", None)
         entries, left = ([each[:3] for each in some] for some in (entries, left))
@@ -171,7 +171,7 @@ def test_a_read_that_is_refused_is_refused_alike_and_recorded_once(everything: P
         {"QUERY_STRING": "&".join(f"p{number}=1" for number in range(2000))},
         {"PATH_INFO": "/api/patients/"},
         {"PATH_INFO": "/api/patients/P\xc3\xa9"},
-        # As a server says it: one letter for each byte.
+        # WSGI gives a path as one Latin-1 character for each byte.
         {"PATH_INFO": "/api/patients/\U0001f600".encode().decode("latin-1")},
         {"PATH_INFO": "/api/patients/\xff"},
         {"PATH_INFO": "/api/patients/%00"},
@@ -199,7 +199,7 @@ def test_a_page_for_a_token_sets_no_cookie(everything: People) -> None:
     assert "Set-Cookie" in with_all_middleware(asked)[1]
 
 
-#: What can happen to an account, and what its token is worth then.
+#: Change of an account → its SQL, and the status of a later request with the account's token.
 HAPPENS = {
     "disabled": ("UPDATE accounts_user SET is_active = false WHERE id = %s", "401 Unauthorized"),
     "logged out": ("UPDATE accounts_tokenfamily SET ended_at = now() WHERE user_id = %s", "401 Unauthorized"),
@@ -216,7 +216,7 @@ def do(what: str, user: User) -> None:
 
 
 def assert_recorded(entries: list[Any], path: str, what: str) -> None:
-    """Who looked at a patient, as what they are by now, or that nobody in particular was refused; once."""
+    """Assert one entry: the read with the account's present role, or the refusal of an anonymous request."""
     found = [(role, outcome) for _, role, _, _, _, outcome, *_ in entries]
     if HAPPENS[what][1] != "200 OK":
         assert found == [("anonymous", "refused")]
@@ -230,7 +230,7 @@ def assert_recorded(entries: list[Any], path: str, what: str) -> None:
 @pytest.mark.parametrize("path", ["/api/patients/P1", "/api/doctors"])
 def test_what_happens_to_an_account_counts_at_once(everything: People, path: str, what: str) -> None:
     asked = environ("GET", path, everything.doctor)
-    # Read, and then assumed.
+    # The first request reads the account from PostgreSQL; the second uses the cached account.
     assert with_api_middleware(asked)[0] == with_api_middleware(asked)[0] == "200 OK"
     do(what, everything.doctor)
     answered, entries = entries_of(by_application, asked)
@@ -243,7 +243,7 @@ def test_what_happens_to_an_account_counts_at_once(everything: People, path: str
 def test_what_happens_while_it_is_answered_counts(
     everything: People, monkeypatch: pytest.MonkeyPatch, path: str, what: str
 ) -> None:
-    """The account is assumed, the data are read, the account changes, and nothing leaves but by what it is then."""
+    """An account that changes after the data were read is answered by its new state, not by its cached one."""
     asked = environ("GET", path, everything.doctor)
     assert with_api_middleware(asked)[0] == "200 OK"
     render = JSONRenderer.render
@@ -273,7 +273,7 @@ def test_account_and_entry_are_one_statement(everything: People, path: str) -> N
 
 
 def test_an_entry_that_was_sent_twice_is_there_once(everything: People, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A connection that dies before it has said that the entry is there has it sent again."""
+    """If the connection dies before PostgreSQL confirms the entry, the entry is inserted again."""
     asked = environ("GET", "/api/patients/P1", everything.admin)
     with_api_middleware(asked)
     insert = recorder._insert
@@ -301,7 +301,7 @@ def test_nothing_is_made_anew_for_an_account_that_was_changed(
 
 
 def test_a_write_reads_its_account_first(everything: People) -> None:
-    """What is written is not taken back when its entry is."""
+    """A clinical write would remain if only its audit entry were refused, so the account is checked before."""
     asked = environ("GET", "/api/patients/P1", everything.admin)
     with_api_middleware(asked)
     do("disabled", everything.admin)
@@ -342,7 +342,7 @@ def test_a_write_is_answered_alike(everything: People, who: str, method: str, pa
     other, left = entries_of(by_application, asked)
     for answered in (one, other):
         if one[0] == "201 Created":
-            # Another one each time.
+            # The server generates these for each appointment.
             for name in ("appointment_id", "created_at"):
                 answered[2].pop(name)
     assert_alike(one, other)
@@ -356,7 +356,7 @@ def test_a_deleted_record_is_answered_without_a_body(everything: People) -> None
 
 
 def test_a_write_that_breaks_is_not_tried_again(everything: People, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Only reads are answered a second time."""
+    """Only reads are handled a second time."""
     book, calls = services.book_appointment, []
 
     def book_and_break(**given: Any) -> Any:
@@ -423,7 +423,7 @@ def test_pages_of_other_sites_are_answered_alike(everything: People, more: dict[
         expected = with_all_middleware(asked)
         assert "origin" in (expected[1].get("Vary") or expected[1]["vary"])
         found = by_application(asked)
-        # The name of the header is the middleware's own spelling here, and DRF's there.
+        # Upper and lower case of header names depend on which of the middleware and DRF has set them.
         one, other = ({name.lower(): value for name, value in each[1].items()} for each in (found, expected))
         assert set(one.pop("vary").split(", ")) == set(other.pop("vary").split(", "))
         assert {k: v for k, v in one.items() if k != "x-request-id"} == {
@@ -431,11 +431,11 @@ def test_pages_of_other_sites_are_answered_alike(everything: People, more: dict[
         }
 
 
-# --- A middleware that nobody has assigned ----------------------------------------------------------------------------
+# --- A middleware that is in none of the lists ------------------------------------------------------------------------
 
 
 class DenyAll:
-    """A middleware as somebody might add it to MIDDLEWARE during an incident."""
+    """Middleware that denies every request, as an operator might add it to MIDDLEWARE during an incident."""
 
     def __init__(self, get_response: Any) -> None:
         self.get_response = get_response
@@ -445,7 +445,7 @@ class DenyAll:
 
 
 class DenyAllViews:
-    """The same by a hook that Django calls once it knows the view."""
+    """Middleware that denies every request in `process_view`, which Django calls after it has resolved the view."""
 
     def __init__(self, get_response: Any) -> None:
         self.get_response = get_response
