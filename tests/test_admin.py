@@ -125,7 +125,7 @@ def test_patient_is_created_changed_and_deleted(browser: Client) -> None:
     assert (after["name"], after["sex"], after["diseases"], after["revision"]) == ("Mei Sato", None, ["Asthma"], 1)
     deleted = browser.post(reverse("admin:patients_patient_delete", args=[patient.pk]), {"post": "yes"})
     assert deleted.status_code == 302
-    assert not Patient.objects.filter(pk=patient.pk).exists()
+    assert clinical_database().patients.find_one({"_id": patient.pk}) is None
 
 
 def test_a_save_without_changes_writes_nothing(browser: Client, people: People) -> None:

@@ -4,7 +4,7 @@ import csv
 import io
 import re
 import zipfile
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from datetime import date
 from decimal import Decimal
 from pathlib import Path
@@ -416,12 +416,7 @@ def test_server_stores_nothing_of_a_file(
     monkeypatch.setenv("TMPDIR", str(tmp_path))
     monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
     opened: list[str] = []
-
-    def names() -> Iterator[str]:
-        opened.append("a file")
-        yield "f1"
-
-    monkeypatch.setattr("tempfile._get_candidate_names", names)
+    monkeypatch.setattr("tempfile._get_candidate_names", lambda: iter(opened.append("a file") or ["f1"]))  # type: ignore[func-returns-value]
     notes = "Quarx " * 100_000
     file = as_csv(
         [{"patient_id": "", "name": "Quarx", "notes": notes[:9_000]}] * 2 + [{"patient_id": "P9", "name": notes}]
