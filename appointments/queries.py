@@ -33,7 +33,7 @@ def visible_to(user: User) -> DocumentQuery[Appointment]:
     everyone = DocumentQuery(Appointment)
     if user.role == Role.ADMIN or is_permitted_staff(user, "appointments.view_appointment"):
         return everyone
-    own: Document = {}
+    own: dict[str, str | None] = {}
     if user.role == Role.PATIENT:
         own = {"patient_id": patient_queries.own_patient_id(user)}
     elif user.role == Role.DOCTOR:
