@@ -21,8 +21,15 @@ def opened_connections() -> Any:
 
 
 def clinical_database() -> Database[Document]:
-    """Return PyMongo's handle of the clinical database."""
-    return clinical_connection().database
+    """Return PyMongo's handle of the clinical database, and connect first if this context has no connection yet.
+
+    For a test that does not declare `clinical`, Django replaces `connect` of the connection object by a function that
+    raises. Playwright runs the tests of a browser in a context of its own, whose connection object can be a new one.
+    """
+    connection = clinical_connection()
+    if connection.connection is None:
+        type(connection).connect(connection)
+    return connection.database
 
 
 def existing(record: Record | None) -> Record:

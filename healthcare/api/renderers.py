@@ -1,6 +1,7 @@
 """Renderers of responses, and content negotiation."""
 
 import re
+from functools import lru_cache
 from typing import Any
 
 import orjson
@@ -62,10 +63,10 @@ class ContentNegotiation(DefaultContentNegotiation):
         Raises: NotAcceptable.
         """
         # An empty header is equal to an absent one.
-        ranges = [_MediaType(each) for each in self.get_accept_list(request) or ["*/*"]]
+        ranges = _media_types(tuple(self.get_accept_list(request)) or ("*/*",))
         acceptable = []
         for renderer in renderers:
-            own = _MediaType(renderer.media_type)
+            (own,) = _media_types((renderer.media_type,))
             matching = [each for each in ranges if own.match(each)]
             # The most specific of the matching ranges gives the weight (RFC 9110, 12.5.1).
             if matching and (weight := _weight(best := max(matching, key=lambda each: each.precedence))):
@@ -76,6 +77,12 @@ class ContentNegotiation(DefaultContentNegotiation):
             raise NotAcceptable(available_renderers=renderers)
         *_, renderer, media_type = max(acceptable, key=lambda each: each[:2])
         return renderer, media_type
+
+
+@lru_cache(maxsize=256)
+def _media_types(texts: tuple[str, ...]) -> tuple[_MediaType, ...]:
+    """Return the parsed media types, which most requests have in common."""
+    return tuple(_MediaType(text) for text in texts)
 
 
 def _weight(media_range: _MediaType) -> float:
