@@ -25,7 +25,7 @@ COLLECTIONS = ("patients", "doctors", "events")
 ENTRY_COLUMNS = [field.name for field in AuditEntry._meta.concrete_fields if field.name != "id"]
 
 # One statement, because PostgreSQL is a round trip away. The audit entries get their ids from the table's default, as
-# those of the application do (healthcare/sql/audit_trail.sql).
+# those of the application do (healthcare/sql/audit_log.sql).
 RESTORE = f"""
     WITH accounts AS (
         INSERT INTO accounts_user SELECT * FROM jsonb_populate_recordset(NULL::accounts_user, %s)
@@ -44,7 +44,7 @@ class PeopleTemplate:
 
     def __init__(self) -> None:
         """Make the people in a transaction that is rolled back. MongoDB, which must be empty, keeps its documents."""
-        block = transaction.atomic()
+        block = transaction.atomic(using="default")
         # The mark of Django's TestCase: events are delivered in this transaction, as in a test.
         setattr(block, "_from_testcase", True)  # noqa: B010
         with block:

@@ -49,7 +49,7 @@ def test_execute_first_reconnects_without_a_check_before() -> None:
 
 def test_execute_first_does_not_reconnect_inside_a_transaction() -> None:
 
-    @transaction.atomic
+    @transaction.atomic(using="default")
     def service() -> None:
         terminate_connection()
         prepared_statements.execute_first("SELECT 1", [])
