@@ -2,10 +2,10 @@
 
 PORT ?= 8000
 WORKERS ?= 3
-# The number of pytest workers, each with databases of its own. The first runs the tests that wait for servers, and leaves
-# the processor to the others (tests/scheduling.py), so there is one more than cores.
+# The number of pytest workers, each with databases of its own. The first two run the tests that wait for servers, and
+# leave the processor to the others (tests/scheduling.py), so there are two more than cores.
 CORES ?= 2
-JOBS ?= $(shell expr $(CORES) + 1)
+JOBS ?= $(shell expr $(CORES) + 2)
 # The first Python on the PATH that is new enough.
 PYTHON ?= $(or $(shell for python in python3 python3.14 python3.13 python3.12 python3.11; do \
 	$$python -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && echo $$python && break; done),python3)

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from xdist.workermanage import WorkerController
 
 #: Files and folders whose tests mostly wait: for servers that start, fail or come back, for a browser, or for a
-#: deadline. The first worker runs them, while the others use the processor. The longest come first.
+#: deadline. The first two workers run them, while the others use the processor. The longest come first.
 WAITING = (
     "tests/live/test_crash.py",
     "tests/live/test_failover.py",
@@ -98,10 +98,10 @@ def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
     from xdist.scheduler import LoadFileScheduling
 
     class Scheduler(LoadFileScheduling):
-        """Gives waiting files to the first worker and the other files to the others, as long as there are any."""
+        """Gives waiting files to the first two workers and the other files to the others, as long as there are any."""
 
         def _assign_work_unit(self, node: WorkerController) -> None:
-            waits = node is self.nodes[0]
+            waits = node in self.nodes[:2]
             fitting = [file for file in self.workqueue if file.startswith(WAITING) == waits]
             following = min(fitting or self.workqueue, key=_rank)
             self.workqueue.move_to_end(following, last=False)
